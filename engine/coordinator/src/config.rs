@@ -1,0 +1,46 @@
+//! What can be tuned, with the reason for each default.
+
+use std::time::Duration;
+
+/// How a coordinator works.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The journal's database.
+    pub database_url: String,
+    /// The most replies in one transaction: past this the gain per reply is small.
+    pub batch_max: usize,
+    /// Batches in flight per definition: one commits while the next one is decided.
+    pub lanes: usize,
+    /// How often the timers look for what is due.
+    pub timer_poll: Duration,
+    /// The most sagas that one look takes.
+    pub timer_batch_max: i64,
+    /// The most starts in one transaction.
+    pub start_batch_max: usize,
+    /// Connections for the work; reads have their own.
+    pub work_connections: u32,
+    /// Connections for reads.
+    pub read_connections: u32,
+    /// How long a caller waits for a connection before it is told that the database is not available.
+    pub acquire_timeout: Duration,
+    /// Whether failures may be injected.
+    pub allow_faults: bool,
+}
+
+impl Config {
+    /// The defaults, on this database.
+    pub fn new(database_url: impl Into<String>) -> Self {
+        Self {
+            database_url: database_url.into(),
+            batch_max: 1_000,
+            lanes: 2,
+            timer_poll: Duration::from_millis(250),
+            timer_batch_max: 500,
+            start_batch_max: 1_000,
+            work_connections: 8,
+            read_connections: 8,
+            acquire_timeout: Duration::from_secs(3),
+            allow_faults: false,
+        }
+    }
+}

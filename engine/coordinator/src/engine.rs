@@ -1,0 +1,604 @@
+//! The coordinator as a handle: start, look, cancel, and the loops that carry it.
+//!
+//! Cheap to clone. [`Engine::run`] drives replies and timers; starts and reads work without it, but nothing goes on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redress_core::decide::{CancelRefusal, Context, Decision, Event};
+use redress_core::definition::{ClosureError, InvalidInput};
+use redress_core::fault::{Fault, FaultBook};
+use redress_core::history::HistoryEntry;
+use redress_core::plan::{Plan, plan};
+use redress_core::{CommandMessage, JsonText, Name, SagaDefinition, SagaId, Timestamp};
+use redress_wire::{Wire, WireHealth};
+use serde::Serialize;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::journal::{JournalError, ListFilter, ListedFault, PgJournal, RegisterError};
+use crate::metrics::Metrics;
+use crate::ports::{Audit, Changes, Inserted, Journal, NewSaga, Selection};
+use crate::registry::Registry;
+use crate::starter::{self, JournalClock, Prepared, Waiting};
+use crate::view::{Page, SagaView};
+use crate::waiters::{Ended, Waiters};
+use crate::work::decide_batch;
+use crate::{fingerprint, intake};
+
+/// Starts that may wait for their batch; beyond, callers wait their turn.
+const STARTS_WAITING_MAX: usize = 10_000;
+/// How often whoever waits for an end also looks into the journal: another coordinator may have ended the saga.
+const END_POLL: Duration = Duration::from_millis(500);
+/// The longest key of a start, in bytes.
+pub const KEY_BYTES_MAX: usize = 255;
+
+/// A coordinator.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    starts: mpsc::Sender<Waiting>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) registry: Registry,
+    pub(crate) journal: PgJournal,
+    pub(crate) wire: Wire,
+    pub(crate) clock: Arc<JournalClock>,
+    pub(crate) waiters: Waiters,
+    pub(crate) metrics: Metrics,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// A saga to be started.
+#[derive(Clone, Debug, Default)]
+pub struct StartRequest {
+    /// The definition's name.
+    pub saga: String,
+    /// Its version; the newest one if not given.
+    pub version: Option<u32>,
+    /// The input.
+    pub input: Value,
+    /// The same key is the same saga; 1 to 255 bytes.
+    pub key: String,
+    /// Failures of this saga, as a JSON array.
+    pub faults: Option<Value>,
+    /// Labels for finding it again.
+    pub tags: BTreeMap<String, String>,
+    /// W3C trace context of the caller.
+    pub traceparent: Option<String>,
+}
+
+/// A saga that was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The saga.
+    pub id: SagaId,
+    /// Whether it is new: not if the key was used before with the same body.
+    pub created: bool,
+}
+
+/// The coordinator could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Two definitions share name and version.
+    #[error("saga `{0}` version {1} is defined twice: give one of them another version")]
+    DefinedTwice(Name, u32),
+    /// A definition was changed.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The journal is not usable.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// A saga could not be started. Nothing has happened.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No such definition.
+    #[error("there is no saga named `{0}`; GET /v1/definitions lists what can be started")]
+    UnknownSaga(String),
+    /// No such version.
+    #[error("there is no version {1} of saga `{0}`; GET /v1/definitions lists what can be started")]
+    UnknownVersion(String, u32),
+    /// The key is empty, too long or not printable.
+    #[error("the idempotency key must have 1 to 255 visible ASCII characters")]
+    InvalidKey,
+    /// The input does not fit.
+    #[error(transparent)]
+    InvalidInput(#[from] InvalidInput),
+    /// The faults make no sense.
+    #[error("the faults are unusable: {0}")]
+    InvalidFaults(String),
+    /// Faults are given and not allowed.
+    #[error("this coordinator does not inject failures; start it with --allow-faults to try them")]
+    FaultsNotAllowed,
+    /// A label holds a NUL character.
+    #[error("a tag holds a NUL character, which cannot be stored")]
+    InvalidTag,
+    /// The key was used before with another body.
+    #[error("the idempotency key was used before for saga {0} with another body: use a new key for a new saga")]
+    KeyReused(SagaId),
+    /// The journal could not do it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// A cancel as it was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct CancelRequest {
+    /// Who asks.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// Only if the saga has this revision.
+    pub if_match: Option<i64>,
+}
+
+/// A saga could not be cancelled.
+#[derive(Debug, Error)]
+pub enum CancelError {
+    /// There is no such saga.
+    #[error("there is no saga {0}")]
+    NotFound(SagaId),
+    /// It is too late.
+    #[error("saga {} cannot be cancelled any more: {}", .1.id, .0.as_str())]
+    Refused(CancelRefusal, Box<SagaView>),
+    /// It has moved since.
+    #[error("saga {} has moved on to revision {}", .0.id, .0.revision)]
+    StaleRevision(Box<SagaView>),
+    /// Its definition is not known here.
+    #[error("this coordinator does not know version {1} of saga `{0}`; ask one that does")]
+    VersionNotHere(String, u32),
+    /// The journal could not do it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// A standing fault could not be added.
+#[derive(Debug, Error)]
+pub enum FaultError {
+    /// Faults are not allowed.
+    #[error("this coordinator does not inject failures; start it with --allow-faults to try them")]
+    NotAllowed,
+    /// The journal could not do it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Whether the coordinator can work.
+#[derive(Clone, Debug, Serialize)]
+pub struct Readiness {
+    /// Whether everything is there.
+    pub ready: bool,
+    /// `ok`, or what is wrong.
+    pub database: String,
+    /// `ok`, or what is wrong. Starts are accepted without the broker too.
+    pub broker: String,
+}
+
+impl Engine {
+    /// Opens the journal, brings its tables up to date and registers the definitions.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the database does not answer or a definition differs from the deployed one.
+    pub async fn open(
+        config: Config,
+        definitions: Vec<SagaDefinition>,
+        wire: Wire,
+    ) -> Result<Self, OpenError> {
+        let registry =
+            Registry::new(definitions).map_err(|(saga, version)| OpenError::DefinedTwice(saga, version))?;
+        let journal = PgJournal::connect(&config).await?;
+        journal.migrate().await?;
+        for definition in registry.all() {
+            journal.register(definition).await?;
+        }
+        let clock = Arc::new(JournalClock::new(journal.now().await?));
+        let shared = Arc::new(Shared {
+            config,
+            registry,
+            journal,
+            wire,
+            clock,
+            waiters: Waiters::default(),
+            metrics: Metrics::default(),
+            tasks: TaskTracker::new(),
+        });
+        let (starts, waiting) = mpsc::channel(STARTS_WAITING_MAX);
+        tokio::spawn(starter::run(shared.clone(), waiting));
+        Ok(Self { shared, starts })
+    }
+
+    /// Takes replies and turns timers until `shutdown`; what is in flight is finished first.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let loops = TaskTracker::new();
+        for (saga, version) in self.shared.registry.known() {
+            loops.spawn(intake::replies(self.shared.clone(), saga, version, shutdown.clone()));
+        }
+        loops.spawn(intake::timers(self.shared.clone(), shutdown));
+        loops.close();
+        loops.wait().await;
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.tasks.reopen();
+    }
+
+    /// Starts a saga, or finds the one that was started with this key.
+    ///
+    /// Once this has answered `Ok`, the saga ends, whatever dies on the way.
+    ///
+    /// # Errors
+    /// [`StartError`]; if the database is not available the same request can be made again.
+    pub async fn start(&self, request: StartRequest) -> Result<Started, StartError> {
+        let prepared = self.prepare(request)?;
+        let id = prepared.id;
+        let (answer, answered) = oneshot::channel();
+        let closed = || StartError::Journal(JournalError::Panicked);
+        self.starts.send(Waiting { prepared, answer }).await.map_err(|_| closed())?;
+        started(id, answered.await.map_err(|_| closed())??)
+    }
+
+    /// Starts a saga inside a transaction of the caller's, on the journal's own database.
+    ///
+    /// It exists if the caller commits; its first command is sent by the timer then.
+    ///
+    /// # Errors
+    /// [`StartError`]; the transaction is then to be rolled back.
+    pub async fn start_in(
+        &self,
+        transaction: &mut crate::journal::Connection,
+        request: StartRequest,
+    ) -> Result<Started, StartError> {
+        let prepared = self.prepare(request)?;
+        let now = self.shared.clock.now();
+        let (saga, _) = self.shared.begin(
+            &prepared,
+            now,
+            &mut FaultBook::default(),
+            redress_core::decide::start_unsent,
+        );
+        let inserted = crate::journal::insert(transaction, &[saga]).await?;
+        started(prepared.id, inserted.first().copied().unwrap_or(Inserted::New))
+    }
+
+    fn prepare(&self, request: StartRequest) -> Result<Prepared, StartError> {
+        let visible = |b: u8| b.is_ascii_graphic();
+        if request.key.is_empty() || request.key.len() > KEY_BYTES_MAX || !request.key.bytes().all(visible) {
+            return Err(StartError::InvalidKey);
+        }
+        if request.tags.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+            return Err(StartError::InvalidTag);
+        }
+        let definition = self.definition_for(&request)?;
+        let faults = match &request.faults {
+            None => Vec::new(),
+            Some(_) if !self.shared.config.allow_faults => return Err(StartError::FaultsNotAllowed),
+            Some(given) => redress_core::fault::of_saga(&definition.name, given.clone())
+                .map_err(|error| StartError::InvalidFaults(error.to_string()))?,
+        };
+        let data = definition.read_input(&request.input)?;
+        let fingerprint = fingerprint::of(&request);
+        let place = self.shared.registry.all().iter().position(|d| {
+            d.name == definition.name && d.version == definition.version
+        });
+        Ok(Prepared {
+            id: SagaId(Uuid::now_v7()),
+            definition: place.expect("the definition came from the registry"),
+            key: request.key,
+            fingerprint,
+            input: request.input.to_string().into_bytes(),
+            tags: serde_json::to_value(&request.tags).unwrap_or_default(),
+            data,
+            faults,
+            traceparent: request.traceparent,
+        })
+    }
+
+    fn definition_for(&self, request: &StartRequest) -> Result<&SagaDefinition, StartError> {
+        let newest = self
+            .shared
+            .registry
+            .newest(&request.saga)
+            .ok_or_else(|| StartError::UnknownSaga(request.saga.chars().take(80).collect()))?;
+        match request.version {
+            None => Ok(newest),
+            Some(version) => self
+                .shared
+                .registry
+                .get(&newest.name, version)
+                .ok_or_else(|| StartError::UnknownVersion(newest.name.to_string(), version)),
+        }
+    }
+
+    /// A saga as it is now.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn saga(&self, id: SagaId) -> Result<Option<SagaView>, JournalError> {
+        let row = self.shared.journal.saga(id).await?;
+        Ok(row.map(|row| {
+            let definition =
+                Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
+            SagaView::new(row, definition)
+        }))
+    }
+
+    /// A page of sagas, newest first; `next` is the id to go on after.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn sagas(&self, mut filter: ListFilter) -> Result<Page<SagaView>, JournalError> {
+        let limit = filter.limit;
+        filter.limit += 1;
+        let mut rows = self.shared.journal.sagas(&filter).await?;
+        let more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
+        let items = rows.into_iter().map(|row| {
+            let definition =
+                Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
+            SagaView::new(row, definition)
+        });
+        Ok(Page { items: items.collect(), next })
+    }
+
+    /// A page of what happened to a saga, oldest first, after row number `after`; nothing if there is no such saga.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn history(
+        &self,
+        id: SagaId,
+        after: u32,
+        limit: i64,
+    ) -> Result<Option<Page<HistoryEntry>>, JournalError> {
+        let after = i32::try_from(after).unwrap_or(i32::MAX);
+        let mut items = self.shared.journal.history(id, after, limit + 1).await?;
+        if items.is_empty() && self.shared.journal.saga(id).await?.is_none() {
+            return Ok(None);
+        }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|entry| entry.seq.to_string());
+        Ok(Some(Page { items, next }))
+    }
+
+    /// What a saga would still do and what it would undo now; nothing if there is no such saga, an error inside if its
+    /// definition is not known here or fails on its data.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn plan(&self, id: SagaId) -> Result<Option<Result<Plan, PlanError>>, JournalError> {
+        let Some(row) = self.shared.journal.saga(id).await? else { return Ok(None) };
+        let definition =
+            Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
+        Ok(Some(match definition {
+            None => Err(PlanError::VersionNotHere(row.saga, row.version)),
+            Some(definition) => plan(definition, &row.state).map_err(PlanError::Closure),
+        }))
+    }
+
+    /// Makes a saga turn back, if it is not too late.
+    ///
+    /// # Errors
+    /// [`CancelError`] says who won, with the saga as it is.
+    pub async fn cancel(&self, id: SagaId, request: CancelRequest) -> Result<SagaView, CancelError> {
+        let before = self.saga(id).await?.ok_or(CancelError::NotFound(id))?;
+        let known = Name::new(&before.saga).ok().and_then(|n| self.shared.registry.get(&n, before.version));
+        if known.is_none() {
+            return Err(CancelError::VersionNotHere(before.saga, before.version));
+        }
+        let refused = self.decide_cancel(id, &request).await?;
+        let after = self.saga(id).await?.ok_or(CancelError::NotFound(id))?;
+        match refused {
+            None => Ok(after),
+            Some(Refused::Decision(refusal)) => Err(CancelError::Refused(refusal, Box::new(after))),
+            Some(Refused::Stale) => Err(CancelError::StaleRevision(Box::new(after))),
+        }
+    }
+
+    async fn decide_cancel(
+        &self,
+        id: SagaId,
+        request: &CancelRequest,
+    ) -> Result<Option<Refused>, JournalError> {
+        let mut unknown_commit = false;
+        loop {
+            let (registry, request) = (self.shared.registry.clone(), request.clone());
+            let result = self
+                .shared
+                .journal
+                .transact(Selection::These(vec![id]), move |snapshot| {
+                    let revision = snapshot.sagas.first().map(|stored| stored.revision);
+                    if request.if_match.is_some_and(|wanted| Some(wanted) != revision) {
+                        return (Changes::default(), Err(Refused::Stale));
+                    }
+                    let (actor, reason) = (request.actor.clone(), request.reason.clone());
+                    let event = Event::CancelRequested { reason, actor };
+                    let (mut changes, outcome) =
+                        decide_batch(&registry, snapshot, BTreeMap::from([(id, vec![event])]), false);
+                    if let Some((_, refusal)) = outcome.refusals.first() {
+                        return (changes, Err(Refused::Decision(*refusal)));
+                    }
+                    let audit = Audit { actor: request.actor, verb: "cancel", saga_id: id, reason: request.reason };
+                    changes.audit.push(audit);
+                    (changes, Ok(outcome))
+                })
+                .await;
+            match result {
+                Ok(Ok(outcome)) => {
+                    intake::after_commit(&self.shared, outcome).await;
+                    return Ok(None);
+                }
+                // The commit whose answer was lost was ours.
+                Ok(Err(Refused::Decision(CancelRefusal::AlreadyCompensating))) if unknown_commit => return Ok(None),
+                Ok(Err(refused)) => return Ok(Some(refused)),
+                Err(JournalError::CommitUnknown(_)) if !unknown_commit => unknown_commit = true,
+                Err(JournalError::Collision(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until a saga has ended or is parked, at most so long; then gives it as it is.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn wait_ended(&self, id: SagaId, timeout: Duration) -> Result<Option<SagaView>, JournalError> {
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            let ended = self.shared.waiters.wait_for(id);
+            let view = self.saga(id).await?;
+            let settled = view.as_ref().is_none_or(SagaView::rests);
+            if settled || tokio::time::Instant::now() >= deadline {
+                drop(ended);
+                self.shared.waiters.forget(id);
+                return Ok(view);
+            }
+            let look_again = deadline.min(tokio::time::Instant::now() + END_POLL);
+            // Either way the journal is asked again.
+            let _ = tokio::time::timeout_at(look_again, ended).await;
+        }
+    }
+
+    /// Every saga that this coordinator ends or parks from now on.
+    pub fn watch_ended(&self) -> mpsc::UnboundedReceiver<Ended> {
+        self.shared.waiters.watch()
+    }
+
+    /// The definitions that it knows.
+    pub fn definitions(&self) -> &[SagaDefinition] {
+        self.shared.registry.all()
+    }
+
+    /// Whether failures may be injected.
+    pub fn allows_faults(&self) -> bool {
+        self.shared.config.allow_faults
+    }
+
+    /// The standing faults.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn faults(&self) -> Result<Vec<ListedFault>, JournalError> {
+        self.shared.journal.faults().await
+    }
+
+    /// Adds a standing fault and gives its number.
+    ///
+    /// # Errors
+    /// [`FaultError::NotAllowed`] unless faults are allowed.
+    pub async fn add_fault(&self, fault: &Fault) -> Result<i64, FaultError> {
+        if !self.shared.config.allow_faults {
+            return Err(FaultError::NotAllowed);
+        }
+        Ok(self.shared.journal.add_fault(fault).await?)
+    }
+
+    /// Takes all standing faults away and says how many there were.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn clear_faults(&self) -> Result<u64, JournalError> {
+        self.shared.journal.clear_faults().await
+    }
+
+    /// How many sagas stand where: definition, version, status, number.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn census(&self) -> Result<Vec<(String, u32, String, i64)>, JournalError> {
+        self.shared.journal.census().await
+    }
+
+    /// Whether database and broker are there.
+    pub async fn readiness(&self) -> Readiness {
+        let database = match self.shared.journal.ping().await {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let broker = match self.shared.wire.health() {
+            WireHealth::Connected => "ok".to_owned(),
+            WireHealth::Disconnected => "not connected; commands go out when it is back".to_owned(),
+        };
+        Readiness { ready: database == "ok" && broker == "ok", database, broker }
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// The broker's connection.
+    pub fn wire(&self) -> &Wire {
+        &self.shared.wire
+    }
+}
+
+/// A plan could not be drawn.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// The definition is not known here.
+    #[error("this coordinator does not know version {1} of saga `{0}`; ask one that does")]
+    VersionNotHere(String, u32),
+    /// A closure of the definition failed.
+    #[error(transparent)]
+    Closure(ClosureError),
+}
+
+enum Refused {
+    Decision(CancelRefusal),
+    Stale,
+}
+
+fn started(id: SagaId, inserted: Inserted) -> Result<Started, StartError> {
+    match inserted {
+        Inserted::New => Ok(Started { id, created: true }),
+        // A start whose commit was answered late finds itself.
+        Inserted::Same(same) => Ok(Started { id: same, created: same == id }),
+        Inserted::Other(other) => Err(StartError::KeyReused(other)),
+    }
+}
+
+impl Shared {
+    /// The first decision of a saga, as a row to insert and the commands that go with it.
+    pub(crate) fn begin(
+        &self,
+        start: &Prepared,
+        now: Timestamp,
+        faults: &mut FaultBook,
+        first: impl FnOnce(&mut Context<'_>, JsonText, Vec<Fault>) -> Decision,
+    ) -> (NewSaga, Vec<CommandMessage>) {
+        let definition = &self.registry.all()[start.definition];
+        let mut context = Context {
+            definition,
+            saga_id: start.id,
+            now,
+            jitter: 0.0,
+            faults,
+            traceparent: start.traceparent.clone(),
+        };
+        let decision = first(&mut context, start.data.clone(), start.faults.clone());
+        let saga = NewSaga {
+            id: start.id,
+            saga: definition.name.clone(),
+            version: definition.version,
+            key: start.key.clone(),
+            fingerprint: start.fingerprint,
+            input: start.input.clone(),
+            tags: start.tags.clone(),
+            state: decision.state,
+            history: decision.history,
+        };
+        (saga, decision.commands)
+    }
+}

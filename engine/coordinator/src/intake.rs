@@ -1,0 +1,217 @@
+//! The loops: replies in, timers, and what follows a commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redress_core::decide::Event;
+use redress_core::{Name, ReplyMessage, SagaId};
+use redress_wire::Delivery;
+use redress_wire::delivery::Handle as Ack;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Shared;
+use crate::journal::JournalError;
+use crate::metrics::Kind;
+use crate::ports::{Buried, Bus, Journal, Selection};
+use crate::waiters::Ended;
+use crate::work::{Outcome, decide_batch};
+
+/// How often a batch is tried again when another one is in the way or the answer to its commit was lost.
+const TRIES_MAX: u32 = 8;
+/// How long replies rest while the database is down.
+const DATABASE_DOWN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes the replies to sagas of one definition until the shutdown.
+pub(crate) async fn replies(shared: Arc<Shared>, saga: Name, version: u32, shutdown: CancellationToken) {
+    let mut inflow = shared.wire.replies(&saga, version);
+    let lanes = Arc::new(Semaphore::new(shared.config.lanes));
+    loop {
+        let lane = lanes.clone().acquire_owned().await.expect("the lanes are never closed");
+        let batch = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            batch = inflow.next_batch(shared.config.batch_max) => batch,
+        };
+        let shared = shared.clone();
+        shared.clone().tasks.spawn(async move {
+            process(&shared, batch).await;
+            drop(lane);
+        });
+    }
+}
+
+async fn process(shared: &Arc<Shared>, batch: Vec<Delivery<ReplyMessage>>) {
+    shared.metrics.batch_size.observe(batch.len() as f64);
+    let mut replies = Vec::with_capacity(batch.len());
+    for delivery in batch {
+        let (message, _, ack) = delivery.split();
+        match message {
+            Ok(reply) => replies.push((reply, ack)),
+            Err(poison) => {
+                let letter = Buried {
+                    saga_id: poison.address.map(|address| address.key.saga_id),
+                    reason: poison.reason,
+                    subject: poison.subject,
+                    headers: poison.headers,
+                    payload: poison.payload,
+                };
+                match shared.journal.bury(vec![letter]).await {
+                    Ok(()) => ack.term().await,
+                    Err(_) => ack.nak(DATABASE_DOWN_PAUSE).await,
+                }
+                shared.metrics.dead_letters.inc();
+            }
+        }
+    }
+    if !replies.is_empty() {
+        settle(shared, replies).await;
+    }
+}
+
+/// Decides a batch; one that cannot be decided as a whole is decided reply by reply, so that the culprit is found.
+async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>) {
+    let mut events: BTreeMap<SagaId, Vec<Event>> = BTreeMap::new();
+    for (reply, _) in &replies {
+        events.entry(reply.key.saga_id).or_default().push(Event::Reply(reply.clone()));
+    }
+    match work(shared, events).await {
+        Ok(outcome) => {
+            let publishing = after_commit(shared, outcome);
+            for (_, ack) in &replies {
+                ack.ack().await;
+            }
+            publishing.await;
+        }
+        Err(error) if error.is_unavailable() => {
+            tracing::warn!(%error, "database down; the replies wait");
+            for (_, ack) in &replies {
+                ack.nak(DATABASE_DOWN_PAUSE).await;
+            }
+        }
+        Err(error) if replies.len() == 1 => {
+            for (reply, ack) in replies {
+                tracing::error!(%error, key = %reply.key, "reply set aside");
+                let letter = Buried {
+                    saga_id: Some(reply.key.saga_id),
+                    reason: format!("the journal refused what follows from it: {error}"),
+                    subject: format!("reply of {}", reply.service),
+                    headers: Vec::new(),
+                    payload: format!("{reply:?}").into_bytes(),
+                };
+                match shared.journal.bury(vec![letter]).await {
+                    Ok(()) => ack.term().await,
+                    Err(_) => ack.nak(DATABASE_DOWN_PAUSE).await,
+                }
+                shared.metrics.dead_letters.inc();
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "batch of replies failed; they are decided one by one");
+            for reply in replies {
+                Box::pin(settle(shared, vec![reply])).await;
+            }
+        }
+    }
+}
+
+/// Decides events, trying again what is worth it.
+pub(crate) async fn work(
+    shared: &Shared,
+    events: BTreeMap<SagaId, Vec<Event>>,
+) -> Result<Outcome, JournalError> {
+    let ids: Vec<SagaId> = events.keys().copied().collect();
+    let mut tries = 0;
+    loop {
+        let (registry, events, clock) = (shared.registry.clone(), events.clone(), shared.clock.clone());
+        let result = shared
+            .journal
+            .transact(Selection::These(ids.clone()), move |snapshot| {
+                clock.set(snapshot.now);
+                decide_batch(&registry, snapshot, events, false)
+            })
+            .await;
+        match result {
+            Err(error) if error.is_worth_another_try() && tries < TRIES_MAX => {
+                tries += 1;
+                shared.metrics.batch_retries.inc();
+                tokio::time::sleep(Duration::from_millis(u64::from(rand::random::<u8>()))).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Looks for sagas that are due until the shutdown; any number of coordinators do so at once.
+pub(crate) async fn timers(shared: Arc<Shared>, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(shared.config.timer_poll);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = shared.journal.look_for_faults().await {
+            tracing::debug!(%error, "standing faults not looked up");
+        }
+        loop {
+            match fire(&shared).await {
+                Ok(true) if !shutdown.is_cancelled() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "timers not looked up");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Turns one batch of sagas that are due; says whether there may be more.
+async fn fire(shared: &Arc<Shared>) -> Result<bool, JournalError> {
+    let limit = shared.config.timer_batch_max;
+    let (registry, clock) = (shared.registry.clone(), shared.clock.clone());
+    let selection = Selection::Due { known: shared.registry.known(), limit };
+    let outcome = shared
+        .journal
+        .transact(selection, move |snapshot| {
+            clock.set(snapshot.now);
+            let full = i64::try_from(snapshot.sagas.len()).unwrap_or(i64::MAX) >= limit;
+            let (changes, mut outcome) = decide_batch(&registry, snapshot, BTreeMap::new(), true);
+            outcome.full = full;
+            (changes, outcome)
+        })
+        .await?;
+    let full = outcome.full;
+    after_commit(shared, outcome).await;
+    Ok(full)
+}
+
+/// Counts, tells who waits, and publishes; the returned future is the publishing.
+pub(crate) fn after_commit(
+    shared: &Arc<Shared>,
+    outcome: Outcome,
+) -> impl Future<Output = ()> + Send + 'static {
+    let metrics = &shared.metrics;
+    for ((saga, event), times) in outcome.events {
+        metrics.events.get_or_create(&Kind { saga, kind: event.as_str() }).inc_by(times);
+    }
+    let mut ended: Vec<Ended> = Vec::with_capacity(outcome.ended.len());
+    for (saga, end) in outcome.ended {
+        metrics.ended.get_or_create(&Kind { saga, kind: end.status }).inc();
+        ended.push(end);
+    }
+    metrics.commands.inc_by(outcome.commands.len() as u64);
+    metrics.healed.inc_by(outcome.healed);
+    metrics.dead_letters.inc_by(outcome.dead_letters);
+    shared.waiters.notify(&ended);
+    let wire = shared.wire.clone();
+    let commands = outcome.commands;
+    async move {
+        if !commands.is_empty() {
+            wire.publish(commands).await;
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What can go wrong with the journal, sorted by what to do about it.
+
+use thiserror::Error;
+
+/// The journal could not do what was asked.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// The database is not there: later.
+    #[error("the database is not available; the request can be made again")]
+    Unavailable(#[source] sqlx::Error),
+    /// Two units of work met: the same again will do.
+    #[error("another unit of work was in the way; the request can be made again")]
+    Collision(#[source] sqlx::Error),
+    /// The answer to a COMMIT was lost: it happened or it did not.
+    #[error("the answer to the commit was lost; what the journal says now decides")]
+    CommitUnknown(#[source] sqlx::Error),
+    /// The tables could not be brought up to date.
+    #[error("the journal's tables could not be created or brought up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// Something stored or sent is wrong.
+    #[error("the database refused the statement")]
+    Refused(#[source] sqlx::Error),
+    /// A row is not what this program wrote.
+    #[error("a row of the journal is unreadable: {0}")]
+    Unreadable(String),
+    /// The unit of work panicked.
+    #[error("the unit of work panicked; see the log for where")]
+    Panicked,
+}
+
+impl From<sqlx::Error> for JournalError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                // Serialization failure, deadlock, lock not available.
+                Some("40001" | "40P01" | "55P03") => Self::Collision(error),
+                // Connection exceptions, shutdown, start-up, crash, too many connections, statement timeout.
+                Some(code) if code.starts_with("08") || code.starts_with("57") || code == "53300" => {
+                    Self::Unavailable(error)
+                }
+                Some(_) | None => Self::Refused(error),
+            },
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            _ => Self::Refused(error),
+        }
+    }
+}
+
+impl JournalError {
+    /// That of a request whose batch failed because the database was not there.
+    pub(crate) fn unavailable() -> Self {
+        Self::Unavailable(sqlx::Error::PoolTimedOut)
+    }
+
+    /// A failed COMMIT: if the database answered, nothing happened; if it did not, nobody knows.
+    pub(crate) fn of_commit(error: sqlx::Error) -> Self {
+        match Self::from(error) {
+            Self::Unavailable(error) => Self::CommitUnknown(error),
+            other => other,
+        }
+    }
+
+    /// Whether the same may be asked again at once.
+    pub(crate) const fn is_worth_another_try(&self) -> bool {
+        matches!(self, Self::Collision(_) | Self::CommitUnknown(_))
+    }
+
+    /// Whether the database is not there.
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::CommitUnknown(_) | Self::Collision(_))
+    }
+}

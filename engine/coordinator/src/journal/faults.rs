@@ -1,0 +1,139 @@
+//! Standing faults: injected failures of the whole installation.
+//!
+//! A unit of work looks at them only if there may be any: whether there are is looked up every few hundred
+//! milliseconds, and at once by the coordinator to which one is added. When there are, they are locked, so that `times`
+//! is exact with any number of coordinators.
+
+use std::sync::atomic::Ordering;
+
+use redress_core::Timestamp;
+use redress_core::fault::{Fault, FaultBook, StandingFault};
+use serde::Serialize;
+use sqlx::{PgConnection, Row};
+
+use super::{JournalError, PgJournal};
+
+/// A standing fault, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListedFault {
+    /// Its number.
+    pub id: i64,
+    /// The fault.
+    pub fault: Fault,
+    /// How often it may still strike; nothing is for ever.
+    pub remaining: Option<u32>,
+    /// When it was added.
+    pub added_at: Timestamp,
+}
+
+impl PgJournal {
+    pub(super) async fn lock_faults(&self, connection: &mut PgConnection) -> Result<FaultBook, JournalError> {
+        if !self.may_have_faults() {
+            return Ok(FaultBook::default());
+        }
+        let rows = sqlx::query(
+            "SELECT id, fault, remaining FROM faults WHERE remaining IS NULL OR remaining > 0 \
+             ORDER BY id FOR UPDATE",
+        )
+        .fetch_all(connection)
+        .await?;
+        let standing = rows.iter().filter_map(|row| {
+            let fault = serde_json::from_value(row.try_get("fault").ok()?).ok()?;
+            let remaining: Option<i32> = row.try_get("remaining").ok()?;
+            Some(StandingFault { id: row.try_get("id").ok()?, fault, remaining: remaining.map(i32::unsigned_abs) })
+        });
+        Ok(FaultBook::new(standing.collect()))
+    }
+
+    /// The standing faults without a lock, for a start: `times` may be passed by a few when many begin at once.
+    pub(crate) async fn read_faults(&self) -> Result<FaultBook, JournalError> {
+        if !self.may_have_faults() {
+            return Ok(FaultBook::default());
+        }
+        let standing = self.faults().await?.into_iter().map(|listed| StandingFault {
+            id: listed.id,
+            remaining: listed.remaining,
+            fault: listed.fault,
+        });
+        Ok(FaultBook::new(standing.filter(|s| s.remaining != Some(0)).collect()))
+    }
+
+    pub(crate) fn may_have_faults(&self) -> bool {
+        self.allow_faults && self.has_faults.load(Ordering::Relaxed)
+    }
+
+    /// Looks up whether there are any.
+    pub(crate) async fn look_for_faults(&self) -> Result<(), JournalError> {
+        if self.allow_faults {
+            let row = sqlx::query(
+                "SELECT EXISTS (SELECT 1 FROM faults WHERE remaining IS NULL OR remaining > 0) AS some",
+            )
+            .fetch_one(&self.work)
+            .await?;
+            self.has_faults.store(row.try_get("some")?, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// All standing faults, those that are used up included.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn faults(&self) -> Result<Vec<ListedFault>, JournalError> {
+        let rows = sqlx::query("SELECT id, fault, remaining, added_at FROM faults ORDER BY id")
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let fault = serde_json::from_value(row.try_get("fault")?)
+                    .map_err(|error| JournalError::Unreadable(error.to_string()))?;
+                let remaining: Option<i32> = row.try_get("remaining")?;
+                Ok(ListedFault {
+                    id: row.try_get("id")?,
+                    fault,
+                    remaining: remaining.map(i32::unsigned_abs),
+                    added_at: row.try_get("added_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Adds a standing fault and gives its number.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn add_fault(&self, fault: &Fault) -> Result<i64, JournalError> {
+        let json =
+            serde_json::to_value(fault).map_err(|error| JournalError::Unreadable(error.to_string()))?;
+        let remaining = fault.times.map(|times| i32::try_from(times).unwrap_or(i32::MAX));
+        let row = sqlx::query("INSERT INTO faults (fault, remaining) VALUES ($1, $2) RETURNING id")
+            .bind(json)
+            .bind(remaining)
+            .fetch_one(&self.read)
+            .await?;
+        self.has_faults.store(true, Ordering::Relaxed);
+        Ok(row.try_get("id")?)
+    }
+
+    /// Takes all standing faults away and says how many there were.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn clear_faults(&self) -> Result<u64, JournalError> {
+        Ok(sqlx::query("DELETE FROM faults").execute(&self.read).await?.rows_affected())
+    }
+}
+
+pub(super) async fn count_down(
+    connection: &mut PgConnection,
+    struck: &[(i64, u32)],
+) -> Result<(), JournalError> {
+    for (id, times) in struck {
+        sqlx::query("UPDATE faults SET remaining = greatest(remaining - $2, 0) WHERE id = $1")
+            .bind(id)
+            .bind(i32::try_from(*times).unwrap_or(i32::MAX))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}

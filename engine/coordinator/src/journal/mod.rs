@@ -1,0 +1,121 @@
+//! The journal on Postgres: the only place in this crate that says `sqlx`.
+//!
+//! Authoritative for every saga. Each unit of work is one short READ COMMITTED transaction in a task of its own, so
+//! that nobody's cancellation can reach its `begin` or its `commit`; row locks are taken in the order of the ids.
+//!
+//! Connections for the work pin the plan: the cached generic plan of `UPDATE … FROM unnest(…)` turned bad as the table
+//! grew (measured: ten times slower), and with sequential scans, hash and merge joins off it stays the right one.
+
+mod definitions;
+mod errors;
+mod faults;
+mod reads;
+mod starts;
+mod unit;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::config::Config;
+
+pub use definitions::RegisterError;
+pub use errors::JournalError;
+pub use faults::ListedFault;
+pub use reads::{HistoryRow, ListFilter, SagaRow};
+pub(crate) use starts::insert;
+
+/// A connection of the caller's, with a transaction open on it.
+pub type Connection = sqlx::PgConnection;
+
+/// A statement for people may search; it must not melt the database.
+const READ_STATEMENT_TIMEOUT_MS: u32 = 5_000;
+/// A unit of work that takes longer is stuck behind something.
+const WORK_STATEMENT_TIMEOUT_MS: u32 = 30_000;
+
+/// The journal. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PgJournal {
+    pub(crate) work: PgPool,
+    pub(crate) read: PgPool,
+    /// Whether there are standing faults to look at, as far as is known; see `faults`.
+    pub(crate) has_faults: Arc<AtomicBool>,
+    pub(crate) allow_faults: bool,
+}
+
+impl PgJournal {
+    /// Connects to the journal's database.
+    ///
+    /// # Errors
+    /// [`JournalError`] if there is no connection.
+    pub async fn connect(config: &Config) -> Result<Self, JournalError> {
+        let work = format!(
+            "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+             SET plan_cache_mode = force_generic_plan; SET jit = off; {}",
+            session(WORK_STATEMENT_TIMEOUT_MS)
+        );
+        let read = session(READ_STATEMENT_TIMEOUT_MS);
+        Ok(Self {
+            work: pool(config, config.work_connections, work).await?,
+            read: pool(config, config.read_connections, read).await?,
+            has_faults: Arc::new(AtomicBool::new(config.allow_faults)),
+            allow_faults: config.allow_faults,
+        })
+    }
+
+    /// Creates the journal's tables, or brings them up to date.
+    ///
+    /// # Errors
+    /// [`JournalError::Migrate`] if the database refuses.
+    pub async fn migrate(&self) -> Result<(), JournalError> {
+        let mut migrator = sqlx::migrate!("../../migrations/coordinator");
+        migrator.dangerous_set_table_name("_redress_coordinator_migrations");
+        migrator.run(&self.read).await.map_err(JournalError::Migrate)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`JournalError`] if it does not.
+    pub async fn ping(&self) -> Result<(), JournalError> {
+        sqlx::query("SELECT 1").execute(&self.read).await?;
+        Ok(())
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        self.work.close().await;
+        self.read.close().await;
+    }
+}
+
+fn session(statement_timeout_ms: u32) -> String {
+    format!(
+        "SET statement_timeout = {statement_timeout_ms}; SET lock_timeout = '10s'; \
+         SET idle_in_transaction_session_timeout = '30s'; SET client_min_messages = error"
+    )
+}
+
+async fn pool(config: &Config, connections: u32, settings: String) -> Result<PgPool, JournalError> {
+    let settings: Arc<str> = settings.into();
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(config.acquire_timeout)
+        .max_lifetime(Duration::from_secs(1_800))
+        .after_connect(move |connection, _| {
+            let settings = settings.clone();
+            Box::pin(async move {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(settings.to_string())).execute(connection).await.map(drop)
+            })
+        })
+        // A cancelled `begin` can leave a transaction open in sqlx 0.9.0.
+        .after_release(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql("ROLLBACK").execute(connection).await.map(|_| true) })
+        })
+        .connect(&config.database_url)
+        .await?;
+    Ok(pool)
+}

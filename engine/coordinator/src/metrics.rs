@@ -1,0 +1,71 @@
+//! What is counted, as OpenMetrics. No ids in labels.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// One label.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Kind {
+    /// The saga definition's name.
+    pub saga: String,
+    /// What happened.
+    pub kind: &'static str,
+}
+
+/// The coordinator's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Sagas started.
+    pub started: Family<Kind, Counter>,
+    /// Sagas ended or parked, by status.
+    pub ended: Family<Kind, Counter>,
+    /// Rows of history written, by event: replies by outcome, late replies, time-outs, re-sends.
+    pub events: Family<Kind, Counter>,
+    /// Commands published, once and again.
+    pub commands: Counter,
+    /// Commands published again because the reply before them came again.
+    pub healed: Counter,
+    /// Dead letters written.
+    pub dead_letters: Counter,
+    /// Batches that had to be decided again.
+    pub batch_retries: Counter,
+    /// Replies per batch.
+    pub batch_size: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("redress");
+        let started = Family::default();
+        let ended = Family::default();
+        let events = Family::default();
+        let (commands, healed) = (Counter::default(), Counter::default());
+        let (dead_letters, batch_retries) = (Counter::default(), Counter::default());
+        let batch_size = Histogram::new(exponential_buckets(1.0, 2.0, 11));
+        registry.register("sagas_started", "Sagas started", started.clone());
+        registry.register("sagas_ended", "Sagas ended or parked, by status", ended.clone());
+        registry.register("saga_events", "Rows of history written, by event", events.clone());
+        registry.register("commands_published", "Commands published", commands.clone());
+        registry.register("commands_healed", "Commands published again after a redelivered reply", healed.clone());
+        registry.register("dead_letters", "Dead letters written", dead_letters.clone());
+        registry.register("batch_retries", "Batches that had to be decided again", batch_retries.clone());
+        registry.register("reply_batch_size", "Replies per batch", batch_size.clone());
+        Self { registry, started, ended, events, commands, healed, dead_letters, batch_retries, batch_size }
+    }
+}
+
+impl Metrics {
+    /// All of them, in the text format of OpenMetrics.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(error) => format!("# the metrics could not be written: {error}\n# EOF\n"),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The definitions that this coordinator knows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use redress_core::{Name, SagaDefinition};
+
+/// Definitions by name and version.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry {
+    ordered: Arc<Vec<SagaDefinition>>,
+    by_name: Arc<HashMap<(Name, u32), usize>>,
+}
+
+impl Registry {
+    /// Takes the definitions; two of the same name and version are a mistake.
+    pub(crate) fn new(definitions: Vec<SagaDefinition>) -> Result<Self, (Name, u32)> {
+        let mut by_name = HashMap::new();
+        for (place, definition) in definitions.iter().enumerate() {
+            let id = (definition.name.clone(), definition.version);
+            if by_name.insert(id.clone(), place).is_some() {
+                return Err(id);
+            }
+        }
+        Ok(Self { ordered: Arc::new(definitions), by_name: Arc::new(by_name) })
+    }
+
+    pub(crate) fn all(&self) -> &[SagaDefinition] {
+        &self.ordered
+    }
+
+    pub(crate) fn get(&self, saga: &Name, version: u32) -> Option<&SagaDefinition> {
+        self.by_name.get(&(saga.clone(), version)).map(|&place| &self.ordered[place])
+    }
+
+    /// The newest version of a saga.
+    pub(crate) fn newest(&self, saga: &str) -> Option<&SagaDefinition> {
+        self.ordered.iter().filter(|d| d.name == *saga).max_by_key(|d| d.version)
+    }
+
+    pub(crate) fn known(&self) -> Vec<(Name, u32)> {
+        self.ordered.iter().map(|d| (d.name.clone(), d.version)).collect()
+    }
+}

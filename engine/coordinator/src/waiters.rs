@@ -1,0 +1,69 @@
+//! Who waits for the end of a saga.
+//!
+//! A hint within this process: another coordinator may end the saga, so whoever waits also looks into the journal now
+//! and then.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use redress_core::SagaId;
+use tokio::sync::{mpsc, oneshot};
+
+/// A saga has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The saga.
+    pub id: SagaId,
+    /// `completed`, `compensated`, or `parked`, which ends the waiting too.
+    pub status: &'static str,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    one: Mutex<HashMap<SagaId, Vec<oneshot::Sender<Ended>>>>,
+    all: Mutex<Vec<mpsc::UnboundedSender<Ended>>>,
+}
+
+impl Waiters {
+    pub(crate) fn wait_for(&self, id: SagaId) -> oneshot::Receiver<Ended> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.one.lock().expect("nobody panics while holding the waiters");
+        let senders = waiting.entry(id).or_default();
+        senders.retain(|sender| !sender.is_closed());
+        senders.push(sender);
+        receiver
+    }
+
+    /// Forgets whoever has stopped waiting for this saga.
+    pub(crate) fn forget(&self, id: SagaId) {
+        let mut waiting = self.one.lock().expect("nobody panics while holding the waiters");
+        if let Some(senders) = waiting.get_mut(&id) {
+            senders.retain(|sender| !sender.is_closed());
+            if senders.is_empty() {
+                waiting.remove(&id);
+            }
+        }
+    }
+
+    pub(crate) fn watch(&self) -> mpsc::UnboundedReceiver<Ended> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.all.lock().expect("nobody panics while holding the watchers").push(sender);
+        receiver
+    }
+
+    pub(crate) fn notify(&self, ended: &[Ended]) {
+        if ended.is_empty() {
+            return;
+        }
+        let mut waiting = self.one.lock().expect("nobody panics while holding the waiters");
+        for saga in ended {
+            for sender in waiting.remove(&saga.id).unwrap_or_default() {
+                // Whoever has gone away needs no answer.
+                let _ = sender.send(*saga);
+            }
+        }
+        drop(waiting);
+        let mut all = self.all.lock().expect("nobody panics while holding the watchers");
+        all.retain(|sender| ended.iter().all(|saga| sender.send(*saga).is_ok()));
+    }
+}

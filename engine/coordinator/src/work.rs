@@ -1,0 +1,191 @@
+//! One unit of work, decided: from locked sagas and events to what is written and published.
+//!
+//! Pure but for the jitter. Several events of one saga are decided one after the other; a saga that cannot be decided
+//! (its row is unreadable, the definition panics) becomes a dead letter alone and its row stays as it was.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use redress_core::decide::{CancelRefusal, Context, Decision, Effect, Event, decide};
+use redress_core::fault::FaultBook;
+use redress_core::history::HistoryEvent;
+use redress_core::state::SagaState;
+use redress_core::{CommandMessage, SagaDefinition, SagaId, Timestamp};
+
+use crate::ports::{Buried, Change, Changes, Snapshot, Stored};
+use crate::registry::Registry;
+use crate::waiters::Ended;
+
+/// What comes of a unit of work once it is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) commands: Vec<CommandMessage>,
+    pub(crate) healed: u64,
+    pub(crate) ended: Vec<(String, Ended)>,
+    pub(crate) events: BTreeMap<(String, HistoryEvent), u64>,
+    pub(crate) refusals: Vec<(SagaId, CancelRefusal)>,
+    pub(crate) dead_letters: u64,
+    /// Sagas of the selection that exist.
+    pub(crate) found: usize,
+    /// Whether there may be more to do at once.
+    pub(crate) full: bool,
+}
+
+/// Decides all events of a batch.
+pub(crate) fn decide_batch(
+    registry: &Registry,
+    snapshot: Snapshot,
+    mut events: BTreeMap<SagaId, Vec<Event>>,
+    fired: bool,
+) -> (Changes, Outcome) {
+    let mut batch = Batch {
+        changes: Changes::default(),
+        outcome: Outcome { found: snapshot.sagas.len(), ..Outcome::default() },
+        faults: snapshot.faults,
+        now: snapshot.now,
+        fired,
+    };
+    for stored in snapshot.sagas {
+        let events = if fired { vec![Event::TimerFired] } else { events.remove(&stored.id).unwrap_or_default() };
+        batch.decide_saga(registry, stored, events);
+    }
+    for (id, events) in events {
+        for event in events {
+            batch.bury(id, &event, "the saga does not exist in this journal");
+        }
+    }
+    batch.changes.struck = batch.faults.struck().collect();
+    (batch.changes, batch.outcome)
+}
+
+struct Batch {
+    changes: Changes,
+    outcome: Outcome,
+    faults: FaultBook,
+    now: Timestamp,
+    fired: bool,
+}
+
+impl Batch {
+    fn decide_saga(&mut self, registry: &Registry, stored: Stored, events: Vec<Event>) {
+        let Some(definition) = registry.get(&stored.saga, stored.version) else {
+            return;
+        };
+        let before = match stored.state {
+            Ok(state) => state,
+            Err(problem) => {
+                return self.set_aside(stored.id, &events, &format!("the saga's row is unreadable: {problem}"));
+            }
+        };
+        let decided = catch_unwind(AssertUnwindSafe(|| self.fold(definition, stored.id, before.clone(), &events)));
+        match decided {
+            Ok(folded) => self.keep(definition, stored.id, stored.revision, &before, folded),
+            Err(_) => self.set_aside(stored.id, &events, "deciding on it panicked; see the log for where"),
+        }
+    }
+
+    fn fold(
+        &mut self,
+        definition: &SagaDefinition,
+        saga_id: SagaId,
+        mut state: SagaState,
+        events: &[Event],
+    ) -> Folded {
+        let mut folded = Folded::default();
+        for event in events {
+            let mut context = Context {
+                definition,
+                saga_id,
+                now: self.now,
+                jitter: rand::random(),
+                faults: &mut self.faults,
+                traceparent: None,
+            };
+            let decision = decide(&mut context, state, event.clone());
+            state = folded.take(decision, event);
+        }
+        folded.state = Some(state);
+        folded
+    }
+
+    fn keep(
+        &mut self,
+        definition: &SagaDefinition,
+        id: SagaId,
+        revision: i64,
+        before: &SagaState,
+        folded: Folded,
+    ) {
+        let Some(state) = folded.state else { return };
+        self.outcome.healed += folded.healed;
+        self.outcome.commands.extend(folded.commands);
+        self.outcome.refusals.extend(folded.refusals.into_iter().map(|refusal| (id, refusal)));
+        for event in &folded.contradictions {
+            self.bury(id, event, "a participant took back what it had promised");
+        }
+        let rested = before.is_ended() || before.parked().is_some();
+        if !rested && (state.is_ended() || state.parked().is_some()) {
+            let ended = Ended { id, status: state.status_word() };
+            self.outcome.ended.push((definition.name.to_string(), ended));
+        }
+        for entry in &folded.history {
+            *self.outcome.events.entry((definition.name.to_string(), entry.event)).or_default() += 1;
+        }
+        let moved = !folded.history.is_empty();
+        self.changes.history.extend(folded.history.into_iter().map(|entry| (id, entry)));
+        if moved || self.fired {
+            let new_data = before.data != state.data;
+            let fired = self.fired;
+            self.changes.sagas.push(Change { id, revision, moved, fired, new_data, state });
+        }
+    }
+
+    /// Leaves a saga as it is; what came for it is kept.
+    fn set_aside(&mut self, id: SagaId, events: &[Event], reason: &str) {
+        tracing::error!(saga_id = %id, reason, "saga set aside");
+        self.changes.set_aside.push(id);
+        for event in events {
+            self.bury(id, event, reason);
+        }
+    }
+
+    fn bury(&mut self, id: SagaId, event: &Event, reason: &str) {
+        let (subject, payload) = match event {
+            Event::Reply(reply) => (format!("reply of {}", reply.service), format!("{reply:?}")),
+            // The timer comes again by itself, and whoever cancels is told.
+            Event::TimerFired | Event::CancelRequested { .. } => return,
+        };
+        self.outcome.dead_letters += 1;
+        self.changes.dead_letters.push(Buried {
+            saga_id: Some(id),
+            reason: reason.to_owned(),
+            subject,
+            headers: Vec::new(),
+            payload: payload.into_bytes(),
+        });
+    }
+}
+
+#[derive(Default)]
+struct Folded {
+    state: Option<SagaState>,
+    commands: Vec<CommandMessage>,
+    history: Vec<redress_core::history::HistoryEntry>,
+    healed: u64,
+    refusals: Vec<CancelRefusal>,
+    contradictions: Vec<Event>,
+}
+
+impl Folded {
+    fn take(&mut self, decision: Decision, event: &Event) -> SagaState {
+        match decision.effect {
+            Effect::Moved | Effect::Noted => {}
+            Effect::Ignored => self.healed += decision.commands.len() as u64,
+            Effect::CancelRefused(refusal) => self.refusals.push(refusal),
+            Effect::Contradiction => self.contradictions.push(event.clone()),
+        }
+        self.commands.extend(decision.commands);
+        self.history.extend(decision.history);
+        decision.state
+    }
+}

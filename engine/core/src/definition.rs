@@ -1,0 +1,294 @@
+//! A saga definition: name, version and ordered steps, as plain data.
+//!
+//! Built once by [`saga`](crate::saga) in Rust; the type of the saga's data is erased here, so definitions of
+//! different data stand in one array. The user's closures are kept behind [`Step::action_payload`] and its kin,
+//! which never panic: a closure that does becomes an error that parks the one saga that met it.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::ids::{InvalidName, Name};
+use crate::json::JsonText;
+use crate::retry::RetryPolicy;
+
+pub(crate) type Make = Arc<dyn Fn(&JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
+pub(crate) type Fold = Arc<dyn Fn(&JsonText, &JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
+pub(crate) type ReadInput = Arc<dyn Fn(&Value) -> Result<JsonText, InvalidInput> + Send + Sync>;
+
+/// How long an attempt may stay unanswered before it counts as failed, in milliseconds: ten times the slowest
+/// answer of a healthy service.
+pub const TIMEOUT_MS_DEFAULT: u64 = 10_000;
+
+/// What may be done with a step once it was asked for.
+#[derive(Clone)]
+pub enum StepKind {
+    /// Can be undone: by its compensation, or by doing nothing if it needs none.
+    Compensatable {
+        /// How it is undone.
+        compensation: Option<Compensation>,
+    },
+    /// Decides the saga: from its success on there is no way back.
+    Pivot,
+    /// Must succeed in the end; only after the pivot.
+    Retriable,
+}
+
+impl StepKind {
+    /// The word in HTTP, digest and diagram.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Compensatable { .. } => "compensatable",
+            Self::Pivot => "pivot",
+            Self::Retriable => "retriable",
+        }
+    }
+}
+
+/// The command that undoes a step.
+#[derive(Clone)]
+pub struct Compensation {
+    /// The command's name, in the service of the step.
+    pub command: Name,
+    /// How often it is tried before the saga parks.
+    pub retry: RetryPolicy,
+    pub(crate) make: Make,
+}
+
+/// A named unit of a saga: an action and, unless it needs none, its compensation.
+#[derive(Clone)]
+pub struct Step {
+    /// Its name, unique in the definition.
+    pub name: Name,
+    /// What may be done with it.
+    pub kind: StepKind,
+    /// The participant.
+    pub service: Name,
+    /// The command of the action.
+    pub command: Name,
+    /// How long one attempt may stay unanswered, in milliseconds.
+    pub timeout_ms: u64,
+    /// How often the action is tried before its outcome is settled.
+    pub retry: RetryPolicy,
+    /// JSON Schema of the command and of its reply.
+    pub schemas: StepSchemas,
+    pub(crate) make: Make,
+    pub(crate) fold: Option<Fold>,
+}
+
+/// JSON Schemas of what a step sends and gets back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepSchemas {
+    /// Of the action's command.
+    pub command: Value,
+    /// Of the action's reply.
+    pub reply: Value,
+    /// Of the compensation's command.
+    pub compensation: Option<Value>,
+}
+
+impl Step {
+    /// The action's payload for this data.
+    ///
+    /// # Errors
+    /// [`ClosureError`] if the data do not fit the definition or the user's closure panics.
+    pub fn action_payload(&self, data: &JsonText) -> Result<JsonText, ClosureError> {
+        guarded(&self.name, "action", || (self.make)(data))
+    }
+
+    /// The compensation's payload for this data; `None` if the step needs no compensation.
+    ///
+    /// # Errors
+    /// As [`action_payload`](Self::action_payload).
+    pub fn compensation_payload(&self, data: &JsonText) -> Result<Option<JsonText>, ClosureError> {
+        match &self.kind {
+            StepKind::Compensatable { compensation: Some(compensation) } => {
+                guarded(&self.name, "compensate", || (compensation.make)(data)).map(Some)
+            }
+            StepKind::Compensatable { compensation: None } | StepKind::Pivot | StepKind::Retriable => {
+                Ok(None)
+            }
+        }
+    }
+
+    /// The data after this reply to the action.
+    ///
+    /// # Errors
+    /// As [`action_payload`](Self::action_payload), and if the reply is not of the step's reply type.
+    pub fn fold_reply(&self, data: &JsonText, reply: &JsonText) -> Result<JsonText, ClosureError> {
+        match &self.fold {
+            Some(fold) => guarded(&self.name, "on_reply", || fold(data, reply)),
+            None => Ok(data.clone()),
+        }
+    }
+
+    /// The compensation, if there is one.
+    pub fn compensation(&self) -> Option<&Compensation> {
+        match &self.kind {
+            StepKind::Compensatable { compensation } => compensation.as_ref(),
+            StepKind::Pivot | StepKind::Retriable => None,
+        }
+    }
+}
+
+fn guarded(
+    step: &Name,
+    closure: &'static str,
+    call: impl FnOnce() -> Result<JsonText, serde_json::Error>,
+) -> Result<JsonText, ClosureError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(json)) => Ok(json),
+        Ok(Err(problem)) => {
+            Err(ClosureError::Data { step: step.clone(), closure, problem: problem.to_string() })
+        }
+        Err(_) => Err(ClosureError::Panicked { step: step.clone(), closure }),
+    }
+}
+
+/// A closure of the definition could not be used on this saga.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ClosureError {
+    /// The stored data or reply does not fit the types of the definition.
+    #[error("the `{closure}` of step `{step}` could not read its data or reply ({problem})")]
+    Data {
+        /// The step.
+        step: Name,
+        /// `action`, `compensate` or `on_reply`.
+        closure: &'static str,
+        /// What serde says.
+        problem: String,
+    },
+    /// The closure panicked.
+    #[error("the `{closure}` of step `{step}` panicked; see the coordinator's log for where")]
+    Panicked {
+        /// The step.
+        step: Name,
+        /// `action`, `compensate` or `on_reply`.
+        closure: &'static str,
+    },
+}
+
+/// A saga definition: plain data, immutable once deployed.
+#[derive(Clone)]
+pub struct SagaDefinition {
+    /// Its name.
+    pub name: Name,
+    /// Its version, from 1; a changed definition takes the next one.
+    pub version: u32,
+    /// The steps, in the order in which they are done.
+    pub steps: Vec<Step>,
+    /// How long the saga may take before it turns back, in milliseconds from its start.
+    pub deadline_ms: Option<u64>,
+    /// SHA-256, in hex, of names, order, kinds, policies and schemas. Closures it cannot cover.
+    pub digest: String,
+    /// JSON Schema of the saga's data, which is that of its input.
+    pub input_schema: Value,
+    pub(crate) read_input: ReadInput,
+}
+
+impl SagaDefinition {
+    /// Checks an input and makes it the saga's first data, with the defaults filled in.
+    ///
+    /// # Errors
+    /// [`InvalidInput`] if a field is unknown, missing or of the wrong type.
+    pub fn read_input(&self, input: &Value) -> Result<JsonText, InvalidInput> {
+        match catch_unwind(AssertUnwindSafe(|| (self.read_input)(input))) {
+            Ok(result) => result,
+            Err(_) => Err(InvalidInput {
+                at: String::from("/"),
+                problem: "the definition's own reading of the input panicked".to_owned(),
+            }),
+        }
+    }
+
+    /// The step of this name and its place.
+    pub fn step(&self, name: &str) -> Option<(usize, &Step)> {
+        self.steps.iter().enumerate().find(|(_, step)| step.name == *name)
+    }
+}
+
+impl fmt::Debug for SagaDefinition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps: Vec<&str> = self.steps.iter().map(|step| step.name.as_str()).collect();
+        f.debug_struct("SagaDefinition")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("steps", &steps)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An input that does not fit the definition.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the input does not fit: at `{at}`, {problem}")]
+pub struct InvalidInput {
+    /// A JSON pointer to the place; `/` is the whole input.
+    pub at: String,
+    /// What is wrong there.
+    pub problem: String,
+}
+
+/// A definition that cannot be built; a mistake in the program, found when it starts.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InvalidDefinition {
+    /// A name is not one.
+    #[error("saga `{saga}`: {problem}")]
+    Name {
+        /// The saga.
+        saga: String,
+        /// What is wrong with the name.
+        problem: InvalidName,
+    },
+    /// Two steps share a name.
+    #[error("saga `{saga}` has two steps named `{step}`: give each its own name")]
+    DuplicateStep {
+        /// The saga.
+        saga: String,
+        /// The name.
+        step: String,
+    },
+    /// There is no step.
+    #[error("saga `{saga}` has no step: add one")]
+    NoStep {
+        /// The saga.
+        saga: String,
+    },
+    /// A compensation belongs to another service than its action.
+    #[error(
+        "saga `{saga}`: the compensation of step `{step}` belongs to service `{compensation}`, the action to \
+         `{action}`: a fence in another database is none, so both must be of one service"
+    )]
+    OtherService {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+        /// Service of the action.
+        action: String,
+        /// Service of the compensation.
+        compensation: String,
+    },
+    /// A step's timeout is zero, which no answer can meet.
+    #[error("saga `{saga}`: the timeout of step `{step}` is zero: give it at least a millisecond")]
+    ZeroTimeout {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+    },
+    /// The deadline is zero, so no saga could begin.
+    #[error("saga `{saga}`: its deadline is zero: give it at least a millisecond, or none")]
+    ZeroDeadline {
+        /// The saga.
+        saga: String,
+    },
+    /// The version is zero.
+    #[error("saga `{saga}` has version 0: versions count from 1")]
+    Version {
+        /// The saga.
+        saga: String,
+    },
+}

@@ -1,0 +1,67 @@
+//! A definition as a picture: mermaid, the forward path and the way back.
+//!
+//! Names of nodes are made here and labels are quoted: a step may be named `end`, which mermaid would otherwise take
+//! for its own word.
+
+use crate::definition::{SagaDefinition, Step, StepKind};
+use crate::ids::Name;
+
+impl SagaDefinition {
+    /// A mermaid flowchart: solid arrows go forward, dotted ones undo, the hexagon is the point of no return.
+    pub fn to_mermaid(&self) -> String {
+        let mut lines =
+            vec!["flowchart LR".to_owned(), format!("    start([\"{} v{}\"])", self.name, self.version)];
+        let mut before = "start".to_owned();
+        for step in &self.steps {
+            let node = node("do", &step.name);
+            lines.push(format!("    {node}{}", shape(step)));
+            lines.push(format!("    {before} --> {node}"));
+            before = node;
+        }
+        lines.push(format!("    {before} --> completed([\"completed\"])"));
+        self.draw_the_way_back(&mut lines);
+        lines.push(String::new());
+        lines.join("\n")
+    }
+
+    /// The compensations from last to first, reached from the step that decides the saga.
+    fn draw_the_way_back(&self, lines: &mut Vec<String>) {
+        let Some(decides) = self.steps.iter().rposition(|step| !matches!(step.kind, StepKind::Retriable))
+        else {
+            return;
+        };
+        let undone: Vec<&Step> =
+            self.steps.iter().rev().filter(|step| step.compensation().is_some()).collect();
+        for step in &undone {
+            if let Some(compensation) = step.compensation() {
+                let (action, undo) = (node("do", &step.name), node("undo", &step.name));
+                lines.push(format!("    {undo}[/\"{}.{}\"/]", step.service, compensation.command));
+                lines.push(format!("    {action} -.- {undo}"));
+            }
+        }
+        lines.push("    compensated([\"compensated\"])".to_owned());
+        let decides = &self.steps[decides].name;
+        let first = undone.iter().find(|step| step.name != *decides);
+        let first = first.map_or_else(|| "compensated".to_owned(), |step| node("undo", &step.name));
+        lines.push(format!("    {} -. \"rejected\" .-> {first}", node("do", decides)));
+        for (place, step) in undone.iter().enumerate() {
+            let next = undone.get(place + 1);
+            let next = next.map_or_else(|| "compensated".to_owned(), |step| node("undo", &step.name));
+            lines.push(format!("    {} -.-> {next}", node("undo", &step.name)));
+        }
+    }
+}
+
+/// A word that is no word of mermaid's; names have no underscore, so no two are the same.
+fn node(what: &str, name: &Name) -> String {
+    format!("{what}_{}", name.replace('-', "_"))
+}
+
+fn shape(step: &Step) -> String {
+    let label = format!("{}<br/>{}.{}", step.name, step.service, step.command);
+    match step.kind {
+        StepKind::Compensatable { .. } => format!("[\"{label}\"]"),
+        StepKind::Pivot => format!("{{{{\"{label}<br/>no return from here\"}}}}"),
+        StepKind::Retriable => format!("[[\"{label}<br/>until it succeeds\"]]"),
+    }
+}

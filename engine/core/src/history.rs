@@ -1,0 +1,107 @@
+//! What happened to a saga, attempt by attempt.
+//!
+//! The history is append-only and gapless per saga. A row says what is known, never what is hoped: a step has an
+//! outcome there only after its reply.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Name, Phase, Timestamp};
+use crate::json::JsonText;
+
+/// One row of a saga's history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// Its place, from 1, without gaps.
+    pub seq: u32,
+    /// When it was recorded, by the journal's clock.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: HistoryEvent,
+    /// The step that it is about.
+    pub step: Option<Name>,
+    /// What the step was asked.
+    pub phase: Option<Phase>,
+    /// The attempt that it is about, from 1.
+    pub attempt: Option<u32>,
+    /// The particulars, as a JSON object.
+    pub detail: JsonText,
+}
+
+macro_rules! history_events {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)?) => {
+        /// What can happen to a saga.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum HistoryEvent {
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl HistoryEvent {
+            /// All of them, in the order of a saga's life.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word in the journal and in HTTP.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl FromStr for HistoryEvent {
+            type Err = UnknownEvent;
+
+            fn from_str(text: &str) -> Result<Self, UnknownEvent> {
+                match text { $($word => Ok(Self::$variant),)+ _ => Err(UnknownEvent(text.to_owned())) }
+            }
+        }
+    };
+}
+
+history_events! {
+    /// The saga exists.
+    Started = "started",
+    /// A command left for a participant; `detail` holds service, command, payload (first attempt) and fault.
+    Sent = "sent",
+    /// The participant did it; `detail` holds the reply.
+    Done = "done",
+    /// The participant said no; `detail` holds code and message.
+    Rejected = "rejected",
+    /// One attempt failed technically; `detail` holds the message.
+    Failed = "failed",
+    /// The participant says it never happened and never will.
+    Fenced = "fenced",
+    /// The participant no longer remembers.
+    Expired = "expired",
+    /// The participant could make nothing of the command; `detail` holds the reason.
+    Refused = "refused",
+    /// One attempt was not answered in time.
+    TimedOut = "timed-out",
+    /// A reply came to a question that was closed; it had no effect. `detail` holds its outcome.
+    Late = "late",
+    /// Somebody asked the saga to turn back; `detail` holds who and why.
+    CancelRequested = "cancel-requested",
+    /// The saga's deadline passed before its pivot.
+    DeadlinePassed = "deadline-passed",
+    /// What will be undone, in this order; `detail` holds the steps.
+    PlanFrozen = "plan-frozen",
+    /// A participant took back what it had promised; `detail` says how.
+    Contradiction = "contradiction",
+    /// The engine cannot go on by itself; `detail` says why.
+    Parked = "parked",
+    /// Every awaited effect stands.
+    Completed = "completed",
+    /// Every effect that has a compensation is undone.
+    Compensated = "compensated",
+}
+
+impl fmt::Display for HistoryEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A word that names no event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no event of a saga's history")]
+pub struct UnknownEvent(pub String);

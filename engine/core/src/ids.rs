@@ -1,0 +1,259 @@
+//! Names and keys: who is meant, by stable text.
+//!
+//! Identity is never a position or a type name. A saga is a UUIDv7, everything that a person names is a
+//! [`Name`], and a question that the coordinator asks a participant is an [`IdempotencyKey`]: the saga, the step,
+//! the phase and the generation. The attempt is deliberately no part of it: the same question asked twice must
+//! get the same answer.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// A point in time, in UTC; the journal keeps microseconds.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;
+
+/// The longest name, in bytes: a NATS token and a DNS label both take it.
+pub const NAME_BYTES_MAX: usize = 63;
+
+/// One saga, from its start to its end and after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SagaId(pub Uuid);
+
+impl fmt::Display for SagaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for SagaId {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Uuid::parse_str(text).map(Self).map_err(|_| InvalidKey { text: text.to_owned() })
+    }
+}
+
+/// The name of a saga, step, service or command: `[a-z][a-z0-9-]{0,62}`.
+///
+/// Only names enter NATS subjects, so that user text never does.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// Checks `text` and makes it a name.
+    ///
+    /// # Errors
+    /// [`InvalidName`] if it does not match `[a-z][a-z0-9-]{0,62}`.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        let rest_is_fine = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        let bytes = text.as_bytes();
+        let valid = bytes.len() <= NAME_BYTES_MAX
+            && bytes.first().is_some_and(u8::is_ascii_lowercase)
+            && bytes.iter().all(rest_is_fine);
+        if valid { Ok(Self(text.into())) } else { Err(InvalidName { text: text.chars().take(80).collect() }) }
+    }
+
+    /// The text of the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for Name {
+    fn eq(&self, other: &str) -> bool {
+        &*self.0 == other
+    }
+}
+
+impl PartialEq<&str> for Name {
+    fn eq(&self, other: &&str) -> bool {
+        &*self.0 == *other
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl FromStr for Name {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        Self::new(text)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A text that is no name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{text}` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens")]
+pub struct InvalidName {
+    /// The text, cut to 80 characters.
+    pub text: String,
+}
+
+/// What a command asks of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Do it.
+    Action,
+    /// Undo it.
+    Compensation,
+    /// Say whether it happened; if it did not, make sure that it never will.
+    Settlement,
+}
+
+impl Phase {
+    /// The word on the wire and in the history.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Action => "action",
+            Self::Compensation => "compensation",
+            Self::Settlement => "settlement",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Phase {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        match text {
+            "action" => Ok(Self::Action),
+            "compensation" => Ok(Self::Compensation),
+            "settlement" => Ok(Self::Settlement),
+            other => Err(InvalidKey { text: other.to_owned() }),
+        }
+    }
+}
+
+/// The question that a command asks: `<saga-id>/<step>/<phase>/<generation>`.
+///
+/// Every attempt of a question carries the same key, and a participant answers a key the same way for ever.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    /// The saga that asks.
+    pub saga_id: SagaId,
+    /// The step that it asks about.
+    pub step: Name,
+    /// What it asks.
+    pub phase: Phase,
+    /// 1, and one more when an operator re-opens a step whose answer was final.
+    pub generation: u32,
+}
+
+impl IdempotencyKey {
+    /// The key of the action that this key is about (itself, if it is one).
+    #[must_use]
+    pub fn of_action(&self) -> Self {
+        Self { phase: Phase::Action, ..self.clone() }
+    }
+}
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{}", self.saga_id, self.step, self.phase, self.generation)
+    }
+}
+
+impl FromStr for IdempotencyKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let invalid = || InvalidKey { text: text.chars().take(200).collect() };
+        let mut parts = text.split('/');
+        let (Some(saga), Some(step), Some(phase), Some(generation), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(invalid());
+        };
+        Ok(Self {
+            saga_id: saga.parse().map_err(|_| invalid())?,
+            step: Name::new(step).map_err(|_| invalid())?,
+            phase: phase.parse().map_err(|_| invalid())?,
+            generation: generation.parse().map_err(|_| invalid())?,
+        })
+    }
+}
+
+/// A text that is no key.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{text}` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>`")]
+pub struct InvalidKey {
+    /// The text, cut to 200 characters.
+    pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_narrow() {
+        for good in ["a", "place-order", "a1", &"a".repeat(63)] {
+            assert!(Name::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "A", "1a", "-a", "a.b", "a*", "a>", "a b", "ä", "a_b", "a\0", &"a".repeat(64)] {
+            assert!(Name::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_survive_the_wire() {
+        let text = "0190163d-8694-739b-aea5-966c26f8ad91/charge-payment/compensation/2";
+        let key: IdempotencyKey = text.parse().unwrap();
+        assert_eq!(key.to_string(), text);
+        assert_eq!(key.of_action().to_string(), text.replace("compensation", "action"));
+        for bad in ["", "x/y/action/1", "0190163d-8694-739b-aea5-966c26f8ad91/a/b/1", &format!("{text}/3")] {
+            assert!(bad.parse::<IdempotencyKey>().is_err(), "{bad}");
+        }
+    }
+}

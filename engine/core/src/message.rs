@@ -1,0 +1,116 @@
+//! What travels between coordinator and participant.
+//!
+//! The envelope is plain data here; `redress-wire` turns it into NATS headers and back. A reply names the question
+//! that it answers by its key and says which attempt carried it, so that the coordinator never has to guess what a
+//! late message was about.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::FaultKind;
+use crate::ids::{IdempotencyKey, Name, Timestamp};
+use crate::json::JsonText;
+
+/// The largest payload of a command or a reply, in bytes: below the broker's 1 MiB with room for headers.
+pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+
+/// A command on its way to a participant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandMessage {
+    /// The question: saga, step, phase and generation.
+    pub key: IdempotencyKey,
+    /// How often the question was asked, this time included; from 1.
+    pub attempt: u32,
+    /// The saga definition's name.
+    pub saga: Name,
+    /// The saga definition's version.
+    pub version: u32,
+    /// The participant that is asked.
+    pub service: Name,
+    /// The command: of a settlement, that of the action in question.
+    pub command: Name,
+    /// When the step's *action* was first sent; a participant refuses what is older than its memory.
+    pub action_sent_at: Timestamp,
+    /// A failure to play, obeyed only by participants that allow it.
+    pub fault: Option<FaultKind>,
+    /// W3C trace context of the saga.
+    pub traceparent: Option<String>,
+    /// The command itself, the same bytes in every attempt; `null` in a settlement.
+    pub payload: JsonText,
+}
+
+/// A participant's answer on its way to the coordinator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplyMessage {
+    /// The question that it answers.
+    pub key: IdempotencyKey,
+    /// The attempt that carried the question.
+    pub attempt: u32,
+    /// The saga definition's name.
+    pub saga: Name,
+    /// The saga definition's version.
+    pub version: u32,
+    /// Who answers.
+    pub service: Name,
+    /// The answer.
+    pub outcome: Outcome,
+}
+
+/// What a participant answers.
+///
+/// All but `failed` are final: they answer the question whatever the attempt that carried it. `failed` speaks of
+/// its own attempt only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It happened (or, to a compensation, it is undone or there was nothing to undo).
+    Done {
+        /// The participant's reply.
+        reply: JsonText,
+    },
+    /// The business "no": final, proven to have had no effect.
+    Rejected(Rejection),
+    /// A technical failure of this attempt, rolled back.
+    Failed {
+        /// What went wrong, for people.
+        message: String,
+    },
+    /// It never happened, and a late command will be refused.
+    Fenced,
+    /// The action is older than the inbox remembers: nothing was done and nothing can be said.
+    Expired,
+    /// The participant could make nothing of this command and will not try again.
+    Refused {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The word on the wire and in the history.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done { .. } => "done",
+            Self::Rejected(_) => "rejected",
+            Self::Failed { .. } => "failed",
+            Self::Fenced => "fenced",
+            Self::Expired => "expired",
+            Self::Refused { .. } => "refused",
+        }
+    }
+}
+
+/// Why a participant said no.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// A stable word for programs, such as `insufficient-funds`.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Rejection {
+    /// A rejection with a stable `code` and a `message` for people.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+}

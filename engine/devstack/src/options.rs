@@ -1,0 +1,69 @@
+//! What a stack shall be: durability, where its data lives, which servers.
+
+use std::path::PathBuf;
+
+/// How a private stack is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackOptions {
+    /// Whether Postgres waits for the disk.
+    pub durability: Durability,
+    /// Where the servers keep their data.
+    pub data: Data,
+    /// Whether to start Postgres.
+    pub postgres: bool,
+    /// Whether to start NATS.
+    pub nats: bool,
+}
+
+impl Default for StackOptions {
+    /// Both servers, durable, in a directory that is removed at the end.
+    fn default() -> StackOptions {
+        StackOptions { durability: Durability::Full, data: Data::Ephemeral, postgres: true, nats: true }
+    }
+}
+
+/// Whether a commit waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The servers' own defaults: a Postgres commit is on disk before it is answered.
+    Full,
+    /// Nothing waits for the disk (`fsync`, `synchronous_commit` and `full_page_writes` off), for tests.
+    ///
+    /// Killed servers still lose nothing that was committed: only a crash of the machine does.
+    Relaxed,
+}
+
+impl Durability {
+    /// The word that reports use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Durability::Full => "full",
+            Durability::Relaxed => "relaxed",
+        }
+    }
+}
+
+/// Where the servers keep their data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// A temporary directory that goes with the stack, also after `kill -9`.
+    Ephemeral,
+    /// A directory that stays, and is used by one program at a time.
+    Kept {
+        /// The directory; it is made when it does not exist, and refused when it holds anything but our data.
+        dir: PathBuf,
+        /// Whether to begin with empty servers, deleting what is there.
+        fresh: bool,
+    },
+}
+
+/// How a server is made to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// In order: connections are cut, data is written (`SIGINT` for Postgres, `SIGTERM` for NATS).
+    Fast,
+    /// At once, with recovery at the next start (`SIGQUIT` for Postgres, `SIGKILL` for NATS).
+    Immediate,
+    /// `SIGKILL`.
+    Kill,
+}

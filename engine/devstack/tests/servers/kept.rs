@@ -1,0 +1,161 @@
+//! Data that stay.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use redress_devstack::{Data, DevstackError, Durability, Stack, StackOptions};
+
+use crate::held::{hold, holder_command};
+use crate::{execute, messages, number, runs, store_message, until};
+
+fn at(dir: &Path, fresh: bool) -> StackOptions {
+    let data = Data::Kept { dir: dir.to_owned(), fresh };
+    StackOptions { durability: Durability::Relaxed, data, ..StackOptions::default() }
+}
+
+async fn start(options: StackOptions) -> Result<Stack, DevstackError> {
+    Stack::start(options, &|line| println!("{line}")).await
+}
+
+/// A directory that the user of Postgres can enter, also when the tests run as root.
+fn directory() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let permissions = std::fs::Permissions::from_mode(0o755);
+    tempfile::Builder::new().prefix("redress-kept-").permissions(permissions).tempdir().unwrap()
+}
+
+#[tokio::test]
+async fn data_are_kept_until_fresh_ones_are_asked_for() {
+    let base = directory();
+    let dir = base.path().join("a/data directory");
+
+    let stack = start(at(&dir, false)).await.unwrap();
+    execute(&stack.postgres().admin_url(), "CREATE TABLE kept AS SELECT 7 AS number").await;
+    store_message(&stack.nats().url(), "kept").await;
+    stack.stop().await;
+
+    let stack = start(at(&dir, false)).await.unwrap();
+    assert_eq!(stack.dir(), dir);
+    assert_eq!(number(&stack.postgres().admin_url(), "SELECT number FROM kept").await.unwrap(), 7);
+    assert_eq!(messages(&stack.nats().url(), "kept").await, Some(1));
+    stack.stop().await;
+
+    let stack = start(at(&dir, true)).await.unwrap();
+    assert!(number(&stack.postgres().admin_url(), "SELECT number FROM kept").await.is_err());
+    assert_eq!(messages(&stack.nats().url(), "kept").await, None);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn one_program_at_a_time() {
+    let base = directory();
+    let dir = base.path().join("data");
+    let stack = start(at(&dir, false)).await.unwrap();
+    let refused = start(at(&dir, true)).await.unwrap_err();
+    assert!(matches!(refused, DevstackError::Locked { .. }), "{refused}");
+    assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
+    assert_eq!(number(&stack.postgres().admin_url(), "SELECT 1").await.unwrap(), 1);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_directory_of_somebody_else_is_left_alone() {
+    let base = directory();
+    std::fs::write(base.path().join("thesis.txt"), "ten years of work").unwrap();
+    let refused = start(at(base.path(), true)).await.unwrap_err();
+    assert!(matches!(refused, DevstackError::NotOurs { .. }), "{refused}");
+    assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn data_without_their_password_are_refused() {
+    let base = directory();
+    let dir = base.path().join("data");
+    start(at(&dir, false)).await.unwrap().stop().await;
+    std::fs::remove_file(dir.join("postgres.password")).unwrap();
+    let refused = start(at(&dir, false)).await.unwrap_err();
+    assert!(matches!(refused, DevstackError::Unusable { .. }), "{refused}");
+    start(at(&dir, true)).await.unwrap().stop().await;
+}
+
+#[tokio::test]
+async fn data_of_another_major_version_are_refused() {
+    let base = directory();
+    let dir = base.path().join("data");
+    start(at(&dir, false)).await.unwrap().stop().await;
+    std::fs::write(dir.join("postgres/PG_VERSION"), "9\n").unwrap();
+    let refused = start(at(&dir, false)).await.unwrap_err();
+    assert!(matches!(refused, DevstackError::WrongMajor { data: 9, .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn after_kill_9_the_next_program_waits_for_the_guard_and_goes_on() {
+    let base = directory();
+    let dir = base.path().join("data");
+    let mut held = hold(holder_command(dir.to_str().unwrap())).await;
+    execute(&held.postgres.1, "CREATE TABLE kept AS SELECT 7 AS number").await;
+    held.kill().await;
+
+    let stack = start(at(&dir, false)).await.unwrap();
+    assert!(!runs(held.postgres.0) && !runs(held.nats.0));
+    assert_eq!(number(&stack.postgres().admin_url(), "SELECT number FROM kept").await.unwrap(), 7);
+    stack.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn servers_whose_guard_was_killed_too_are_stopped_by_the_next_program() {
+    let base = directory();
+    let dir = base.path().join("data");
+    let mut held = hold(holder_command(dir.to_str().unwrap())).await;
+    execute(&held.postgres.1, "CREATE TABLE kept AS SELECT 7 AS number").await;
+    let guard = guard_of(held.pid());
+    let guard_pid = nix::unistd::Pid::from_raw(guard.try_into().unwrap());
+    nix::sys::signal::kill(guard_pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    until("the guard is gone", || !runs(guard)).await;
+    held.kill().await;
+    assert!(runs(held.postgres.0) && runs(held.nats.0), "nobody was left to stop them");
+
+    let stack = start(at(&dir, false)).await.unwrap();
+    assert!(!runs(held.postgres.0) && !runs(held.nats.0));
+    assert_eq!(number(&stack.postgres().admin_url(), "SELECT number FROM kept").await.unwrap(), 7);
+    stack.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+fn guard_of(parent: u32) -> u32 {
+    let output = std::process::Command::new("ps")
+        .args(["-o", "pid=,args=", "--ppid", &parent.to_string()])
+        .output()
+        .unwrap();
+    let listing = String::from_utf8_lossy(&output.stdout).into_owned();
+    let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let ppid: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+        (ppid == parent && arguments.contains("\0redress-guard\0")).then_some(pid)
+    });
+    let found: Vec<u32> = children.collect();
+    assert_eq!(found.len(), 1, "{listing}");
+    found[0]
+}
+
+#[tokio::test]
+async fn as_root_data_go_where_the_user_of_postgres_can_enter() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    // 0700, as `mktemp -d` makes it.
+    let closed = tempfile::tempdir().unwrap();
+    let dir = closed.path().join("data");
+    let notices = Mutex::new(Vec::new());
+    let stack = Stack::start(at(&dir, false), &|line| notices.lock().unwrap().push(line.to_owned())).await.unwrap();
+    assert_eq!(number(&stack.postgres().admin_url(), "SELECT 1").await.unwrap(), 1);
+    let instead = stack.dir().to_owned();
+    assert!(instead.starts_with("/var/lib/redress") && !dir.exists());
+    let notices = notices.into_inner().unwrap();
+    assert!(notices.iter().any(|line| line.contains("/var/lib/redress")), "{notices:?}");
+    stack.stop().await;
+    std::fs::remove_dir_all(instead).unwrap();
+}

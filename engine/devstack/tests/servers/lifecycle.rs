@@ -1,0 +1,143 @@
+//! Start, restart, wipe.
+
+use redress_devstack::{Data, Durability, Stack, StackOptions, StopMode, shared};
+
+use crate::{execute, jetstream, messages, number, runs, store_message};
+
+fn relaxed() -> StackOptions {
+    StackOptions { durability: Durability::Relaxed, data: Data::Ephemeral, ..StackOptions::default() }
+}
+
+async fn start(options: StackOptions) -> Stack {
+    Stack::start(options, &|line| println!("{line}")).await.unwrap()
+}
+
+#[tokio::test]
+async fn both_servers_serve_and_leave_nothing_behind() {
+    let stack = start(StackOptions::default()).await;
+    let (postgres, nats) = (stack.postgres(), stack.nats());
+    assert_eq!(number(&postgres.admin_url(), "SELECT 41 + 1").await.unwrap(), 42);
+    assert_eq!(number(&postgres.admin_url(), "SELECT (current_setting('fsync') = 'on')::int").await.unwrap(), 1);
+    let encoding = "SELECT (current_setting('server_encoding') = 'UTF8')::int";
+    assert_eq!(number(&postgres.admin_url(), encoding).await.unwrap(), 1);
+    store_message(&nats.url(), "hello").await;
+    assert_eq!(messages(&nats.url(), "hello").await, Some(1));
+
+    let dir = stack.dir().to_owned();
+    let pids = [postgres.pid(), nats.pid()];
+    assert!(dir.exists() && pids.into_iter().all(runs));
+    stack.stop().await;
+    assert!(!dir.exists());
+    assert!(!pids.into_iter().any(runs));
+}
+
+#[tokio::test]
+async fn strangers_without_the_password_are_refused() {
+    let stack = shared().await;
+    let port = stack.postgres().port();
+    let wrong = format!("postgres://redress:wrong@127.0.0.1:{port}/postgres");
+    assert!(number(&wrong, "SELECT 1").await.is_err());
+    let port = stack.nats().port();
+    assert!(async_nats::connect(format!("nats://127.0.0.1:{port}")).await.is_err());
+}
+
+#[tokio::test]
+async fn dropping_a_stack_stops_it() {
+    let stack = start(relaxed()).await;
+    let dir = stack.dir().to_owned();
+    let pids = [stack.postgres().pid(), stack.nats().pid()];
+    drop(stack);
+    assert!(!dir.exists());
+    assert!(!pids.into_iter().any(runs));
+}
+
+#[tokio::test]
+async fn only_what_is_asked_for_is_started() {
+    let stack = start(StackOptions { postgres: false, ..relaxed() }).await;
+    jetstream(&stack.nats().url()).await.query_account().await.unwrap();
+    assert!(!stack.dir().join("postgres").exists());
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn postgres_comes_back_on_its_port_with_its_data() {
+    let stack = start(relaxed()).await;
+    let postgres = stack.postgres();
+    let url = postgres.admin_url();
+    execute(&url, "CREATE TABLE kept (number int)").await;
+    for (round, mode) in [StopMode::Fast, StopMode::Immediate, StopMode::Kill].into_iter().enumerate() {
+        execute(&url, "INSERT INTO kept VALUES (1)").await;
+        let before = postgres.pid();
+        postgres.restart(mode).await.unwrap();
+        assert_ne!(postgres.pid(), before);
+        assert_eq!(postgres.admin_url(), url);
+        let count = number(&url, "SELECT count(*)::int FROM kept").await.unwrap();
+        assert_eq!(count, i32::try_from(round).unwrap() + 1, "{mode:?}");
+    }
+    postgres.stop(StopMode::Fast).await.unwrap();
+    assert!(number(&url, "SELECT 1").await.is_err());
+    postgres.stop(StopMode::Fast).await.unwrap();
+    postgres.start().await.unwrap();
+    postgres.start().await.unwrap();
+    assert_eq!(number(&url, "SELECT count(*)::int FROM kept").await.unwrap(), 3);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_finds_nats_again_after_every_restart() {
+    let stack = start(StackOptions { postgres: false, ..relaxed() }).await;
+    let nats = stack.nats();
+    let url = nats.url();
+    store_message(&url, "kept").await;
+    let client = async_nats::ConnectOptions::new().retry_on_initial_connect().connect(&url).await.unwrap();
+    for mode in [StopMode::Fast, StopMode::Immediate, StopMode::Kill] {
+        let before = nats.pid();
+        nats.restart(mode).await.unwrap();
+        assert_ne!(nats.pid(), before);
+        assert_eq!(nats.url(), url);
+        assert_eq!(messages(&url, "kept").await, Some(1), "{mode:?}");
+        client.flush().await.unwrap();
+    }
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_wiped_store_has_no_streams() {
+    let stack = start(StackOptions { postgres: false, ..relaxed() }).await;
+    let url = stack.nats().url();
+    store_message(&url, "wiped").await;
+    stack.nats().wipe_store().await.unwrap();
+    assert_eq!(stack.nats().url(), url);
+    assert_eq!(messages(&url, "wiped").await, None);
+    store_message(&url, "wiped").await;
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_by_others_can_be_started_again() {
+    let stack = start(relaxed()).await;
+    for pid in [stack.postgres().pid(), stack.nats().pid()] {
+        let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    crate::until("both are gone", || ![stack.postgres().pid(), stack.nats().pid()].into_iter().any(runs)).await;
+    stack.postgres().start().await.unwrap();
+    stack.nats().start().await.unwrap();
+    assert_eq!(number(&stack.postgres().admin_url(), "SELECT 1").await.unwrap(), 1);
+    jetstream(&stack.nats().url()).await.query_account().await.unwrap();
+    stack.stop().await;
+}
+
+#[test]
+fn the_shared_stack_outlives_the_runtime_that_started_it() {
+    let in_a_runtime_of_its_own = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let stack = shared().await;
+            assert_eq!(number(&stack.postgres().admin_url(), "SELECT 1").await.unwrap(), 1);
+            jetstream(&stack.nats().url()).await.query_account().await.unwrap();
+            stack.postgres().pid()
+        })
+    };
+    assert_eq!(in_a_runtime_of_its_own(), in_a_runtime_of_its_own());
+}

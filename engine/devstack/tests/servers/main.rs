@@ -1,0 +1,69 @@
+//! Private servers, for real: started, restarted, wiped, killed, and never left behind.
+
+mod held;
+mod kept;
+mod leaving;
+mod lifecycle;
+mod providing;
+
+use std::time::Duration;
+
+/// How long a test waits for something that should happen at once.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, holds).await.is_err() {
+        panic!("waited in vain until {what}");
+    }
+}
+
+/// Whether a process runs (a zombie does not).
+pub fn runs(pid: u32) -> bool {
+    let output = std::process::Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
+    let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    !state.is_empty() && !state.starts_with('Z')
+}
+
+/// One value from Postgres.
+pub async fn number(url: &str, query: &'static str) -> Result<i32, sqlx::Error> {
+    use sqlx::Connection as _;
+    let mut connection = sqlx::PgConnection::connect(url).await?;
+    let number = sqlx::query_scalar(query).fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(number)
+}
+
+/// Runs a statement in Postgres.
+pub async fn execute(url: &str, statement: &'static str) {
+    use sqlx::Connection as _;
+    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+    sqlx::query(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// A JetStream context on a new connection.
+pub async fn jetstream(url: &str) -> async_nats::jetstream::Context {
+    async_nats::jetstream::new(async_nats::connect(url).await.unwrap())
+}
+
+/// Makes a stream with one message in it.
+pub async fn store_message(url: &str, stream: &str) {
+    let jetstream = jetstream(url).await;
+    jetstream
+        .create_stream(async_nats::jetstream::stream::Config { name: stream.to_owned(), ..Default::default() })
+        .await
+        .unwrap();
+    jetstream.publish(stream.to_owned(), "hello".into()).await.unwrap().await.unwrap();
+}
+
+/// How many messages a stream holds; `None` when it does not exist.
+pub async fn messages(url: &str, stream: &str) -> Option<u64> {
+    let stream = jetstream(url).await.get_stream(stream).await.ok()?;
+    Some(stream.get_info().await.unwrap().state.messages)
+}

@@ -1,0 +1,206 @@
+//! One batch of commands in one transaction.
+//!
+//! READ COMMITTED: claim all keys, rule on each command in order of arrival, run the handlers, write the answers,
+//! commit. Commands whose handlers must run are gathered by type, so that a set-oriented handler sees them together;
+//! a command that touches a key of one that is still waiting to run makes the waiting ones run first. So twins and
+//! pairs of action and undo inside a batch are ruled on as if they had come one after the other.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use redress_core::fault::FaultKind;
+use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, keys_to_claim, rule};
+use redress_core::{CommandMessage, Name, Outcome, Phase, Rejection, Timestamp};
+use sqlx::{PgConnection, PgPool};
+
+use crate::erased::{Call, Erased, Ran};
+use crate::retryable::Mishap;
+use crate::settings::{FaultObedience, Stats, count};
+use crate::store::{self, Memory};
+
+/// The handlers of a service by the name of their command; `None` is the one for all that have none.
+pub(crate) struct Handlers<S> {
+    pub(crate) by_command: HashMap<Name, Box<dyn Erased<S>>>,
+    pub(crate) actions_without_name: Option<Box<dyn Erased<S>>>,
+    pub(crate) undos_without_name: Option<Box<dyn Erased<S>>>,
+}
+
+impl<S> Handlers<S> {
+    pub(crate) fn of(&self, command: &CommandMessage) -> Option<&dyn Erased<S>> {
+        let named = self.by_command.get(&command.command).map(Box::as_ref);
+        let fallback = match command.key.phase {
+            Phase::Action | Phase::Settlement => self.actions_without_name.as_deref(),
+            Phase::Compensation => self.undos_without_name.as_deref(),
+        };
+        named.or(fallback).filter(|handler| match command.key.phase {
+            Phase::Settlement => true,
+            phase @ (Phase::Action | Phase::Compensation) => handler.phase() == phase,
+        })
+    }
+}
+
+/// What became of a command.
+#[derive(Clone, Debug)]
+pub(crate) enum Verdict {
+    /// Answer this and acknowledge; `fresh` if a handler's answer was committed just now.
+    Answered { outcome: Outcome, fresh: bool },
+    /// Nobody could use it: answer `refused`, keep it, never again.
+    Poison { reason: String },
+}
+
+/// Runs a batch; on an error nothing has happened.
+pub(crate) async fn run<S: Send + Sync>(
+    pool: &PgPool,
+    handlers: &Handlers<S>,
+    service: &S,
+    commands: &[CommandMessage],
+    retention: Retention,
+    faults: FaultObedience,
+    stats: &Stats,
+) -> Result<Vec<Verdict>, sqlx::Error> {
+    let mut transaction = pool.begin().await.map_err(Mishap::Unreachable)?;
+    let keys = commands.iter().flat_map(|command| keys_to_claim(command).into_iter().map(|key| key.to_string()));
+    let (memory, now) = store::claim(&mut transaction, keys.collect()).await?;
+    let tally = Stats::default();
+    let mut batch = Batch {
+        handlers,
+        service,
+        commands,
+        connection: &mut transaction,
+        memory,
+        waiting: BTreeMap::new(),
+        waiting_keys: HashSet::new(),
+        verdicts: commands.iter().map(|_| None).collect(),
+        obey: faults != FaultObedience::Refused,
+        stats: &tally,
+    };
+    for place in 0..commands.len() {
+        batch.rule_on(place, now, &retention).await?;
+    }
+    batch.run_waiting().await?;
+    let verdicts = std::mem::take(&mut batch.verdicts);
+    let memory = batch.memory;
+    memory.write(&mut transaction).await?;
+    transaction.commit().await?;
+    stats.add(&tally);
+    let answered = |verdict: Option<Verdict>| verdict.expect("every command of a batch was ruled on");
+    Ok(verdicts.into_iter().map(answered).collect())
+}
+
+struct Batch<'b, S> {
+    handlers: &'b Handlers<S>,
+    service: &'b S,
+    commands: &'b [CommandMessage],
+    connection: &'b mut PgConnection,
+    memory: Memory,
+    /// Places of the commands whose handlers must run, by command.
+    waiting: BTreeMap<Name, Vec<usize>>,
+    waiting_keys: HashSet<String>,
+    verdicts: Vec<Option<Verdict>>,
+    obey: bool,
+    /// Counted in the transaction, and added to the others once it has committed.
+    stats: &'b Stats,
+}
+
+impl<S: Send + Sync> Batch<'_, S> {
+    async fn rule_on(
+        &mut self,
+        place: usize,
+        now: Timestamp,
+        retention: &Retention,
+    ) -> Result<(), sqlx::Error> {
+        let command = &self.commands[place];
+        let own = command.key.to_string();
+        let action = command.key.of_action().to_string();
+        if self.waiting_keys.contains(&own) || self.waiting_keys.contains(&action) {
+            self.run_waiting().await?;
+        }
+        match rule(command, self.memory.get(&own), self.memory.get(&action), now, retention) {
+            Ruling::Run => self.wait_to_run(place, own),
+            Ruling::Refuse { reason } => self.verdicts[place] = Some(Verdict::Poison { reason }),
+            Ruling::Answer { outcome, record } => {
+                self.count_answer(command, &outcome, record.is_empty());
+                for (key, record) in record {
+                    self.memory.remember(key.to_string(), record);
+                }
+                self.verdicts[place] = Some(Verdict::Answered { outcome, fresh: false });
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_to_run(&mut self, place: usize, own: String) {
+        let command = &self.commands[place];
+        match &command.fault {
+            Some(FaultKind::Fail) if self.obey => {
+                count(&self.stats.injected);
+                let message = "injected failure".to_owned();
+                self.answered(place, Ran::Failed(message));
+            }
+            Some(FaultKind::Reject { code }) if self.obey && command.key.phase == Phase::Action => {
+                count(&self.stats.injected);
+                let rejection = Rejection::new(code.clone(), "injected rejection");
+                self.answered(place, Ran::Rejected(rejection));
+            }
+            _ => {
+                self.waiting_keys.insert(own);
+                self.waiting.entry(command.command.clone()).or_default().push(place);
+            }
+        }
+    }
+
+    /// Runs what waits, command by command in the order of their names: two batches lock in the same order.
+    async fn run_waiting(&mut self) -> Result<(), sqlx::Error> {
+        self.waiting_keys.clear();
+        for (_, places) in std::mem::take(&mut self.waiting) {
+            let calls: Vec<Call> = places
+                .iter()
+                .map(|&place| &self.commands[place])
+                .map(|command| Call { key: command.key.clone(), payload: command.payload.clone() })
+                .collect();
+            let handler = self.handlers.of(&self.commands[places[0]]);
+            let handler = handler.expect("commands without a handler were set aside before the batch");
+            let ran = handler.run(self.service, self.connection, &calls).await?;
+            for (place, ran) in places.into_iter().zip(ran) {
+                self.answered(place, ran);
+            }
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, place: usize, ran: Ran) {
+        let command = &self.commands[place];
+        let (outcome, recorded) = match ran {
+            Ran::Done(reply) => {
+                count(&self.stats.done);
+                (Outcome::Done { reply: reply.clone() }, Recorded::Done { reply })
+            }
+            Ran::Rejected(rejection) => {
+                count(&self.stats.rejected);
+                (Outcome::Rejected(rejection.clone()), Recorded::Rejected(rejection))
+            }
+            Ran::Failed(message) => {
+                count(&self.stats.failed);
+                self.verdicts[place] =
+                    Some(Verdict::Answered { outcome: Outcome::Failed { message }, fresh: false });
+                return;
+            }
+            Ran::Unreadable(reason) => {
+                self.verdicts[place] = Some(Verdict::Poison { reason });
+                return;
+            }
+        };
+        let fingerprint = Some(Fingerprint::of(&command.command, &command.payload));
+        self.memory.remember(command.key.to_string(), Record { fingerprint, recorded });
+        self.verdicts[place] = Some(Verdict::Answered { outcome, fresh: true });
+    }
+
+    fn count_answer(&self, command: &CommandMessage, outcome: &Outcome, remembered: bool) {
+        match (command.key.phase, outcome) {
+            (_, Outcome::Expired) => count(&self.stats.expired),
+            (Phase::Settlement, _) => count(&self.stats.settled),
+            (Phase::Action, Outcome::Fenced) => count(&self.stats.fenced),
+            (Phase::Compensation, Outcome::Done { .. }) if !remembered => count(&self.stats.null_compensations),
+            (Phase::Action | Phase::Compensation, _) => count(&self.stats.duplicates),
+        }
+    }
+}

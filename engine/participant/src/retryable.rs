@@ -1,0 +1,75 @@
+//! Which database errors mean what.
+
+use sqlx::Error;
+use thiserror::Error;
+
+/// What to do about a failed transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Two transactions met: the same again will do.
+    Collision,
+    /// The database is not there: later.
+    Down,
+    /// Something in the batch is wrong.
+    Other,
+}
+
+/// A failure that is not the database's own.
+#[derive(Debug, Error)]
+pub(crate) enum Mishap {
+    /// No transaction could be begun.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(sqlx::Error),
+    /// A handler met another transaction and said so.
+    #[error("a handler met another transaction: {0}")]
+    Collision(String),
+    /// The inbox is not as this batch left it.
+    #[error("the inbox changed under the batch: {0}")]
+    Inbox(String),
+    /// The unit of work itself panicked.
+    #[error("the unit of work panicked: {0}")]
+    Panic(String),
+}
+
+impl From<Mishap> for Error {
+    fn from(mishap: Mishap) -> Self {
+        Self::AnyDriverError(Box::new(mishap))
+    }
+}
+
+/// Sorts what failed a transaction.
+pub(crate) fn sort(error: &Error) -> Trouble {
+    match error {
+        Error::AnyDriverError(inner) => match inner.downcast_ref::<Mishap>() {
+            Some(Mishap::Unreachable(_)) => Trouble::Down,
+            Some(Mishap::Collision(_)) => Trouble::Collision,
+            Some(Mishap::Inbox(_) | Mishap::Panic(_)) | None => Trouble::Other,
+        },
+        Error::Database(database) => match database.code().as_deref() {
+            // Serialization failure, deadlock, lock not available.
+            Some("40001" | "40P01" | "55P03") => Trouble::Collision,
+            // Connection exceptions, shutdown, start-up, crash, too many connections.
+            Some(code) if code.starts_with("08") || code.starts_with("57P") || code == "53300" => Trouble::Down,
+            Some(_) | None => Trouble::Other,
+        },
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::Protocol(_)
+        | Error::PoolTimedOut
+        | Error::PoolClosed
+        | Error::WorkerCrashed => Trouble::Down,
+        _ => Trouble::Other,
+    }
+}
+
+/// Whether a handler's own error says that two transactions met: then the same again will do, and nobody failed.
+pub(crate) fn is_collision(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<Error>().is_some_and(|error| sort(error) == Trouble::Collision) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

@@ -1,0 +1,104 @@
+//! What can be tuned, and what is counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redress_core::inbox::Retention;
+
+/// Exit code of a process that obeys `crash-after-commit`.
+pub const EXIT_CODE_OF_INJECTED_CRASH: i32 = 86;
+
+/// Whether injected failures are obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FaultObedience {
+    /// The header is ignored.
+    #[default]
+    Refused,
+    /// Obeyed; a crash abandons its delivery after the commit, unanswered and unacknowledged.
+    Abandon,
+    /// Obeyed; a crash ends the process with code 86 after the commit.
+    Exit,
+}
+
+/// Tuning of a participant.
+#[derive(Clone, Debug)]
+pub struct ParticipantSettings {
+    /// The most commands in one transaction: past a few hundred the gain per command is small, and a batch that
+    /// fails as a whole costs more.
+    pub batch_max: usize,
+    /// Batches in flight: one commits while the next one runs.
+    pub lanes: usize,
+    /// How long the inbox remembers.
+    pub retention: Retention,
+    /// Deliveries of one message before it is given up: a handler that kills its process must not do so for ever.
+    pub deliveries_max: u64,
+    /// Until what age an unknown command is left for a newer instance that may know it.
+    pub unknown_command_age: Duration,
+    /// How long a message rests while the database is down.
+    pub database_down_pause: Duration,
+    /// Whether injected failures are obeyed.
+    pub faults: FaultObedience,
+}
+
+impl Default for ParticipantSettings {
+    fn default() -> Self {
+        Self {
+            batch_max: 500,
+            lanes: 2,
+            retention: Retention::DEFAULT,
+            deliveries_max: 20,
+            unknown_command_age: Duration::from_secs(30),
+            database_down_pause: Duration::from_secs(1),
+            faults: FaultObedience::Refused,
+        }
+    }
+}
+
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// What a participant has counted since it was started.
+        #[derive(Debug, Default)]
+        pub struct Stats { $($(#[$doc])* pub $name: AtomicU64),+ }
+
+        impl Stats {
+            /// Adds what another one has counted.
+            pub(crate) fn add(&self, other: &Self) {
+                $(self.$name.fetch_add(other.$name.load(Ordering::Relaxed), Ordering::Relaxed);)+
+            }
+
+            /// Names and values, for logs and tests.
+            pub fn read(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed))),+]
+            }
+        }
+    };
+}
+
+stats! {
+    /// Handlers that said `done`.
+    done,
+    /// Handlers that said no.
+    rejected,
+    /// Attempts that failed.
+    failed,
+    /// Commands answered from memory.
+    duplicates,
+    /// Actions refused because of a fence.
+    fenced,
+    /// Compensations that had nothing to undo.
+    null_compensations,
+    /// Settlements answered.
+    settled,
+    /// Commands older than the inbox remembers.
+    expired,
+    /// Messages given up.
+    dead_letters,
+    /// Batches that had to be run again.
+    batch_retries,
+    /// Deliveries that carried on after an injected failure.
+    injected,
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

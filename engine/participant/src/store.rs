@@ -1,0 +1,163 @@
+//! The inbox table: claim, read, write, in a constant number of statements per batch.
+
+use std::collections::BTreeMap;
+
+use redress_core::inbox::{Fingerprint, Record, Recorded};
+use redress_core::{JsonText, Rejection};
+use redress_core::Timestamp;
+use sqlx::{PgConnection, Row};
+
+use crate::retryable::Mishap;
+
+/// What a batch knows of each key that it touches.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: Option<Record>,
+    /// Inserted by this transaction: it must be written or deleted before the commit.
+    claimed: bool,
+    changed: bool,
+}
+
+/// Claims all keys at once, in key order, and reads those that were there before.
+///
+/// One statement claims fences and own keys together, because any other order of locking deadlocks. What was there
+/// is read by a *new* statement: under READ COMMITTED the inserting one may not see the row that it ran into.
+///
+/// Also gives the database's time after the claim, so that a batch needs no statement for it.
+pub(crate) async fn claim(
+    connection: &mut PgConnection,
+    mut keys: Vec<String>,
+) -> Result<(Memory, Timestamp), sqlx::Error> {
+    keys.sort_unstable();
+    keys.dedup();
+    let (claimed, now): (i64, Timestamp) = sqlx::query_as(
+        "WITH claimed AS (INSERT INTO inbox (key) SELECT unnest($1::text[]) ON CONFLICT (key) DO NOTHING RETURNING 1) \
+         SELECT count(*), clock_timestamp() FROM claimed",
+    )
+    .bind(&keys)
+    .fetch_one(&mut *connection)
+    .await?;
+    let claimed = usize::try_from(claimed).unwrap_or_default();
+    // A `claimed` row that can be seen is our own: others answer or delete theirs before they commit.
+    let known = if claimed == keys.len() {
+        Vec::new()
+    } else {
+        sqlx::query(
+            "SELECT key, fingerprint, outcome, reply FROM inbox WHERE key = ANY($1) AND outcome <> 'claimed'",
+        )
+        .bind(&keys)
+        .fetch_all(connection)
+        .await?
+    };
+    if claimed + known.len() != keys.len() {
+        let counted = format!("{} keys, {claimed} claimed, {} known", keys.len(), known.len());
+        return Err(Mishap::Inbox(counted).into());
+    }
+    let own = |key| (key, Entry { record: None, claimed: true, changed: false });
+    let mut entries: BTreeMap<String, Entry> = keys.into_iter().map(own).collect();
+    for row in known {
+        let key: String = row.try_get("key")?;
+        let record = record(row.try_get("fingerprint")?, row.try_get("outcome")?, row.try_get("reply")?)?;
+        entries.insert(key, Entry { record: Some(record), claimed: false, changed: false });
+    }
+    Ok((Memory { entries }, now))
+}
+
+fn record(
+    fingerprint: Option<Vec<u8>>,
+    outcome: &str,
+    reply: Option<Vec<u8>>,
+) -> Result<Record, sqlx::Error> {
+    let unreadable = |what: &str| sqlx::Error::from(Mishap::Inbox(format!("a row holds an unreadable {what}")));
+    let reply = reply.unwrap_or_default();
+    let recorded = match outcome {
+        "done" => Recorded::Done { reply: JsonText::parse(&reply).map_err(|_| unreadable("reply"))? },
+        "rejected" => {
+            Recorded::Rejected(serde_json::from_slice::<Rejection>(&reply).map_err(|_| unreadable("rejection"))?)
+        }
+        "fenced" => Recorded::Fenced,
+        _ => return Err(unreadable("outcome")),
+    };
+    let fingerprint = match fingerprint {
+        Some(bytes) => Some(Fingerprint(bytes.try_into().map_err(|_| unreadable("fingerprint"))?)),
+        None => None,
+    };
+    Ok(Record { fingerprint, recorded })
+}
+
+impl Memory {
+    /// What is remembered of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Record> {
+        self.entries.get(key)?.record.as_ref()
+    }
+
+    /// Remembers an answer; kept if the batch commits.
+    pub(crate) fn remember(&mut self, key: String, record: Record) {
+        let entry =
+            self.entries.entry(key).or_insert(Entry { record: None, claimed: false, changed: false });
+        entry.record = Some(record);
+        entry.changed = true;
+    }
+
+    /// Writes what was answered and gives back the claims that were not.
+    pub(crate) async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let mut keys: Vec<&str> = Vec::new();
+        let mut fingerprints: Vec<Option<&[u8]>> = Vec::new();
+        let mut outcomes: Vec<&'static str> = Vec::new();
+        let mut replies: Vec<Option<Vec<u8>>> = Vec::new();
+        let mut unanswered: Vec<&str> = Vec::new();
+        for (key, entry) in &self.entries {
+            match &entry.record {
+                Some(record) if entry.changed => {
+                    let (outcome, reply) = stored(&record.recorded);
+                    keys.push(key);
+                    fingerprints.push(record.fingerprint.as_ref().map(|f| f.0.as_slice()));
+                    outcomes.push(outcome);
+                    replies.push(reply);
+                }
+                None if entry.claimed => unanswered.push(key),
+                Some(_) | None => {}
+            }
+        }
+        if !keys.is_empty() {
+            let answers = keys.len() as u64;
+            let written = sqlx::query(
+                "UPDATE inbox SET fingerprint = new.fingerprint, outcome = new.outcome, reply = new.reply \
+                 FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bytea[]) \
+                      AS new (key, fingerprint, outcome, reply) \
+                 WHERE inbox.key = new.key AND inbox.outcome = 'claimed'",
+            )
+            .bind(keys)
+            .bind(fingerprints)
+            .bind(outcomes)
+            .bind(replies)
+            .execute(&mut *connection)
+            .await?
+            .rows_affected();
+            // An effect without its answer must never commit.
+            if written != answers {
+                return Err(Mishap::Inbox(format!("{written} of {answers} answers could be written")).into());
+            }
+        }
+        if !unanswered.is_empty() {
+            sqlx::query("DELETE FROM inbox WHERE key = ANY($1) AND outcome = 'claimed'")
+                .bind(unanswered)
+                .execute(connection)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+fn stored(recorded: &Recorded) -> (&'static str, Option<Vec<u8>>) {
+    match recorded {
+        Recorded::Done { reply } => ("done", Some(reply.as_bytes().to_vec())),
+        Recorded::Rejected(rejection) => ("rejected", Some(serde_json::to_vec(rejection).unwrap_or_default())),
+        Recorded::Fenced => ("fenced", None),
+    }
+}

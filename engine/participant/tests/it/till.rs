@@ -1,0 +1,276 @@
+//! The service under test: a till whose commands say how their handler ends.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use redress_core::{Command, Phase};
+use redress_participant::{
+    Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, Keyed, Outcome, Service, Tx, Undone,
+    done, reject,
+};
+use redress_core::{CommandMessage, Rejection};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+
+use crate::place::command;
+
+/// How a handler ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) enum How {
+    #[default]
+    Done,
+    /// Says no, after it has written.
+    Reject,
+    /// Fails, after it has written.
+    Err,
+    /// Fails the first time.
+    ErrOnce,
+    Panic,
+    /// Replies with more than fits into a message.
+    Huge,
+    /// Replies with a NUL.
+    Nul,
+    /// Writes what only the commit finds to be wrong.
+    WrongAtCommit,
+    /// Meets another transaction the first time.
+    CollideOnce,
+    /// Sends its own connection away the first time.
+    LoseConnectionOnce,
+    /// Waits for the test.
+    Wait,
+    /// Takes five seconds.
+    Slow,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Put {
+    pub(crate) slot: i64,
+    pub(crate) how: How,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct TakeBack {
+    pub(crate) slot: i64,
+    pub(crate) how: How,
+}
+
+/// Set-oriented.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Pile {
+    pub(crate) slot: i64,
+    pub(crate) how: How,
+}
+
+/// Set-oriented.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Unpile {
+    pub(crate) slot: i64,
+    pub(crate) how: How,
+}
+
+/// Its fields are not in order of the alphabet: a reply comes back byte for byte.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Receipt {
+    pub(crate) slot: i64,
+    pub(crate) note: String,
+}
+
+macro_rules! commands {
+    ($($command:ident = $name:literal),+) => {
+        $(impl Command for $command {
+            const SERVICE: &'static str = "till";
+            const NAME: &'static str = $name;
+            type Reply = Receipt;
+        })+
+    };
+}
+
+commands!(Put = "put", TakeBack = "take-back", Pile = "pile", Unpile = "unpile");
+
+pub(crate) fn put(saga: u128, how: How) -> CommandMessage {
+    command(saga, Phase::Action, Put::NAME, &Put { slot: saga as i64, how })
+}
+
+pub(crate) fn take_back(saga: u128, how: How) -> CommandMessage {
+    command(saga, Phase::Compensation, TakeBack::NAME, &TakeBack { slot: saga as i64, how })
+}
+
+pub(crate) fn pile(saga: u128, how: How) -> CommandMessage {
+    command(saga, Phase::Action, Pile::NAME, &Pile { slot: saga as i64, how })
+}
+
+pub(crate) fn unpile(saga: u128, how: How) -> CommandMessage {
+    command(saga, Phase::Compensation, Unpile::NAME, &Unpile { slot: saga as i64, how })
+}
+
+pub(crate) fn settle(saga: u128) -> CommandMessage {
+    command(saga, Phase::Settlement, Put::NAME, &())
+}
+
+/// The handlers, and what the test sees of them.
+#[derive(Clone)]
+pub(crate) struct Till {
+    /// Of each call, how many commands it had.
+    pub(crate) calls: Arc<Mutex<Vec<usize>>>,
+    /// One permit for each handler that has begun to wait.
+    pub(crate) entered: Arc<Semaphore>,
+    /// One permit lets one of them go on.
+    pub(crate) gate: Arc<Semaphore>,
+    once: Arc<AtomicU32>,
+}
+
+impl Default for Till {
+    fn default() -> Self {
+        let closed = || Arc::new(Semaphore::new(0));
+        Self { calls: Arc::default(), entered: closed(), gate: closed(), once: Arc::default() }
+    }
+}
+
+pub(crate) fn service(till: Till) -> Service {
+    Service::new(
+        "till",
+        || None,
+        |participant| {
+            participant
+                .handle::<Put>()
+                .compensate::<TakeBack>()
+                .handle_all::<Pile>()
+                .compensate_all::<Unpile>()
+        },
+        till,
+    )
+}
+
+impl Till {
+    pub(crate) async fn create_tables(pool: &PgPool) {
+        sqlx::raw_sql(
+            "CREATE TABLE effect (key text, kind text, slot bigint);
+             CREATE TABLE checked_at_commit (slot bigint UNIQUE DEFERRABLE INITIALLY DEFERRED)",
+        )
+        .execute(pool)
+        .await
+        .unwrap();
+    }
+
+    pub(crate) fn calls(&self) -> Vec<usize> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// Writes an effect, and then ends as it is told.
+    async fn act(&self, tx: &mut Tx<'_>, kind: &str, slot: i64, how: How) -> Answer<Receipt> {
+        sqlx::query("INSERT INTO effect VALUES ($1, $2, $3)")
+            .bind(tx.idempotency_key().to_string())
+            .bind(kind)
+            .bind(slot)
+            .execute(&mut **tx)
+            .await?;
+        let receipt = |note: &str| done(Receipt { slot, note: note.to_owned() });
+        match how {
+            How::Done => receipt("done"),
+            How::Reject => reject("till-closed", "come back tomorrow"),
+            How::Err => Err("the drawer is stuck".into()),
+            How::ErrOnce if self.first_time() => Err("the drawer is stuck".into()),
+            How::Panic => panic!("the drawer is on fire"),
+            How::Huge => receipt(&"x".repeat(300_000)),
+            How::Nul => receipt("a\0b"),
+            How::WrongAtCommit => {
+                sqlx::query("INSERT INTO checked_at_commit VALUES ($1), ($1)").bind(slot).execute(&mut **tx).await?;
+                receipt("done")
+            }
+            How::CollideOnce if self.first_time() => {
+                sqlx::raw_sql("DO $$ BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END $$")
+                    .execute(&mut **tx)
+                    .await?;
+                receipt("never")
+            }
+            How::LoseConnectionOnce if self.first_time() => {
+                sqlx::raw_sql("SELECT pg_terminate_backend(pg_backend_pid())").execute(&mut **tx).await?;
+                receipt("never")
+            }
+            How::Wait => {
+                self.entered.add_permits(1);
+                self.gate.acquire().await?.forget();
+                receipt("waited")
+            }
+            How::Slow => {
+                sqlx::raw_sql("SELECT pg_sleep(5)").execute(&mut **tx).await?;
+                receipt("slow")
+            }
+            How::ErrOnce | How::CollideOnce | How::LoseConnectionOnce => receipt("second time"),
+        }
+    }
+
+    fn first_time(&self) -> bool {
+        self.once.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// Decides all rejections before it writes, and writes all at once.
+    async fn act_on_set(
+        &self,
+        tx: &mut Tx<'_>,
+        kind: &str,
+        set: Vec<(String, i64, How)>,
+    ) -> Result<Vec<Outcome<Receipt>>, HandlerError> {
+        self.calls.lock().unwrap().push(set.len());
+        let good = set.iter().filter(|(_, _, how)| *how != How::Reject);
+        let (keys, slots): (Vec<String>, Vec<i64>) = good.map(|(key, slot, _)| (key.clone(), *slot)).unzip();
+        sqlx::query("INSERT INTO effect SELECT key, $1, slot FROM unnest($2::text[], $3::bigint[]) AS t (key, slot)")
+            .bind(kind)
+            .bind(keys)
+            .bind(slots)
+            .execute(&mut **tx)
+            .await?;
+        set.into_iter()
+            .map(|(_, slot, how)| match how {
+                How::Reject => Ok(Outcome::Rejected(Rejection::new("till-closed", "come back tomorrow"))),
+                How::Err => Err("the drawer is stuck".into()),
+                How::Huge => Ok(Outcome::Done(Receipt { slot, note: "x".repeat(300_000) })),
+                _ => Ok(Outcome::Done(Receipt { slot, note: "piled".to_owned() })),
+            })
+            .collect()
+    }
+}
+
+impl Handle<Put> for Till {
+    async fn handle(&self, tx: &mut Tx<'_>, command: Put) -> Answer<Receipt> {
+        self.act(tx, "put", command.slot, command.how).await
+    }
+}
+
+impl Compensate<TakeBack> for Till {
+    async fn compensate(&self, tx: &mut Tx<'_>, command: TakeBack) -> Undone<Receipt> {
+        match self.act(tx, "take", command.slot, command.how).await? {
+            Outcome::Done(receipt) => Ok(receipt),
+            Outcome::Rejected(rejection) => Err(rejection.message.into()),
+        }
+    }
+}
+
+impl HandleAll<Pile> for Till {
+    async fn handle_all(
+        &self,
+        tx: &mut Tx<'_>,
+        commands: Vec<Keyed<Pile>>,
+    ) -> Result<Vec<Outcome<Receipt>>, HandlerError> {
+        let set = commands.into_iter().map(|c| (c.key.to_string(), c.command.slot, c.command.how));
+        self.act_on_set(tx, "pile", set.collect()).await
+    }
+}
+
+impl CompensateAll<Unpile> for Till {
+    async fn compensate_all(
+        &self,
+        tx: &mut Tx<'_>,
+        commands: Vec<Keyed<Unpile>>,
+    ) -> Result<Vec<Receipt>, HandlerError> {
+        let set = commands.into_iter().map(|c| (c.key.to_string(), c.command.slot, c.command.how));
+        let outcomes = self.act_on_set(tx, "unpile", set.collect()).await?;
+        let receipts = outcomes.into_iter().filter_map(|outcome| match outcome {
+            Outcome::Done(receipt) => Some(receipt),
+            Outcome::Rejected(_) => None,
+        });
+        Ok(receipts.collect())
+    }
+}

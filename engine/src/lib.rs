@@ -1,0 +1,1 @@
+//! Redress: saga orchestration over Postgres and JetStream.

@@ -1,0 +1,1 @@
+//! Explorer and stories: drives the pure core through every mishap.

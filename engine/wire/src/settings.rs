@@ -1,0 +1,54 @@
+//! What can be tuned, with the reason for each default.
+
+use std::time::Duration;
+
+/// Tuning of the wire. The defaults suit production; tests shorten the waits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a consumer waits for an acknowledgement before it delivers again: well above the slowest handler.
+    pub ack_wait: Duration,
+    /// The most a stream may hold, in bytes; beyond, publishing is refused and nothing is lost.
+    pub stream_bytes_max: i64,
+    /// How long a stream keeps a message that nobody takes.
+    pub stream_age_max: Duration,
+    /// Messages that may be out unacknowledged per consumer: several batches.
+    pub ack_pending_max: i64,
+    /// Messages that one pull asks for: a few batches, since what waits in the client burns `ack_wait`.
+    pub pull_messages_max: usize,
+    /// How often the server says that it is there while there is nothing to deliver.
+    pub heartbeat: Duration,
+    /// How long the acknowledgement of a publish is waited for.
+    pub publish_timeout: Duration,
+    /// Publishes that may be out unacknowledged.
+    pub publishes_in_flight_max: usize,
+    /// Whether connecting waits for a server that is not there yet.
+    pub wait_for_server: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ack_wait: Duration::from_secs(30),
+            stream_bytes_max: 1 << 30,
+            stream_age_max: Duration::from_secs(72 * 3600),
+            ack_pending_max: 10_000,
+            pull_messages_max: 2_000,
+            heartbeat: Duration::from_secs(2),
+            publish_timeout: Duration::from_secs(5),
+            publishes_in_flight_max: 20_000,
+            wait_for_server: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Short waits, so that a test sees a redelivery within seconds.
+    pub fn for_tests() -> Self {
+        Self {
+            ack_wait: Duration::from_secs(2),
+            heartbeat: Duration::from_millis(500),
+            stream_bytes_max: 256 << 20,
+            ..Self::default()
+        }
+    }
+}

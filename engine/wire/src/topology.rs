@@ -1,0 +1,93 @@
+//! Names of subjects, streams and consumers.
+//!
+//! Everything begins with the prefix, so that several installations, and tests, live on one server. Only
+//! [`Name`]s enter a subject: user text never does.
+
+use redress_core::ids::InvalidName;
+use redress_core::{Name, ReplyMessage};
+
+/// The names under one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    prefix: Name,
+}
+
+impl Topology {
+    /// The names under `prefix`, which is a [`Name`] such as `redress`.
+    ///
+    /// # Errors
+    /// [`InvalidName`] if it is none.
+    pub fn new(prefix: &str) -> Result<Self, InvalidName> {
+        Ok(Self { prefix: Name::new(prefix)? })
+    }
+
+    /// The prefix.
+    pub fn prefix(&self) -> &Name {
+        &self.prefix
+    }
+
+    fn stream(&self, what: &str) -> String {
+        format!("{}_{what}", self.prefix.to_ascii_uppercase())
+    }
+
+    /// Name of the stream of commands.
+    pub fn commands_stream(&self) -> String {
+        self.stream("COMMANDS")
+    }
+
+    /// Name of the stream of replies.
+    pub fn replies_stream(&self) -> String {
+        self.stream("REPLIES")
+    }
+
+    /// Name of the stream of dead letters.
+    pub fn dead_letters_stream(&self) -> String {
+        self.stream("DEAD_LETTERS")
+    }
+
+    /// Where this command of this service goes.
+    pub fn command_subject(&self, service: &str, command: &str) -> String {
+        format!("{}.command.{service}.{command}", self.prefix)
+    }
+
+    /// All commands of this service (`*`: of every service).
+    pub fn commands_of(&self, service: &str) -> String {
+        format!("{}.command.{service}.*", self.prefix)
+    }
+
+    /// Where this reply goes.
+    pub fn reply_subject(&self, reply: &ReplyMessage) -> String {
+        format!("{}.reply.{}.{}.{}", self.prefix, reply.service, reply.saga, reply.version)
+    }
+
+    /// All replies to sagas of this definition (`*`: of every one).
+    pub fn replies_to(&self, saga: &str, version: &str) -> String {
+        format!("{}.reply.*.{saga}.{version}", self.prefix)
+    }
+
+    /// Where dead letters of this service go (`*`: of every service).
+    pub fn dead_letters_of(&self, service: &str) -> String {
+        format!("{}.dead-letter.{service}", self.prefix)
+    }
+
+    /// Advisories of the server about messages that were given up, of our own streams only.
+    pub fn advisories(&self) -> Vec<String> {
+        [self.commands_stream(), self.replies_stream()]
+            .iter()
+            .flat_map(|stream| {
+                ["MAX_DELIVERIES", "MSG_TERMINATED"]
+                    .map(|kind| format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{stream}.>"))
+            })
+            .collect()
+    }
+
+    /// Durable name of a service's consumer.
+    pub fn service_consumer(&self, service: &str) -> String {
+        service.to_owned()
+    }
+
+    /// Durable name of the consumer of the replies to one saga definition.
+    pub fn definition_consumer(&self, saga: &str, version: u32) -> String {
+        format!("{saga}_{version}")
+    }
+}

@@ -1,0 +1,6 @@
+//! Builds anew when a migration changes.
+fn main() {
+    for service in ["order", "payment", "inventory", "shipping"] {
+        println!("cargo:rerun-if-changed=../migrations/{service}");
+    }
+}

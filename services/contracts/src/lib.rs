@@ -1,0 +1,15 @@
+//! Commands and replies of the demo services.
+//!
+//! Both sides depend on this crate: sagas build the commands, services handle them. Money is whole minor units
+//! (cents) with a currency code; ids are made by the saga before they are used, so that a compensation never needs the
+//! reply of the action that it undoes.
+
+pub mod inventory;
+pub mod order;
+pub mod payment;
+pub mod shipping;
+
+pub use inventory::{ReleaseInventory, ReserveInventory, StockLine};
+pub use order::{CancelOrder, ConfirmOrder, CreateOrder, OrderLine};
+pub use payment::{ChargePayment, PaymentCharged, RefundPayment};
+pub use shipping::{Shipped, ShipOrder};

@@ -1,0 +1,25 @@
+//! The four demo services, each with its own database.
+//!
+//! Order keeps the orders, payment the money, inventory the stock, and shipping the trucks. Each handler works on the
+//! whole set of its commands in a batch: a few statements, rows locked in the order of their keys so that two batches
+//! never deadlock, and every rejection decided before anything is written. [`audit`] checks their books.
+
+pub mod audit;
+mod inventory;
+mod order;
+mod payment;
+mod shipping;
+
+use redress_participant::Service;
+use sqlx::migrate::Migrator;
+
+/// The four services.
+pub fn all() -> Vec<Service> {
+    vec![order::service(), payment::service(), inventory::service(), shipping::service()]
+}
+
+/// A service's own tables keep to their own migrations table: the inbox shares the database.
+fn with_own_table(mut migrator: Migrator, table: &'static str) -> Option<Migrator> {
+    migrator.dangerous_set_table_name(table);
+    Some(migrator)
+}

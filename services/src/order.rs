@@ -1,0 +1,119 @@
+//! Orders: pending, then confirmed or cancelled.
+
+use redress_contracts::{CancelOrder, ConfirmOrder, CreateOrder};
+use redress_core::Rejection;
+use redress_participant::{CompensateAll, HandleAll, HandlerError, Keyed, Outcome, Service, Tx};
+use uuid::Uuid;
+
+/// The order service.
+pub(crate) fn service() -> Service {
+    Service::new(
+        "order",
+        || crate::with_own_table(sqlx::migrate!("../migrations/order"), "_order_migrations"),
+        |participant| {
+            participant
+                .handle_all::<CreateOrder>()
+                .compensate_all::<CancelOrder>()
+                .handle_all::<ConfirmOrder>()
+        },
+        Orders,
+    )
+}
+
+#[derive(Clone)]
+struct Orders;
+
+/// What the order costs, or why it cannot be taken.
+fn total(order: &CreateOrder) -> Result<i64, Rejection> {
+    if order.lines.is_empty() {
+        return Err(Rejection::new("empty-order", "an order needs at least one line"));
+    }
+    if let Some(line) = order.lines.iter().find(|line| line.quantity <= 0) {
+        let message = format!("the quantity of `{}` is {}, and must be above zero", line.sku, line.quantity);
+        return Err(Rejection::new("invalid-quantity", message));
+    }
+    order
+        .lines
+        .iter()
+        .try_fold(0_i64, |sum, line| sum.checked_add(line.price()?))
+        .filter(|&total| total > 0 && order.lines.iter().all(|line| line.unit_price >= 0))
+        .ok_or_else(|| Rejection::new("invalid-price", "the prices must add up to an amount above zero"))
+}
+
+impl HandleAll<CreateOrder> for Orders {
+    async fn handle_all(
+        &self,
+        tx: &mut Tx<'_>,
+        commands: Vec<Keyed<CreateOrder>>,
+    ) -> Result<Vec<Outcome<()>>, HandlerError> {
+        let (mut ids, mut sagas, mut customers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut totals, mut lines) = (Vec::new(), Vec::new());
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for Keyed { key, command } in commands {
+            match total(&command) {
+                Err(rejection) => outcomes.push(Outcome::Rejected(rejection)),
+                Ok(total) => {
+                    ids.push(command.order);
+                    sagas.push(key.saga_id.0);
+                    lines.push(serde_json::to_value(&command.lines)?);
+                    customers.push(command.customer);
+                    totals.push(total);
+                    outcomes.push(Outcome::Done(()));
+                }
+            }
+        }
+        sqlx::query(
+            "INSERT INTO orders (id, saga_id, customer, status, total, lines) \
+             SELECT id, saga_id, customer, 'pending', total, lines \
+             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::jsonb[]) \
+                  AS new (id, saga_id, customer, total, lines)",
+        )
+        .bind(ids)
+        .bind(sagas)
+        .bind(customers)
+        .bind(totals)
+        .bind(lines)
+        .execute(&mut **tx)
+        .await?;
+        Ok(outcomes)
+    }
+}
+
+impl HandleAll<ConfirmOrder> for Orders {
+    async fn handle_all(
+        &self,
+        tx: &mut Tx<'_>,
+        commands: Vec<Keyed<ConfirmOrder>>,
+    ) -> Result<Vec<Outcome<()>>, HandlerError> {
+        let orders: Vec<Uuid> = commands.iter().map(|keyed| keyed.command.order).collect();
+        move_all(tx, &orders, "confirmed").await?;
+        Ok(orders.iter().map(|_| Outcome::Done(())).collect())
+    }
+}
+
+impl CompensateAll<CancelOrder> for Orders {
+    async fn compensate_all(
+        &self,
+        tx: &mut Tx<'_>,
+        commands: Vec<Keyed<CancelOrder>>,
+    ) -> Result<Vec<()>, HandlerError> {
+        let orders: Vec<Uuid> = commands.iter().map(|keyed| keyed.command.order).collect();
+        move_all(tx, &orders, "cancelled").await?;
+        Ok(orders.iter().map(|_| ()).collect())
+    }
+}
+
+/// Moves pending orders on; one that is not pending is an error, because its saga says that it must be.
+async fn move_all(tx: &mut Tx<'_>, orders: &[Uuid], status: &str) -> Result<(), HandlerError> {
+    let moved = sqlx::query("UPDATE orders SET status = $2 WHERE id = ANY($1) AND status = 'pending'")
+        .bind(orders)
+        .bind(status)
+        .execute(&mut **tx)
+        .await?
+        .rows_affected();
+    if moved == orders.len() as u64 {
+        Ok(())
+    } else {
+        Err(format!("only {moved} of {} orders are pending and can be {status}", orders.len()).into())
+    }
+}
