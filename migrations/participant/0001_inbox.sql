@@ -17,8 +17,9 @@ CREATE TABLE inbox (
     CHECK ((outcome IN ('done', 'rejected')) = (reply IS NOT NULL)),
     CHECK (outcome IN ('claimed', 'fenced') OR fingerprint IS NOT NULL)
 ) WITH (
-    -- The claim and its answer are two versions of one row: with room on the page the second one needs no index entry.
-    fillfactor = 60,
+    -- The claim and its answer, which is the larger one, are two versions of one row: with room on the page for both,
+    -- the second one needs no index entry. (Measured: 60 leaves half of the updates without, and doubles their time.)
+    fillfactor = 35,
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_cost_delay = 0
 );

@@ -43,7 +43,9 @@ pub struct PlaceOrder {
 impl PlaceOrder {
     /// What the lines cost together, in minor units. The order service has refused what does not add up.
     pub fn total(&self) -> i64 {
-        self.lines.iter().fold(0, |sum, line| sum.saturating_add(line.quantity.saturating_mul(line.unit_price)))
+        self.lines
+            .iter()
+            .fold(0, |sum, line| sum.saturating_add(line.quantity.saturating_mul(line.unit_price)))
     }
 
     fn stock(&self) -> Vec<StockLine> {

@@ -38,18 +38,16 @@ pub async fn check(books: &Books, ended: &BTreeMap<Uuid, String>) -> Result<Vec<
     let reservations = says(&books.inventory, "SELECT saga_id, status FROM reservations").await?;
     let shipments = says(&books.shipping, "SELECT saga_id, 'shipped' AS status FROM shipments").await?;
     let all = [&orders, &payments, &reservations, &shipments];
-    let sagas: BTreeSet<Uuid> = all.iter().flat_map(|says| says.keys().copied()).chain(ended.keys().copied()).collect();
+    let sagas: BTreeSet<Uuid> =
+        all.iter().flat_map(|says| says.keys().copied()).chain(ended.keys().copied()).collect();
     for saga in sagas {
         let end = ended.get(&saga).map_or("nothing known", String::as_str);
         let said = all.map(|says| says.get(&saga).map_or("none", String::as_str));
-        let fits = match (end, said) {
-            ("completed", ["confirmed" | "none", "charged", "held", "shipped"]) => true,
-            (
-                "compensated",
-                ["cancelled" | "none", "refunded" | "none", "released" | "none", "none"],
-            ) => true,
-            _ => false,
-        };
+        let fits = matches!(
+            (end, said),
+            ("completed", ["confirmed" | "none", "charged", "held", "shipped"])
+                | ("compensated", ["cancelled" | "none", "refunded" | "none", "released" | "none", "none"])
+        );
         if !fits {
             let [order, payment, reservation, shipment] = said;
             wrong.push(format!(

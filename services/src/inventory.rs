@@ -47,9 +47,10 @@ fn wanted(command: &ReserveInventory) -> Result<BTreeMap<&str, i64>, Rejection> 
 fn refusal(wanted: &BTreeMap<&str, i64>, available: &BTreeMap<String, i64>) -> Option<Rejection> {
     wanted.iter().find_map(|(sku, quantity)| match available.get(*sku) {
         None => Some(Rejection::new("unknown-sku", format!("there is no `{sku}`"))),
-        Some(left) if left < quantity => {
-            Some(Rejection::new("out-of-stock", format!("{quantity} of `{sku}` are wanted and {left} are left")))
-        }
+        Some(left) if left < quantity => Some(Rejection::new(
+            "out-of-stock",
+            format!("{quantity} of `{sku}` are wanted and {left} are left"),
+        )),
         Some(_) => None,
     })
 }
@@ -60,7 +61,8 @@ impl HandleAll<ReserveInventory> for Inventory {
         tx: &mut Tx<'_>,
         commands: Vec<Keyed<ReserveInventory>>,
     ) -> Result<Vec<Outcome<()>>, HandlerError> {
-        let skus = commands.iter().flat_map(|keyed| &keyed.command.lines).map(|line| line.sku.clone()).collect();
+        let skus =
+            commands.iter().flat_map(|keyed| &keyed.command.lines).map(|line| line.sku.clone()).collect();
         let mut available = lock(tx, skus).await?;
         let (mut ids, mut sagas) = (Vec::new(), Vec::new());
         let (mut reservations, mut skus, mut quantities) = (Vec::new(), Vec::new(), Vec::new());
@@ -120,18 +122,24 @@ impl CompensateAll<ReleaseInventory> for Inventory {
         commands: Vec<Keyed<ReleaseInventory>>,
     ) -> Result<Vec<()>, HandlerError> {
         let ids: Vec<Uuid> = commands.iter().map(|keyed| keyed.command.reservation).collect();
-        let skus = sqlx::query_scalar("SELECT DISTINCT sku FROM reservation_lines WHERE reservation = ANY($1)")
-            .bind(&ids)
-            .fetch_all(&mut **tx)
-            .await?;
+        let skus =
+            sqlx::query_scalar("SELECT DISTINCT sku FROM reservation_lines WHERE reservation = ANY($1)")
+                .bind(&ids)
+                .fetch_all(&mut **tx)
+                .await?;
         lock(tx, skus).await?;
-        let released = sqlx::query("UPDATE reservations SET status = 'released' WHERE id = ANY($1) AND status = 'held'")
-            .bind(&ids)
-            .execute(&mut **tx)
-            .await?
-            .rows_affected();
+        let released =
+            sqlx::query("UPDATE reservations SET status = 'released' WHERE id = ANY($1) AND status = 'held'")
+                .bind(&ids)
+                .execute(&mut **tx)
+                .await?
+                .rows_affected();
         if released != ids.len() as u64 {
-            return Err(format!("only {released} of {} reservations are held and can be released", ids.len()).into());
+            return Err(format!(
+                "only {released} of {} reservations are held and can be released",
+                ids.len()
+            )
+            .into());
         }
         sqlx::query(
             "UPDATE stock SET available = available + sums.quantity, reserved = reserved - sums.quantity \

@@ -127,9 +127,9 @@ impl CompensateAll<RefundPayment> for Payments {
         }
         let mut postings = Postings::default();
         for Keyed { key, command } in &commands {
-            let (customer, amount) = refunded
-                .remove(&command.payment)
-                .ok_or_else(|| format!("payment {} is not charged and cannot be refunded", command.payment))?;
+            let (customer, amount) = refunded.remove(&command.payment).ok_or_else(|| {
+                format!("payment {} is not charged and cannot be refunded", command.payment)
+            })?;
             postings.post(key.to_string(), customer, amount);
         }
         lock(tx, postings.customers.clone()).await?;

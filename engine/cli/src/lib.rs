@@ -1,1 +1,22 @@
-//! The redress commands.
+//! The `redress` commands.
+//!
+//! `redress` is the user's own binary: [`app`] takes the definitions (and the services, for a demo) and gives all of the
+//! commands. Standard output is data, standard error is messages; errors say what happened, why, and what to do.
+//!
+//! ```no_run
+//! # fn place_order() -> redress_core::SagaDefinition { unimplemented!() }
+//! fn main() -> std::process::ExitCode {
+//!     redress_cli::app([place_order()]).main()
+//! }
+//! ```
+
+mod app;
+mod args;
+mod bench;
+mod client;
+mod commands;
+mod failure;
+mod installation;
+mod render;
+
+pub use app::{App, DemoStart, app, main};

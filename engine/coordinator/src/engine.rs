@@ -124,7 +124,9 @@ pub enum StartError {
     #[error("a tag holds a NUL character, which cannot be stored")]
     InvalidTag,
     /// The key was used before with another body.
-    #[error("the idempotency key was used before for saga {0} with another body: use a new key for a new saga")]
+    #[error(
+        "the idempotency key was used before for saga {0} with another body: use a new key for a new saga"
+    )]
     KeyReused(SagaId),
     /// The journal could not do it.
     #[error(transparent)]
@@ -259,12 +261,8 @@ impl Engine {
     ) -> Result<Started, StartError> {
         let prepared = self.prepare(request)?;
         let now = self.shared.clock.now();
-        let (saga, _) = self.shared.begin(
-            &prepared,
-            now,
-            &mut FaultBook::default(),
-            redress_core::decide::start_unsent,
-        );
+        let (saga, _) =
+            self.shared.begin(&prepared, now, &mut FaultBook::default(), redress_core::decide::start_unsent);
         let inserted = crate::journal::insert(transaction, &[saga]).await?;
         started(prepared.id, inserted.first().copied().unwrap_or(Inserted::New))
     }
@@ -286,9 +284,12 @@ impl Engine {
         };
         let data = definition.read_input(&request.input)?;
         let fingerprint = fingerprint::of(&request);
-        let place = self.shared.registry.all().iter().position(|d| {
-            d.name == definition.name && d.version == definition.version
-        });
+        let place = self
+            .shared
+            .registry
+            .all()
+            .iter()
+            .position(|d| d.name == definition.name && d.version == definition.version);
         Ok(Prepared {
             id: SagaId(Uuid::now_v7()),
             definition: place.expect("the definition came from the registry"),
@@ -429,7 +430,8 @@ impl Engine {
                     if let Some((_, refusal)) = outcome.refusals.first() {
                         return (changes, Err(Refused::Decision(*refusal)));
                     }
-                    let audit = Audit { actor: request.actor, verb: "cancel", saga_id: id, reason: request.reason };
+                    let audit =
+                        Audit { actor: request.actor, verb: "cancel", saga_id: id, reason: request.reason };
                     changes.audit.push(audit);
                     (changes, Ok(outcome))
                 })
@@ -440,7 +442,9 @@ impl Engine {
                     return Ok(None);
                 }
                 // The commit whose answer was lost was ours.
-                Ok(Err(Refused::Decision(CancelRefusal::AlreadyCompensating))) if unknown_commit => return Ok(None),
+                Ok(Err(Refused::Decision(CancelRefusal::AlreadyCompensating))) if unknown_commit => {
+                    return Ok(None);
+                }
                 Ok(Err(refused)) => return Ok(Some(refused)),
                 Err(JournalError::CommitUnknown(_)) if !unknown_commit => unknown_commit = true,
                 Err(JournalError::Collision(_)) => {}
@@ -531,6 +535,14 @@ impl Engine {
             WireHealth::Disconnected => "not connected; commands go out when it is back".to_owned(),
         };
         Readiness { ready: database == "ok" && broker == "ok", database, broker }
+    }
+
+    /// The settings of the database on which durability depends.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn durability(&self) -> Result<BTreeMap<String, String>, JournalError> {
+        self.shared.journal.durability().await
     }
 
     /// What it counts.

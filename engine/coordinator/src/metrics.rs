@@ -51,7 +51,11 @@ impl Default for Metrics {
         registry.register("sagas_ended", "Sagas ended or parked, by status", ended.clone());
         registry.register("saga_events", "Rows of history written, by event", events.clone());
         registry.register("commands_published", "Commands published", commands.clone());
-        registry.register("commands_healed", "Commands published again after a redelivered reply", healed.clone());
+        registry.register(
+            "commands_healed",
+            "Commands published again after a redelivered reply",
+            healed.clone(),
+        );
         registry.register("dead_letters", "Dead letters written", dead_letters.clone());
         registry.register("batch_retries", "Batches that had to be decided again", batch_retries.clone());
         registry.register("reply_batch_size", "Replies per batch", batch_size.clone());

@@ -25,8 +25,6 @@ pub(crate) struct Outcome {
     pub(crate) events: BTreeMap<(String, HistoryEvent), u64>,
     pub(crate) refusals: Vec<(SagaId, CancelRefusal)>,
     pub(crate) dead_letters: u64,
-    /// Sagas of the selection that exist.
-    pub(crate) found: usize,
     /// Whether there may be more to do at once.
     pub(crate) full: bool,
 }
@@ -40,13 +38,14 @@ pub(crate) fn decide_batch(
 ) -> (Changes, Outcome) {
     let mut batch = Batch {
         changes: Changes::default(),
-        outcome: Outcome { found: snapshot.sagas.len(), ..Outcome::default() },
+        outcome: Outcome::default(),
         faults: snapshot.faults,
         now: snapshot.now,
         fired,
     };
     for stored in snapshot.sagas {
-        let events = if fired { vec![Event::TimerFired] } else { events.remove(&stored.id).unwrap_or_default() };
+        let events =
+            if fired { vec![Event::TimerFired] } else { events.remove(&stored.id).unwrap_or_default() };
         batch.decide_saga(registry, stored, events);
     }
     for (id, events) in events {
@@ -74,10 +73,15 @@ impl Batch {
         let before = match stored.state {
             Ok(state) => state,
             Err(problem) => {
-                return self.set_aside(stored.id, &events, &format!("the saga's row is unreadable: {problem}"));
+                return self.set_aside(
+                    stored.id,
+                    &events,
+                    &format!("the saga's row is unreadable: {problem}"),
+                );
             }
         };
-        let decided = catch_unwind(AssertUnwindSafe(|| self.fold(definition, stored.id, before.clone(), &events)));
+        let decided =
+            catch_unwind(AssertUnwindSafe(|| self.fold(definition, stored.id, before.clone(), &events)));
         match decided {
             Ok(folded) => self.keep(definition, stored.id, stored.revision, &before, folded),
             Err(_) => self.set_aside(stored.id, &events, "deciding on it panicked; see the log for where"),

@@ -1,3 +1,6 @@
+# For rm, sleep and ps, should our program have been started with a bare environment.
+PATH=${PATH:+$PATH:}/usr/bin:/bin
+
 # Prints what tells process $1 from a later one with the same id: its time of birth.
 # Fails when the process is gone or a zombie.
 birth() {

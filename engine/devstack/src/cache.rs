@@ -49,7 +49,10 @@ mod tests {
         assert_eq!(chosen(false, &[("REDRESS_CACHE", "/c"), xdg, home]).unwrap(), "/c");
         assert_eq!(chosen(true, &[xdg, home]).unwrap(), "/var/cache/redress");
         assert_eq!(chosen(false, &[xdg, home]).unwrap(), "/x/redress");
-        assert_eq!(chosen(false, &[("XDG_CACHE_HOME", "relative"), home]).unwrap(), "/home/ada/.cache/redress");
+        assert_eq!(
+            chosen(false, &[("XDG_CACHE_HOME", "relative"), home]).unwrap(),
+            "/home/ada/.cache/redress"
+        );
         assert!(chosen(false, &[]).unwrap_err().contains("HOME"));
     }
 }

@@ -25,7 +25,8 @@ const USUAL_POSTGRES: &[&str] = &[
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 ];
 /// Directories that package managers put NATS into and that PATH often lacks.
-const USUAL_NATS: &[&str] = &["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"];
+const USUAL_NATS: &[&str] =
+    &["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"];
 
 /// Something that was looked at, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,12 +104,13 @@ pub(crate) fn search(server: Server, run_as: Option<&RunAs>, cache: Result<&Path
         }
         None => search.note(server, server.variable().to_owned(), Verdict::Absent, "not set"),
     }
+    let nothing = format!("no {}", server.executable());
     let before = search.findings.len();
     for dir in env::split_paths(&env::var_os("PATH").unwrap_or_default()) {
         look(&mut search, dir.join(server.executable()));
     }
     if search.findings.len() == before {
-        search.note(server, "PATH".to_owned(), Verdict::Absent, server.executable());
+        search.note(server, "PATH".to_owned(), Verdict::Absent, &nothing);
     }
     let usual = usual_places(server);
     let mut found: Vec<PathBuf> = usual.iter().flat_map(|pattern| expand(pattern)).collect();
@@ -118,7 +120,7 @@ pub(crate) fn search(server: Server, run_as: Option<&RunAs>, cache: Result<&Path
         look(&mut search, dir.join(server.executable()));
     }
     if search.findings.len() == before {
-        search.note(server, usual.join(" "), Verdict::Absent, server.executable());
+        search.note(server, usual.join(", "), Verdict::Absent, &nothing);
     }
     match cache {
         Ok(cache) => match install::installed(server, cache) {
@@ -235,9 +237,18 @@ mod tests {
             let mut search = Search::default();
             search.judge(Server::Nats, path.clone(), None);
             let finding = search.findings.pop().unwrap();
-            verdicts.push((finding.verdict, finding.detail, search.usable.len()));
+            verdicts.push(format!(
+                "{:?}: {}, {} usable",
+                finding.verdict,
+                finding.detail,
+                search.usable.len()
+            ));
         }
-        insta::assert_debug_snapshot!(verdicts, @"");
+        insta::assert_snapshot!(verdicts.join("\n"), @r#"
+        TooOld: version 2.9.10 is older than 2.10, 0 usable
+        Used: version 2.10, 1 usable
+        Broken: --version says "I am something else" (), 0 usable
+        "#);
     }
 
     #[test]
@@ -261,7 +272,8 @@ mod tests {
         dirs.sort_by_key(|dir| {
             std::cmp::Reverse(Version::parse(&digits(dir.strip_prefix(root.path()).unwrap())))
         });
-        let names: Vec<_> = dirs.iter().map(|dir| dir.parent().unwrap().file_name().unwrap().to_owned()).collect();
+        let names: Vec<_> =
+            dirs.iter().map(|dir| dir.parent().unwrap().file_name().unwrap().to_owned()).collect();
         assert_eq!(names, ["17", "15", "14", "9.6"]);
     }
 }

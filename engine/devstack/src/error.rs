@@ -11,7 +11,9 @@ use crate::version::Version;
 #[non_exhaustive]
 pub enum DevstackError {
     /// No binary is usable and none could be installed.
-    #[error("no usable {server} server found, and none could be installed\n  looked at:\n{looked_at}\n  {fix}")]
+    #[error(
+        "no usable {server} server found, and none could be installed\n  looked at:\n{looked_at}\n  {fix}"
+    )]
     NoServer {
         /// The server that is missing.
         server: Server,
@@ -137,7 +139,10 @@ pub enum DevstackError {
 
 impl DevstackError {
     /// For `map_err`: says what was being done to which file.
-    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> DevstackError {
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> DevstackError {
         let path = path.into();
         move |source| DevstackError::Io { doing, path, source }
     }

@@ -130,7 +130,8 @@ impl Guard {
 
     fn writer(&self) -> Result<PipeWriter, DevstackError> {
         let orders = self.orders.lock().expect("no panic while holding the pipe");
-        let pipe = orders.as_ref().expect("the guard is only finished by stop and drop, which take the stack");
+        let pipe =
+            orders.as_ref().expect("the guard is only finished by stop and drop, which take the stack");
         pipe.try_clone().map_err(DevstackError::io("duplicate", "the guard's pipe"))
     }
 }

@@ -37,7 +37,8 @@ impl Home {
     /// Makes a directory that the returned guard removes.
     pub(crate) fn ephemeral(run_as: Option<&RunAs>) -> Result<(Home, Guard), DevstackError> {
         let base = temporary_base(run_as)?;
-        let dir = base.join(format!("redress-{}-{}", std::process::id(), hex::encode(rand::random::<[u8; 6]>())));
+        let dir =
+            base.join(format!("redress-{}-{}", std::process::id(), hex::encode(rand::random::<[u8; 6]>())));
         let guard = Guard::start(None)?;
         guard.remove_at_the_end(&dir)?;
         fs::create_dir(&dir).map_err(DevstackError::io("create", &dir))?;
@@ -149,7 +150,8 @@ fn existing(path: &Path) -> &Path {
 /// As root the user of Postgres must get through; else nobody but us has business here.
 fn open_to_run_as(dir: &Path) -> Result<(), DevstackError> {
     let mode = if is_root() { 0o711 } else { 0o700 };
-    fs::set_permissions(dir, fs::Permissions::from_mode(mode)).map_err(DevstackError::io("change the mode of", dir))
+    fs::set_permissions(dir, fs::Permissions::from_mode(mode))
+        .map_err(DevstackError::io("change the mode of", dir))
 }
 
 fn mark(dir: &Path) -> Result<(), DevstackError> {

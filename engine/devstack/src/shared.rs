@@ -26,7 +26,10 @@ static SHARED: OnceCell<Arc<Stack>> = OnceCell::const_new();
 pub async fn shared() -> Arc<Stack> {
     let options =
         StackOptions { durability: Durability::Relaxed, data: Data::Ephemeral, postgres: true, nats: true };
-    match SHARED.get_or_try_init(async || Stack::start(options, &|line| eprintln!("{line}")).await.map(Arc::new)).await {
+    match SHARED
+        .get_or_try_init(async || Stack::start(options, &|line| eprintln!("{line}")).await.map(Arc::new))
+        .await
+    {
         Ok(stack) => stack.clone(),
         Err(error) => panic!("{}", report(&error)),
     }

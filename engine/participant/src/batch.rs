@@ -58,7 +58,8 @@ pub(crate) async fn run<S: Send + Sync>(
     stats: &Stats,
 ) -> Result<Vec<Verdict>, sqlx::Error> {
     let mut transaction = pool.begin().await.map_err(Mishap::Unreachable)?;
-    let keys = commands.iter().flat_map(|command| keys_to_claim(command).into_iter().map(|key| key.to_string()));
+    let keys =
+        commands.iter().flat_map(|command| keys_to_claim(command).into_iter().map(|key| key.to_string()));
     let (memory, now) = store::claim(&mut transaction, keys.collect()).await?;
     let tally = Stats::default();
     let mut batch = Batch {
@@ -199,7 +200,9 @@ impl<S: Send + Sync> Batch<'_, S> {
             (_, Outcome::Expired) => count(&self.stats.expired),
             (Phase::Settlement, _) => count(&self.stats.settled),
             (Phase::Action, Outcome::Fenced) => count(&self.stats.fenced),
-            (Phase::Compensation, Outcome::Done { .. }) if !remembered => count(&self.stats.null_compensations),
+            (Phase::Compensation, Outcome::Done { .. }) if !remembered => {
+                count(&self.stats.null_compensations)
+            }
             (Phase::Action | Phase::Compensation, _) => count(&self.stats.duplicates),
         }
     }

@@ -267,7 +267,10 @@ async fn release(connection: &mut PgConnection) -> Result<(), Broken> {
 }
 
 async fn undo(connection: &mut PgConnection) -> Result<(), Broken> {
-    connection.execute(AssertSqlSafe("ROLLBACK TO SAVEPOINT member; RELEASE SAVEPOINT member")).await.map(drop)
+    connection
+        .execute(AssertSqlSafe("ROLLBACK TO SAVEPOINT member; RELEASE SAVEPOINT member"))
+        .await
+        .map(drop)
 }
 
 /// Keeps the writes of a `done` and takes everything else back.

@@ -88,7 +88,11 @@ impl HandlerError {
         let mut text = self.0.to_string();
         let mut source = self.0.source();
         while let Some(error) = source {
-            text = format!("{text}: {error}");
+            let cause = error.to_string();
+            // Some errors say what their source says, sqlx's among them.
+            if !text.ends_with(&cause) {
+                text = format!("{text}: {cause}");
+            }
             source = error.source();
         }
         text

@@ -48,8 +48,10 @@ pub(crate) fn sort(error: &Error) -> Trouble {
         Error::Database(database) => match database.code().as_deref() {
             // Serialization failure, deadlock, lock not available.
             Some("40001" | "40P01" | "55P03") => Trouble::Collision,
-            // Connection exceptions, shutdown, start-up, crash, too many connections.
-            Some(code) if code.starts_with("08") || code.starts_with("57P") || code == "53300" => Trouble::Down,
+            // Connection exceptions, shutdown, start-up, crash; no disk, no memory, no connections; a standby.
+            Some(code) if ["08", "57P", "53", "25006"].iter().any(|class| code.starts_with(class)) => {
+                Trouble::Down
+            }
             Some(_) | None => Trouble::Other,
         },
         Error::Io(_)
@@ -72,4 +74,30 @@ pub(crate) fn is_collision(error: &(dyn std::error::Error + 'static)) -> bool {
         next = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a service's own error wraps the database's.
+    #[derive(Debug, Error)]
+    #[error("the account could not be read")]
+    struct Wrapped(#[source] Error);
+
+    #[test]
+    fn a_collision_is_found_under_other_errors() {
+        let collision = || Error::from(Mishap::Collision("deadlock".to_owned()));
+        assert!(is_collision(&collision()));
+        assert!(is_collision(&Wrapped(collision())));
+        assert!(!is_collision(&Wrapped(Error::RowNotFound)));
+    }
+
+    #[test]
+    fn what_cannot_be_reached_is_down_and_what_is_broken_is_not() {
+        assert_eq!(sort(&Mishap::Unreachable(Error::RowNotFound).into()), Trouble::Down);
+        assert_eq!(sort(&Error::PoolTimedOut), Trouble::Down);
+        assert_eq!(sort(&Mishap::Panic("on fire".to_owned()).into()), Trouble::Other);
+        assert_eq!(sort(&Mishap::Inbox("odd".to_owned()).into()), Trouble::Other);
+    }
 }

@@ -23,7 +23,8 @@ use crate::settings::{ParticipantSettings, Stats};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Serving = Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send>>;
-type Start = dyn Fn(PgPool, Wire, ParticipantSettings, CancellationToken) -> (Arc<Stats>, Serving) + Send + Sync;
+type Start =
+    dyn Fn(PgPool, Wire, ParticipantSettings, CancellationToken) -> (Arc<Stats>, Serving) + Send + Sync;
 
 /// A runnable service.
 #[derive(Clone)]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use redress_core::Timestamp;
 use redress_core::inbox::{Fingerprint, Record, Recorded};
 use redress_core::{JsonText, Rejection};
-use redress_core::Timestamp;
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, PgPool, Row};
 
 use crate::retryable::Mishap;
 
@@ -68,18 +68,28 @@ pub(crate) async fn claim(
     Ok((Memory { entries }, now))
 }
 
+/// Writes to the inbox and takes it back: a standby or a full disk would answer a mere `SELECT`.
+pub(crate) async fn probe(pool: PgPool) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("INSERT INTO inbox (key) VALUES ('probe') ON CONFLICT DO NOTHING")
+        .execute(&mut *transaction)
+        .await?;
+    transaction.rollback().await
+}
+
 fn record(
     fingerprint: Option<Vec<u8>>,
     outcome: &str,
     reply: Option<Vec<u8>>,
 ) -> Result<Record, sqlx::Error> {
-    let unreadable = |what: &str| sqlx::Error::from(Mishap::Inbox(format!("a row holds an unreadable {what}")));
+    let unreadable =
+        |what: &str| sqlx::Error::from(Mishap::Inbox(format!("a row holds an unreadable {what}")));
     let reply = reply.unwrap_or_default();
     let recorded = match outcome {
         "done" => Recorded::Done { reply: JsonText::parse(&reply).map_err(|_| unreadable("reply"))? },
-        "rejected" => {
-            Recorded::Rejected(serde_json::from_slice::<Rejection>(&reply).map_err(|_| unreadable("rejection"))?)
-        }
+        "rejected" => Recorded::Rejected(
+            serde_json::from_slice::<Rejection>(&reply).map_err(|_| unreadable("rejection"))?,
+        ),
         "fenced" => Recorded::Fenced,
         _ => return Err(unreadable("outcome")),
     };
@@ -98,8 +108,7 @@ impl Memory {
 
     /// Remembers an answer; kept if the batch commits.
     pub(crate) fn remember(&mut self, key: String, record: Record) {
-        let entry =
-            self.entries.entry(key).or_insert(Entry { record: None, claimed: false, changed: false });
+        let entry = self.entries.entry(key).or_insert(Entry { record: None, claimed: false, changed: false });
         entry.record = Some(record);
         entry.changed = true;
     }
@@ -157,7 +166,9 @@ impl Memory {
 fn stored(recorded: &Recorded) -> (&'static str, Option<Vec<u8>>) {
     match recorded {
         Recorded::Done { reply } => ("done", Some(reply.as_bytes().to_vec())),
-        Recorded::Rejected(rejection) => ("rejected", Some(serde_json::to_vec(rejection).unwrap_or_default())),
+        Recorded::Rejected(rejection) => {
+            ("rejected", Some(serde_json::to_vec(rejection).unwrap_or_default()))
+        }
         Recorded::Fenced => ("fenced", None),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::{Context, ContextBuilder};
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use redress_core::{CommandMessage, Name, ReplyMessage};
 use thiserror::Error;
 
@@ -66,11 +66,16 @@ pub enum WireHealth {
 /// The broker could not be used.
 #[derive(Debug, Error)]
 pub enum ConnectError {
+    /// The URL is none.
+    #[error("the NATS URL is unusable; it looks like nats://user:password@host:4222")]
+    Url,
     /// No connection.
     #[error("no connection to the NATS server; check NATS_URL and that the server runs")]
     Connect(#[source] async_nats::ConnectError),
     /// The server is too old.
-    #[error("the NATS server is {found}; Redress needs 2.10 or newer, because older ones ignore what it asks for")]
+    #[error(
+        "the NATS server is {found}; Redress needs 2.10 or newer, because older ones ignore what it asks for"
+    )]
     TooOld {
         /// Its version.
         found: String,
@@ -103,7 +108,14 @@ impl Wire {
                 async move { seen.note(&event) }
             });
         let options = if settings.wait_for_server { options.retry_on_initial_connect() } else { options };
-        let client = options.connect(url).await.map_err(ConnectError::Connect)?;
+        // The client library passes over the credentials of a URL.
+        let address: ServerAddr = url.parse().map_err(|_| ConnectError::Url)?;
+        let options = match (address.username(), address.password()) {
+            (Some(user), Some(password)) => options.user_and_password(decoded(user), decoded(password)),
+            (Some(token), None) => options.token(decoded(token)),
+            (None, _) => options,
+        };
+        let client = options.connect(address).await.map_err(ConnectError::Connect)?;
         let context = ContextBuilder::new()
             .timeout(settings.publish_timeout)
             .ack_timeout(settings.publish_timeout)
@@ -197,6 +209,22 @@ impl Stats {
     }
 }
 
+/// Percent-encoding undone, as credentials in a URL are encoded.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let code = if first == b'%' { tail.get(..2).and_then(|pair| hex(pair)) } else { None };
+        bytes.push(code.unwrap_or(first));
+        rest = if code.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(pair: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()
+}
+
 fn version(text: &str) -> Option<(u64, u64)> {
     let mut numbers = text.trim_start_matches('v').split(['.', '-']);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -205,6 +233,13 @@ fn version(text: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_decoded() {
+        for (text, plain) in [("user", "user"), ("p%40ss%2fw", "p@ss/w"), ("100%", "100%"), ("%zz", "%zz")] {
+            assert_eq!(decoded(text), plain);
+        }
+    }
 
     #[test]
     fn old_servers_are_told_from_new_ones() {

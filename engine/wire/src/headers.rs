@@ -74,10 +74,8 @@ pub fn of_command(command: &CommandMessage, reply_to: &str) -> HeaderMap {
     headers.insert(SERVICE, command.service.as_str());
     headers.insert(COMMAND, command.command.as_str());
     headers.insert(REPLY_TO, reply_to);
-    headers.insert(
-        ACTION_SENT_AT,
-        command.action_sent_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
-    );
+    headers
+        .insert(ACTION_SENT_AT, command.action_sent_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
     if let Some(fault) = &command.fault {
         headers.insert(FAULT, fault.to_string());
     }

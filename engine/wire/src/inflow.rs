@@ -132,8 +132,7 @@ impl<M: Envelope> Inflow<M> {
     }
 
     fn read(&self, message: Message) -> Delivery<M> {
-        let deliveries =
-            message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1)).max(1);
+        let deliveries = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1)).max(1);
         if deliveries > 1 {
             self.wire.stats().redeliveries.fetch_add(1, Ordering::Relaxed);
         }

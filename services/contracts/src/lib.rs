@@ -12,4 +12,4 @@ pub mod shipping;
 pub use inventory::{ReleaseInventory, ReserveInventory, StockLine};
 pub use order::{CancelOrder, ConfirmOrder, CreateOrder, OrderLine};
 pub use payment::{ChargePayment, PaymentCharged, RefundPayment};
-pub use shipping::{Shipped, ShipOrder};
+pub use shipping::{ShipOrder, Shipped};

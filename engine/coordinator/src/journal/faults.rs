@@ -40,7 +40,11 @@ impl PgJournal {
         let standing = rows.iter().filter_map(|row| {
             let fault = serde_json::from_value(row.try_get("fault").ok()?).ok()?;
             let remaining: Option<i32> = row.try_get("remaining").ok()?;
-            Some(StandingFault { id: row.try_get("id").ok()?, fault, remaining: remaining.map(i32::unsigned_abs) })
+            Some(StandingFault {
+                id: row.try_get("id").ok()?,
+                fault,
+                remaining: remaining.map(i32::unsigned_abs),
+            })
         });
         Ok(FaultBook::new(standing.collect()))
     }

@@ -6,6 +6,7 @@
 //! Connections for the work pin the plan: the cached generic plan of `UPDATE … FROM unnest(…)` turned bad as the table
 //! grew (measured: ten times slower), and with sequential scans, hash and merge joins off it stays the right one.
 
+mod databases;
 mod definitions;
 mod errors;
 mod faults;
@@ -22,6 +23,7 @@ use sqlx::postgres::PgPoolOptions;
 
 use crate::config::Config;
 
+pub use databases::ensure_database;
 pub use definitions::RegisterError;
 pub use errors::JournalError;
 pub use faults::ListedFault;

@@ -139,7 +139,12 @@ impl PgJournal {
         rows.iter()
             .map(|row| {
                 let version: i32 = row.try_get("version")?;
-                Ok((row.try_get("saga")?, version.unsigned_abs(), row.try_get("status")?, row.try_get("sagas")?))
+                Ok((
+                    row.try_get("saga")?,
+                    version.unsigned_abs(),
+                    row.try_get("status")?,
+                    row.try_get("sagas")?,
+                ))
             })
             .collect()
     }

@@ -57,7 +57,9 @@ pub(crate) async fn insert(
             _ if new.contains(&saga.id.0) => Ok(Inserted::New),
             Some((id, fingerprint)) if *fingerprint == saga.fingerprint => Ok(Inserted::Same(*id)),
             Some((id, _)) => Ok(Inserted::Other(*id)),
-            None => Err(JournalError::Unreadable(format!("the key `{}` vanished while it was read", saga.key))),
+            None => {
+                Err(JournalError::Unreadable(format!("the key `{}` vanished while it was read", saga.key)))
+            }
         })
         .collect()
 }

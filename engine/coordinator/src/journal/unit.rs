@@ -84,9 +84,10 @@ impl PgJournal {
         };
         let now = match rows.first() {
             Some(row) => row.try_get("now")?,
-            None => {
-                sqlx::query("SELECT clock_timestamp() AS now").fetch_one(&mut *connection).await?.try_get("now")?
-            }
+            None => sqlx::query("SELECT clock_timestamp() AS now")
+                .fetch_one(&mut *connection)
+                .await?
+                .try_get("now")?,
         };
         let faults = if rows.is_empty() { Default::default() } else { self.lock_faults(connection).await? };
         let sagas = rows.iter().map(stored).collect::<Result<_, _>>()?;
@@ -158,10 +159,12 @@ async fn write(connection: &mut PgConnection, changes: &Changes) -> Result<(), J
     }
     if !changes.set_aside.is_empty() {
         let ids: Vec<Uuid> = changes.set_aside.iter().map(|id| id.0).collect();
-        sqlx::query("UPDATE sagas SET wake_at = now() + interval '1 hour' WHERE id = ANY($1) AND wake_at <= now()")
-            .bind(ids)
-            .execute(connection)
-            .await?;
+        sqlx::query(
+            "UPDATE sagas SET wake_at = now() + interval '1 hour' WHERE id = ANY($1) AND wake_at <= now()",
+        )
+        .bind(ids)
+        .execute(connection)
+        .await?;
     }
     Ok(())
 }
@@ -233,7 +236,9 @@ async fn write_sagas(connection: &mut PgConnection, changes: &Changes) -> Result
         Ok(())
     } else {
         // The rows are locked, so this is a bug; nothing of the batch may be kept.
-        Err(JournalError::Unreadable(format!("{written} of {count} sagas had the revision that was decided on")))
+        Err(JournalError::Unreadable(format!(
+            "{written} of {count} sagas had the revision that was decided on"
+        )))
     }
 }
 

@@ -40,23 +40,23 @@ async fn holder() {
     stack.stop().await;
 }
 
-pub struct Held {
-    pub child: Child,
-    pub notices: Vec<String>,
-    pub error: Option<String>,
-    pub postgres: (u32, String),
-    pub nats: (u32, String),
-    pub binaries: String,
-    pub dir: PathBuf,
+pub(crate) struct Held {
+    pub(crate) child: Child,
+    pub(crate) notices: Vec<String>,
+    pub(crate) error: Option<String>,
+    pub(crate) postgres: (u32, String),
+    pub(crate) nats: (u32, String),
+    pub(crate) binaries: String,
+    pub(crate) dir: PathBuf,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 /// A command that runs the holder; the caller may add to its environment.
-pub fn holder_command(data: &str) -> std::process::Command {
+pub(crate) fn holder_command(data: &str) -> std::process::Command {
     command(std::env::current_exe().unwrap(), data)
 }
 
-pub fn command(program: PathBuf, data: &str) -> std::process::Command {
+pub(crate) fn command(program: PathBuf, data: &str) -> std::process::Command {
     let mut command = std::process::Command::new(program);
     command.args(["--exact", "held::holder", "--nocapture"]).env(ROLE, data).process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -64,7 +64,7 @@ pub fn command(program: PathBuf, data: &str) -> std::process::Command {
 }
 
 /// Starts the holder and waits until it says that it starts.
-pub async fn begin(command: std::process::Command) -> Held {
+pub(crate) async fn begin(command: std::process::Command) -> Held {
     let mut child = Command::from(command).kill_on_drop(true).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut held = Held {
@@ -82,7 +82,7 @@ pub async fn begin(command: std::process::Command) -> Held {
 }
 
 /// Starts the holder and waits until it is ready or has failed.
-pub async fn hold(command: std::process::Command) -> Held {
+pub(crate) async fn hold(command: std::process::Command) -> Held {
     let mut held = begin(command).await;
     held.read_until("@ready").await;
     held
@@ -112,17 +112,17 @@ impl Held {
         assert!(self.error.is_some(), "the holder ended without a word");
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id().expect("the holder runs")
     }
 
     /// `kill -9`, and reaped.
-    pub async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 
     /// Lets the holder stop its stack and end.
-    pub async fn release(mut self) {
+    pub(crate) async fn release(mut self) {
         drop(self.child.stdin.take());
         assert!(self.child.wait().await.unwrap().success());
     }

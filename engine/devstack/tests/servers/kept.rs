@@ -14,19 +14,19 @@ fn at(dir: &Path, fresh: bool) -> StackOptions {
 }
 
 async fn start(options: StackOptions) -> Result<Stack, DevstackError> {
-    Stack::start(options, &|line| println!("{line}")).await
+    Stack::start(options, &|line| eprintln!("{line}")).await
 }
 
-/// A directory that the user of Postgres can enter, also when the tests run as root.
-fn directory() -> tempfile::TempDir {
+/// A new directory; with 0755 the user of Postgres can enter it, also when the tests run as root.
+fn directory(mode: u32) -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
-    let permissions = std::fs::Permissions::from_mode(0o755);
+    let permissions = std::fs::Permissions::from_mode(mode);
     tempfile::Builder::new().prefix("redress-kept-").permissions(permissions).tempdir().unwrap()
 }
 
 #[tokio::test]
 async fn data_are_kept_until_fresh_ones_are_asked_for() {
-    let base = directory();
+    let base = directory(0o755);
     let dir = base.path().join("a/data directory");
 
     let stack = start(at(&dir, false)).await.unwrap();
@@ -48,7 +48,7 @@ async fn data_are_kept_until_fresh_ones_are_asked_for() {
 
 #[tokio::test]
 async fn one_program_at_a_time() {
-    let base = directory();
+    let base = directory(0o755);
     let dir = base.path().join("data");
     let stack = start(at(&dir, false)).await.unwrap();
     let refused = start(at(&dir, true)).await.unwrap_err();
@@ -60,7 +60,7 @@ async fn one_program_at_a_time() {
 
 #[tokio::test]
 async fn a_directory_of_somebody_else_is_left_alone() {
-    let base = directory();
+    let base = directory(0o755);
     std::fs::write(base.path().join("thesis.txt"), "ten years of work").unwrap();
     let refused = start(at(base.path(), true)).await.unwrap_err();
     assert!(matches!(refused, DevstackError::NotOurs { .. }), "{refused}");
@@ -69,7 +69,7 @@ async fn a_directory_of_somebody_else_is_left_alone() {
 
 #[tokio::test]
 async fn data_without_their_password_are_refused() {
-    let base = directory();
+    let base = directory(0o755);
     let dir = base.path().join("data");
     start(at(&dir, false)).await.unwrap().stop().await;
     std::fs::remove_file(dir.join("postgres.password")).unwrap();
@@ -80,7 +80,7 @@ async fn data_without_their_password_are_refused() {
 
 #[tokio::test]
 async fn data_of_another_major_version_are_refused() {
-    let base = directory();
+    let base = directory(0o755);
     let dir = base.path().join("data");
     start(at(&dir, false)).await.unwrap().stop().await;
     std::fs::write(dir.join("postgres/PG_VERSION"), "9\n").unwrap();
@@ -90,7 +90,7 @@ async fn data_of_another_major_version_are_refused() {
 
 #[tokio::test]
 async fn after_kill_9_the_next_program_waits_for_the_guard_and_goes_on() {
-    let base = directory();
+    let base = directory(0o755);
     let dir = base.path().join("data");
     let mut held = hold(holder_command(dir.to_str().unwrap())).await;
     execute(&held.postgres.1, "CREATE TABLE kept AS SELECT 7 AS number").await;
@@ -105,7 +105,7 @@ async fn after_kill_9_the_next_program_waits_for_the_guard_and_goes_on() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn servers_whose_guard_was_killed_too_are_stopped_by_the_next_program() {
-    let base = directory();
+    let base = directory(0o755);
     let dir = base.path().join("data");
     let mut held = hold(holder_command(dir.to_str().unwrap())).await;
     execute(&held.postgres.1, "CREATE TABLE kept AS SELECT 7 AS number").await;
@@ -146,16 +146,19 @@ async fn as_root_data_go_where_the_user_of_postgres_can_enter() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    // 0700, as `mktemp -d` makes it.
-    let closed = tempfile::tempdir().unwrap();
+    // As `mktemp -d` makes it.
+    let closed = directory(0o700);
     let dir = closed.path().join("data");
     let notices = Mutex::new(Vec::new());
-    let stack = Stack::start(at(&dir, false), &|line| notices.lock().unwrap().push(line.to_owned())).await.unwrap();
+    let stack =
+        Stack::start(at(&dir, false), &|line| notices.lock().unwrap().push(line.to_owned())).await.unwrap();
     assert_eq!(number(&stack.postgres().admin_url(), "SELECT 1").await.unwrap(), 1);
     let instead = stack.dir().to_owned();
     assert!(instead.starts_with("/var/lib/redress") && !dir.exists());
     let notices = notices.into_inner().unwrap();
     assert!(notices.iter().any(|line| line.contains("/var/lib/redress")), "{notices:?}");
     stack.stop().await;
-    std::fs::remove_dir_all(instead).unwrap();
+    std::fs::remove_dir_all(&instead).unwrap();
+    // Others may live there.
+    let _ = std::fs::remove_dir(instead.parent().unwrap());
 }

@@ -10,13 +10,17 @@ use crate::{number, runs, until};
 fn directories_of(pid: u32) -> Vec<String> {
     let prefix = format!("redress-{pid}-");
     let names = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-    names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with(&prefix)).collect()
+    names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with(&prefix))
+        .collect()
 }
 
 /// The processes whose command line names a directory of that process.
 fn servers_of(pid: u32) -> Vec<String> {
     let needle = format!("redress-{pid}-");
-    let output = std::process::Command::new("ps").args(["-A", "-ww", "-o", "pid=,stat=,args="]).output().unwrap();
+    let output =
+        std::process::Command::new("ps").args(["-A", "-ww", "-o", "pid=,stat=,args="]).output().unwrap();
     let listing = String::from_utf8_lossy(&output.stdout).into_owned();
     listing.lines().filter(|line| line.contains(&needle)).map(str::to_owned).collect()
 }

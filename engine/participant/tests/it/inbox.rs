@@ -134,7 +134,8 @@ async fn what_is_older_than_the_memory_is_expired_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_is_refused_and_blocks_nobody() {
     let mut place = Place::new().await;
-    let settings = ParticipantSettings { unknown_command_age: Duration::ZERO, ..ParticipantSettings::default() };
+    let settings =
+        ParticipantSettings { unknown_command_age: Duration::ZERO, ..ParticipantSettings::default() };
     let nul = command(1, Phase::Action, "put", &"\0");
     let other_type = command(2, Phase::Action, "put", &"not a struct");
     let unknown = command(3, Phase::Action, "juggle", &());
@@ -157,10 +158,8 @@ async fn poison_is_refused_and_blocks_nobody() {
 async fn a_young_unknown_command_waits_for_an_instance_that_knows_it() {
     let mut place = Place::new().await;
     let old_version = redress_participant::Service::new("till", || None, |participant| participant, ());
-    let settings = ParticipantSettings {
-        unknown_command_age: Duration::from_secs(2),
-        ..ParticipantSettings::default()
-    };
+    let settings =
+        ParticipantSettings { unknown_command_age: Duration::from_secs(2), ..ParticipantSettings::default() };
     let old = place.serve(old_version, Default::default(), settings).await;
     place.send(&[put(1, How::Done)]).await;
     // The old one has it first; the new one may be too late for it, so both outcomes of the first are answers.
@@ -191,7 +190,10 @@ async fn echo_answers_everything_and_remembers_it() {
     let echo = place.serve(redress_participant::echo("till"), Default::default(), Default::default()).await;
     for command in [put(1, How::Done), put(1, How::Done), take_back(1, How::Done), settle(1)] {
         let command = CommandMessage { command: name("anything"), ..command };
-        assert_eq!(place.ask(CommandMessage { attempt: now().timestamp_subsec_nanos(), ..command }).await, "done null");
+        assert_eq!(
+            place.ask(CommandMessage { attempt: now().timestamp_subsec_nanos(), ..command }).await,
+            "done null"
+        );
     }
     assert_eq!(place.inbox().await, ["pay/action/1 done", "pay/compensation/1 done"]);
     assert_eq!(echo.counted(), "done 2, duplicates 1, settled 1");

@@ -3,10 +3,19 @@
 //! Every test has a database and a prefix of its own. The service under test is a [`till`](till::Till) whose
 //! commands say themselves how their handler ends.
 
+// `cfg(test)` tells the lints that these modules are tests as a whole.
+
+#[cfg(test)]
 mod batches;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod inbox;
+#[cfg(test)]
 mod place;
+#[cfg(test)]
 mod races;
+#[cfg(test)]
 mod till;
+#[cfg(test)]
 mod trouble;

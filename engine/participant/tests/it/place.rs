@@ -20,10 +20,13 @@ use crate::till::{Till, service};
 /// Longer than any of these tests takes when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Room for the largest of these tests, in bytes.
+const STREAM_BYTES_MAX: i64 = 16 << 20;
+
 pub(crate) struct Place {
     database: String,
     pub(crate) database_url: String,
-    pub(crate) admin_url: String,
+    admin_url: String,
     pub(crate) pool: PgPool,
     pub(crate) wire: Wire,
     replies: Inflow<ReplyMessage>,
@@ -45,20 +48,25 @@ pub(crate) fn name(text: &str) -> Name {
 impl Place {
     pub(crate) async fn new() -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let (admin_url, nats_url) = servers().await;
+        let servers = redress_devstack::shared().await;
+        let admin_url = servers.postgres().admin_url();
         let place = COUNTER.fetch_add(1, Ordering::Relaxed);
         let born = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
         let database = format!("participant_{born}_{}_{place}", std::process::id());
         let mut admin = PgConnection::connect(&admin_url).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {database}"))).execute(&mut admin).await.unwrap();
-        let (server, _) = admin_url.rsplit_once('/').unwrap();
-        let database_url = format!("{server}/{database}");
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {database}")))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        let database_url = servers.postgres().url(&database);
         let pool = PgPool::connect(&database_url).await.unwrap();
         inbox_migrator().run(&pool).await.unwrap();
         Till::create_tables(&pool).await;
         let prefix = database.replace('_', "-");
-        let wire =
-            Wire::connect(&nats_url, Topology::new(&prefix).unwrap(), Settings::for_tests()).await.unwrap();
+        let topology = Topology::new(&prefix).unwrap();
+        // The server sets aside what a stream may hold, and there is a stream of each kind per test.
+        let settings = Settings { stream_bytes_max: STREAM_BYTES_MAX, ..Settings::for_tests() };
+        let wire = Wire::connect(&servers.nats().url(), topology, settings).await.unwrap();
         let replies = wire.replies(&name("test"), 1);
         Self { database, database_url, admin_url, pool, wire, replies, waiting: Vec::new() }
     }
@@ -73,7 +81,12 @@ impl Place {
         self.serve(service(till.clone()), till, settings).await
     }
 
-    pub(crate) async fn serve(&self, service: Service, till: Till, settings: ParticipantSettings) -> Instance {
+    pub(crate) async fn serve(
+        &self,
+        service: Service,
+        till: Till,
+        settings: ParticipantSettings,
+    ) -> Instance {
         let pool = service.connect(&self.database_url, settings.lanes).await.unwrap();
         let shutdown = CancellationToken::new();
         let (stats, serving) = service.start(pool, self.wire.clone(), settings, shutdown.clone());
@@ -169,7 +182,12 @@ pub(crate) fn saga(number: u128) -> SagaId {
 }
 
 /// A command of saga `number`, first attempt, sent just now.
-pub(crate) fn command(number: u128, phase: Phase, command: &str, payload: &impl serde::Serialize) -> CommandMessage {
+pub(crate) fn command(
+    number: u128,
+    phase: Phase,
+    command: &str,
+    payload: &impl serde::Serialize,
+) -> CommandMessage {
     CommandMessage {
         key: IdempotencyKey { saga_id: saga(number), step: name("pay"), phase, generation: 1 },
         attempt: 1,
@@ -204,10 +222,4 @@ pub(crate) fn told(outcome: &Outcome) -> String {
 pub(crate) fn told_in_order(mut replies: Vec<ReplyMessage>) -> String {
     replies.sort_by_key(|reply| (reply.key.saga_id, reply.key.phase, reply.attempt));
     replies.iter().map(|reply| told(&reply.outcome)).collect::<Vec<_>>().join("\n")
-}
-
-/// The URLs of Postgres (a database in which others can be made) and NATS.
-async fn servers() -> (String, String) {
-    let url = |variable| std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set"));
-    (url("DATABASE_URL"), url("NATS_URL"))
 }

@@ -32,7 +32,7 @@ async fn racing_actions_and_undos_end_consistent() {
     let tills = [place.till().await, place.till().await];
     // Each question twice; half of the sagas are undone before they are done, so every order comes up.
     let twice = |command: CommandMessage| [CommandMessage { attempt: 2, ..command.clone() }, command];
-    let undo_first = |saga: u128| saga % 2 == 0;
+    let undo_first = |saga: u128| saga.is_multiple_of(2);
     let mut commands = Vec::new();
     for saga in 1..=PAIRS {
         let (action, undo) = (twice(put(saga, How::Done)), twice(take_back(saga, How::Done)));

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use redress_core::{Command, Phase};
+use redress_core::{CommandMessage, Rejection};
 use redress_participant::{
     Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, Keyed, Outcome, Service, Tx, Undone,
     done, reject,
 };
-use redress_core::{CommandMessage, Rejection};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
@@ -176,7 +176,10 @@ impl Till {
             How::Huge => receipt(&"x".repeat(300_000)),
             How::Nul => receipt("a\0b"),
             How::WrongAtCommit => {
-                sqlx::query("INSERT INTO checked_at_commit VALUES ($1), ($1)").bind(slot).execute(&mut **tx).await?;
+                sqlx::query("INSERT INTO checked_at_commit VALUES ($1), ($1)")
+                    .bind(slot)
+                    .execute(&mut **tx)
+                    .await?;
                 receipt("done")
             }
             How::CollideOnce if self.first_time() => {
@@ -216,12 +219,14 @@ impl Till {
         self.calls.lock().unwrap().push(set.len());
         let good = set.iter().filter(|(_, _, how)| *how != How::Reject);
         let (keys, slots): (Vec<String>, Vec<i64>) = good.map(|(key, slot, _)| (key.clone(), *slot)).unzip();
-        sqlx::query("INSERT INTO effect SELECT key, $1, slot FROM unnest($2::text[], $3::bigint[]) AS t (key, slot)")
-            .bind(kind)
-            .bind(keys)
-            .bind(slots)
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO effect SELECT key, $1, slot FROM unnest($2::text[], $3::bigint[]) AS t (key, slot)",
+        )
+        .bind(kind)
+        .bind(keys)
+        .bind(slots)
+        .execute(&mut **tx)
+        .await?;
         set.into_iter()
             .map(|(_, slot, how)| match how {
                 How::Reject => Ok(Outcome::Rejected(Rejection::new("till-closed", "come back tomorrow"))),

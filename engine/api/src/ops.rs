@@ -1,0 +1,102 @@
+//! Definitions, faults, probes, metrics, and what is not there.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use redress_core::SagaDefinition;
+use redress_core::fault::Fault;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::Api;
+use crate::extract::{Asked, Body};
+use crate::problem::Problem;
+
+fn described(definition: &SagaDefinition) -> Value {
+    let mut graph = definition.graph();
+    graph["digest"] = json!(definition.digest);
+    graph
+}
+
+pub(crate) async fn definitions(State(api): State<Api>) -> Result<Response, Problem> {
+    let mut items: Vec<Value> = api.engine.definitions().iter().map(described).collect();
+    for (saga, version, status, count) in api.engine.census().await? {
+        let same = |item: &&mut Value| item["saga"] == json!(saga) && item["version"] == json!(version);
+        if let Some(item) = items.iter_mut().find(same) {
+            item["sagas"][status] = json!(count);
+        }
+    }
+    Ok(Json(json!({ "items": items, "next": null })).into_response())
+}
+
+fn find<'a>(api: &'a Api, saga: &str, version: &str) -> Result<&'a SagaDefinition, Problem> {
+    let wanted = version.parse::<u32>().ok();
+    api.engine.definitions().iter().find(|d| d.name == *saga && Some(d.version) == wanted).ok_or_else(|| {
+        let detail = "GET /v1/definitions lists those that are known here";
+        Problem::new(StatusCode::NOT_FOUND, "unknown-definition", "No such saga definition", detail)
+    })
+}
+
+pub(crate) async fn definition(
+    State(api): State<Api>,
+    Path((saga, version)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    Ok(Json(described(find(&api, &saga, &version)?)).into_response())
+}
+
+pub(crate) async fn diagram(
+    State(api): State<Api>,
+    Path((saga, version)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    Ok(find(&api, &saga, &version)?.to_mermaid().into_response())
+}
+
+pub(crate) async fn faults(State(api): State<Api>) -> Result<Response, Problem> {
+    Ok(Json(json!({ "items": api.engine.faults().await?, "next": null })).into_response())
+}
+
+pub(crate) async fn add_fault(State(api): State<Api>, Body(fault): Body<Fault>) -> Result<Response, Problem> {
+    let id = api.engine.add_fault(&fault).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": id, "fault": fault }))).into_response())
+}
+
+pub(crate) async fn clear_faults(State(api): State<Api>) -> Result<Response, Problem> {
+    Ok(Json(json!({ "cleared": api.engine.clear_faults().await? })).into_response())
+}
+
+pub(crate) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ReadyQuery {
+    verbose: Option<String>,
+}
+
+pub(crate) async fn readyz(
+    State(api): State<Api>,
+    Asked(query): Asked<ReadyQuery>,
+) -> Result<Response, Problem> {
+    let readiness = api.engine.readiness().await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if query.verbose.is_some() || !readiness.ready {
+        return Ok((status, Json(readiness)).into_response());
+    }
+    Ok("ok\n".into_response())
+}
+
+pub(crate) async fn metrics(State(api): State<Api>) -> Response {
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], api.engine.metrics().encode()).into_response()
+}
+
+pub(crate) async fn unknown_path(uri: Uri) -> Problem {
+    let detail = format!("there is nothing at `{}`", uri.path().chars().take(120).collect::<String>());
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", "No such path", detail)
+}
+
+pub(crate) async fn wrong_method(method: Method, uri: Uri, _: HeaderMap) -> Problem {
+    let detail = format!("`{}` takes no {method}", uri.path().chars().take(120).collect::<String>());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "The path takes another method", detail)
+}

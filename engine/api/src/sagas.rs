@@ -1,0 +1,261 @@
+//! Sagas over HTTP: start, list, one, history, plan, cancel.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use redress_coordinator::engine::PlanError;
+use redress_coordinator::{CancelRequest, ListFilter, SagaView, StartRequest};
+use redress_core::state::Status;
+use redress_core::{SagaId, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::Api;
+use crate::extract::{Asked, Body, Id, OptionalBody};
+use crate::problem::Problem;
+
+/// The longest that a request waits for the end of a saga.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Items on a page, if nothing else is asked for, and at the most.
+const PAGE_DEFAULT: i64 = 50;
+const PAGE_MAX: i64 = 200;
+/// Rows of history on a page, if nothing else is asked for, and at the most.
+const HISTORY_PAGE_MAX: i64 = 1_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StartBody {
+    saga: String,
+    input: Value,
+    #[serde(default)]
+    version: Option<u32>,
+    #[serde(default)]
+    faults: Option<Value>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StartQuery {
+    #[serde(default)]
+    wait: Option<String>,
+}
+
+pub(crate) async fn start(
+    State(api): State<Api>,
+    Asked(query): Asked<StartQuery>,
+    headers: HeaderMap,
+    Body(body): Body<StartBody>,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let wait = query.wait.as_deref().map(duration).transpose()?;
+    let request = StartRequest {
+        saga: body.saga,
+        version: body.version,
+        input: body.input,
+        key,
+        faults: body.faults,
+        tags: body.tags,
+        traceparent: traceparent(&headers),
+    };
+    let started = api.engine.start(request).await?;
+    let view = match wait {
+        Some(wait) => api.engine.wait_ended(started.id, wait).await?,
+        None => api.engine.saga(started.id).await?,
+    };
+    let view = view.ok_or_else(|| Problem::unknown_saga(&started.id.to_string()))?;
+    let mut response = (StatusCode::ACCEPTED, with_etag(view)).into_response();
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/sagas/{}", started.id)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// The key as a structured-field string (`"abc"`) or bare.
+fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Err(Problem::bad_request(
+            "missing-idempotency-key",
+            "An Idempotency-Key is needed",
+            "send `Idempotency-Key: \"<something unique>\"`: the same key is the same saga, so a start can be repeated",
+        ));
+    };
+    let text = value.to_str().unwrap_or_default().trim();
+    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    Ok(bare.to_owned())
+}
+
+/// The W3C trace context, if it looks like one.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let fine = text.len() == 55 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    fine.then(|| text.to_owned())
+}
+
+/// `10s`, `500ms` or `2m`, at most a minute.
+fn duration(text: &str) -> Result<Duration, Problem> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        _ => 0,
+    };
+    match number.parse::<u64>() {
+        Ok(number) if unit_ms > 0 => Ok(Duration::from_millis(number.saturating_mul(unit_ms)).min(WAIT_MAX)),
+        Ok(_) | Err(_) => Err(Problem::bad_request(
+            "invalid-query",
+            "The query is unusable",
+            format!(
+                "wait: `{}` is no duration; use 500ms, 10s or 1m",
+                text.chars().take(40).collect::<String>()
+            ),
+        )),
+    }
+}
+
+fn with_etag(view: SagaView) -> Response {
+    let etag = HeaderValue::from_str(&format!("\"{}\"", view.revision));
+    let mut response = Json(view).into_response();
+    if let Ok(etag) = etag {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    status: Option<String>,
+    saga: Option<String>,
+    q: Option<String>,
+    tag: Option<String>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Response, Problem> {
+    let filter = ListFilter {
+        limit: limit(query.limit, PAGE_DEFAULT, PAGE_MAX)?,
+        after: query.cursor.as_deref().map(cursor::<SagaId>).transpose()?,
+        tag: query.tag.as_deref().map(tag).transpose()?,
+        status: query.status.map(status).transpose()?,
+        saga: query.saga,
+        text: query.q,
+        since: query.since,
+        until: query.until,
+    };
+    Ok(Json(api.engine.sagas(filter).await?).into_response())
+}
+
+fn invalid_query(detail: String) -> Problem {
+    Problem::bad_request("invalid-query", "The query is unusable", detail)
+}
+
+fn limit(given: Option<i64>, default: i64, max: i64) -> Result<i64, Problem> {
+    match given.unwrap_or(default) {
+        limit if (1..=max).contains(&limit) => Ok(limit),
+        limit => Err(invalid_query(format!("limit: {limit} is out of range; use 1 to {max}"))),
+    }
+}
+
+fn cursor<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
+    let detail = "the cursor is not one that a list gave as `next`; begin again without it";
+    text.parse().map_err(|_| Problem::bad_request("invalid-cursor", "The cursor is unusable", detail))
+}
+
+fn status(text: String) -> Result<String, Problem> {
+    if Status::WORDS.contains(&text.as_str()) {
+        return Ok(text);
+    }
+    Err(invalid_query(format!("status: use one of {}", Status::WORDS.join(", "))))
+}
+
+fn tag(text: &str) -> Result<(String, String), Problem> {
+    let (name, value) =
+        text.split_once(':').ok_or_else(|| invalid_query("tag: use `name:value`".to_owned()))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(crate) async fn one(State(api): State<Api>, Id(id): Id) -> Result<Response, Problem> {
+    let view = api.engine.saga(id).await?;
+    view.map(with_etag).ok_or_else(|| Problem::unknown_saga(&id.to_string()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HistoryQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+pub(crate) async fn history(
+    State(api): State<Api>,
+    Id(id): Id,
+    Asked(query): Asked<HistoryQuery>,
+) -> Result<Response, Problem> {
+    let limit = limit(query.limit, HISTORY_PAGE_MAX, HISTORY_PAGE_MAX)?;
+    let after = query.cursor.as_deref().map(cursor::<u32>).transpose()?.unwrap_or(0);
+    let page = api.engine.history(id, after, limit).await?;
+    page.map(|page| Json(page).into_response()).ok_or_else(|| Problem::unknown_saga(&id.to_string()))
+}
+
+pub(crate) async fn plan(State(api): State<Api>, Id(id): Id) -> Result<Response, Problem> {
+    let plan = api.engine.plan(id).await?.ok_or_else(|| Problem::unknown_saga(&id.to_string()))?;
+    plan.map(|plan| Json(plan).into_response()).map_err(|error| {
+        let (kind, title) = match error {
+            PlanError::VersionNotHere(..) => ("version-not-here", "The saga's definition is not known here"),
+            PlanError::Closure(_) => ("definition-failed", "The definition fails on this saga's data"),
+        };
+        Problem::new(StatusCode::CONFLICT, kind, title, error.to_string())
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CancelBody {
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    actor: Option<String>,
+}
+
+pub(crate) async fn cancel(
+    State(api): State<Api>,
+    Id(id): Id,
+    headers: HeaderMap,
+    OptionalBody(body): OptionalBody<CancelBody>,
+) -> Result<Response, Problem> {
+    let text =
+        |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned()).replace('\0', "");
+    let request = CancelRequest {
+        actor: text(body.actor, "http"),
+        reason: text(body.reason, "no reason given"),
+        if_match: if_match(&headers)?,
+    };
+    let view = api.engine.cancel(id, request).await?;
+    Ok((StatusCode::ACCEPTED, with_etag(view)).into_response())
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    text.trim_matches('"').parse().map(Some).map_err(|_| {
+        let detail = "use the ETag of the saga, as in `If-Match: \"9\"`";
+        Problem::bad_request("invalid-if-match", "The If-Match is unusable", detail)
+    })
+}

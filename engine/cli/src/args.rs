@@ -1,0 +1,355 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "Examples:
+  redress                                  play three orders, then serve the API
+  redress up --data .redress               private servers, services and API; data is kept
+  redress start place-order --input @order.json --wait
+  redress list --status parked
+  redress show 0190163d-8694-739b-aea5-966c26f8ad91
+  redress fault add --step ship-order --kind reject --code address-undeliverable
+  redress bench --participants echo --sagas 20000 --concurrency 1,1000
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 saga compensated, 4 saga parked, 5 not found, 6 conflict,
+69 dependency not available, 124 waited too long, 130 interrupted.";
+
+/// Saga orchestration over Postgres and JetStream.
+#[derive(Debug, Parser)]
+#[command(name = "redress", version, before_help = EXAMPLES, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// How to print.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text, env = "REDRESS_OUTPUT")]
+    pub(crate) output: Output,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// One JSON value.
+    Json,
+    /// One JSON value per line.
+    Jsonl,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Play the demo's sagas on private servers, then serve the API (the default).
+    Demo(DemoArgs),
+    /// Services, coordinator and API on private servers (or on yours).
+    Up(UpArgs),
+    /// Coordinator and API only, on your servers.
+    Serve(ServeArgs),
+    /// Start a saga.
+    Start(StartArgs),
+    /// List sagas, newest first.
+    List(ListArgs),
+    /// Show a saga and its steps.
+    Show(ShowArgs),
+    /// Watch a saga until it ends.
+    Watch(WatchArgs),
+    /// Make a saga turn back.
+    Cancel(CancelArgs),
+    /// Inject failures.
+    Fault(FaultArgs),
+    /// Show the saga definitions of this program.
+    Definitions(DefinitionsArgs),
+    /// Measure throughput and latency on private servers.
+    Bench(BenchArgs),
+    /// Create all tables, or bring them up to date.
+    Migrate(ServersArgs),
+    /// Look at what this machine has.
+    Doctor(DoctorArgs),
+    /// Run one service (or all) as a process of its own.
+    #[command(hide = true)]
+    Service(ServiceArgs),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Demo(DemoArgs::parse_from(["demo"]))
+    }
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct DemoArgs {
+    /// Leave after the sagas have ended.
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Where the API listens; another port is taken if this one is not free.
+    #[arg(long, env = "REDRESS_HTTP", default_value = "127.0.0.1:8080")]
+    pub(crate) http: SocketAddr,
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+}
+
+/// Which servers to use.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServersArgs {
+    /// Postgres to use instead of a private one; the services' databases are made beside it.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+    /// NATS to use instead of a private one.
+    #[arg(long, env = "NATS_URL", hide_env_values = true)]
+    pub(crate) nats_url: Option<String>,
+    /// What the names of subjects and streams begin with.
+    #[arg(long, env = "REDRESS_PREFIX", default_value = "redress")]
+    pub(crate) prefix: String,
+    /// How long the broker waits for an acknowledgement before it delivers again, in milliseconds.
+    #[arg(long, env = "REDRESS_ACK_WAIT_MS", default_value_t = 30_000)]
+    pub(crate) ack_wait_ms: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Where the API listens.
+    #[arg(long, env = "REDRESS_HTTP", default_value = "127.0.0.1:8080")]
+    pub(crate) http: SocketAddr,
+    /// Where private servers keep their data.
+    #[arg(long, env = "REDRESS_DATA", default_value = ".redress")]
+    pub(crate) data: PathBuf,
+    /// Begin with empty private servers.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Run each service as a process of its own.
+    #[arg(long)]
+    pub(crate) processes: bool,
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+/// Who may ask.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AccessArgs {
+    /// Secret that every request must bear; needed to listen anywhere but on loopback.
+    #[arg(long, env = "REDRESS_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where the API listens.
+    #[arg(long, env = "REDRESS_HTTP", default_value = "127.0.0.1:8080")]
+    pub(crate) http: SocketAddr,
+    /// Let failures be injected.
+    #[arg(long, env = "REDRESS_ALLOW_FAULTS")]
+    pub(crate) allow_faults: bool,
+    /// How often to look for what is due, in milliseconds.
+    #[arg(long, env = "REDRESS_TIMER_POLL_MS", default_value_t = 250)]
+    pub(crate) timer_poll_ms: u64,
+    /// Stop when standard input ends.
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArgs {
+    /// Which services.
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Answer everything with null instead.
+    #[arg(long)]
+    pub(crate) echo: bool,
+    /// Obey injected failures; a crash ends the process.
+    #[arg(long, env = "REDRESS_ALLOW_FAULTS")]
+    pub(crate) allow_faults: bool,
+    /// Stop when standard input ends.
+    #[arg(long)]
+    pub(crate) until_stdin_ends: bool,
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+}
+
+/// Where the API is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ApiArgs {
+    /// Where the API is.
+    #[arg(long, env = "REDRESS_URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// Secret that the API asks for.
+    #[arg(long, env = "REDRESS_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// The definition's name.
+    pub(crate) saga: String,
+    /// The input: JSON, @file, or - for standard input.
+    #[arg(long)]
+    pub(crate) input: String,
+    /// The same key is the same saga; made up if not given.
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Version of the definition; the newest one if not given.
+    #[arg(long)]
+    pub(crate) version: Option<u32>,
+    /// A failure of this saga, as JSON; may be given several times.
+    #[arg(long)]
+    pub(crate) fault: Vec<String>,
+    /// A label, as name:value; may be given several times.
+    #[arg(long)]
+    pub(crate) tag: Vec<String>,
+    /// Wait until it has ended, and say so with the exit code.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only of this status.
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// Only of this definition.
+    #[arg(long)]
+    pub(crate) saga: Option<String>,
+    /// Only with this text in the id or the input.
+    #[arg(long, short)]
+    pub(crate) query: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The saga.
+    pub(crate) id: String,
+    /// Show what happened, attempt by attempt, too.
+    #[arg(long)]
+    pub(crate) history: bool,
+    /// Show what is still to be done, and what would be undone now, too.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// The saga.
+    pub(crate) id: String,
+    /// How long to wait, in seconds.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) timeout_s: u64,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// The saga.
+    pub(crate) id: String,
+    /// Why; goes into the history and the audit log.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FaultArgs {
+    #[command(subcommand)]
+    pub(crate) verb: FaultVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FaultVerb {
+    /// Add one.
+    Add(FaultAddArgs),
+    /// List them.
+    List(ApiArgs),
+    /// Take all away.
+    Clear(ApiArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FaultAddArgs {
+    /// Only this saga definition.
+    #[arg(long)]
+    pub(crate) saga: Option<String>,
+    /// Only this service.
+    #[arg(long)]
+    pub(crate) service: Option<String>,
+    /// Only this step.
+    #[arg(long)]
+    pub(crate) step: Option<String>,
+    /// Only this command.
+    #[arg(long)]
+    pub(crate) command: Option<String>,
+    /// action, compensation or settlement.
+    #[arg(long, default_value = "action")]
+    pub(crate) phase: String,
+    /// reject, fail, delay, drop-reply or crash-after-commit.
+    #[arg(long)]
+    pub(crate) kind: String,
+    /// Code of a rejection.
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+    /// Length of a delay, in milliseconds.
+    #[arg(long)]
+    pub(crate) ms: Option<u64>,
+    /// How often; once if not given.
+    #[arg(long)]
+    pub(crate) times: Option<u32>,
+    /// How likely each time, from 0 to 1.
+    #[arg(long)]
+    pub(crate) probability: Option<f64>,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DefinitionsArgs {
+    /// Print the diagram of this one (mermaid).
+    #[arg(long)]
+    pub(crate) diagram: Option<String>,
+}
+
+/// Who answers the commands of a bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Participants {
+    /// Trivial handlers behind a real inbox; four steps.
+    Echo,
+    /// The services of this program.
+    Real,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Who answers the commands.
+    #[arg(long, value_enum, default_value_t = Participants::Echo)]
+    pub(crate) participants: Participants,
+    /// How many sagas for each concurrency.
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) sagas: u64,
+    /// How many are in flight at once; several, separated by commas, are run one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "1000")]
+    pub(crate) concurrency: Vec<usize>,
+    /// What part of them is rejected at shipping.
+    #[arg(long, default_value_t = 0.1)]
+    pub(crate) fail_rate: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+}

@@ -1,0 +1,194 @@
+//! The closed loop: as many sagas in flight as asked for, a new one for each that ends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use redress_coordinator::{Ended, Engine, StartRequest};
+use redress_core::SagaId;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::machine::round;
+use crate::app::App;
+use crate::args::{BenchArgs, Participants};
+use crate::failure::Failure;
+
+/// How long nothing may end before the bench gives up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What is started, and where.
+pub(super) struct Load {
+    engine: Engine,
+    saga: &'static str,
+    good: Value,
+    bad: Value,
+    bad_faults: Option<Value>,
+    fail_rate: f64,
+}
+
+/// What was measured.
+pub(super) struct Measured {
+    seconds: f64,
+    latencies_ms: Vec<f64>,
+    ends: HashMap<&'static str, u64>,
+}
+
+impl Load {
+    pub(super) fn new(engine: Engine, app: &App, args: &BenchArgs) -> Self {
+        let fail_rate = args.fail_rate;
+        match (args.participants, app.demo.first(), app.demo.last()) {
+            (Participants::Real, Some(good), Some(bad)) => {
+                let (saga, good, bad) = (good.saga, good.input.clone(), bad.input.clone());
+                Self { engine, saga, good, bad, bad_faults: None, fail_rate }
+            }
+            (Participants::Real | Participants::Echo, _, _) => {
+                let input = json!({
+                    "customer": "alice", "address": "1 Harbour Street, Reykjavik", "sku": "book",
+                    "quantity": 2, "amount": 3000,
+                });
+                let reject = json!([{ "step": "ship", "kind": "reject", "code": "bench" }]);
+                let (good, bad) = (input.clone(), input);
+                Self { engine, saga: "bench-order", good, bad, bad_faults: Some(reject), fail_rate }
+            }
+        }
+    }
+
+    /// The saga of this number; every so many, by the rate, is one that fails.
+    fn request(&self, number: u64) -> StartRequest {
+        let failures = |count: u64| (count as f64 * self.fail_rate) as u64;
+        let fails = failures(number + 1) > failures(number);
+        StartRequest {
+            saga: self.saga.to_owned(),
+            input: if fails { self.bad.clone() } else { self.good.clone() },
+            faults: if fails { self.bad_faults.clone() } else { None },
+            key: uuid::Uuid::now_v7().to_string(),
+            ..StartRequest::default()
+        }
+    }
+
+    /// Runs so many sagas, so many at once.
+    pub(super) async fn run(&self, sagas: u64, concurrency: usize, show: bool) -> Result<Measured, Failure> {
+        let slots = Arc::new(Semaphore::new(concurrency));
+        let ended = self.engine.watch_ended();
+        let (starts, started) = mpsc::unbounded_channel();
+        let progress = if show { bar(sagas) } else { ProgressBar::hidden() };
+        let begin = Instant::now();
+        let collector = tokio::spawn(collect(sagas, ended, started, slots.clone(), progress.clone()));
+        for number in 0..sagas {
+            let slot = tokio::time::timeout(PATIENCE, slots.acquire()).await;
+            slot.map_err(|_| anyhow::anyhow!("nothing has ended for {} s", PATIENCE.as_secs()))??.forget();
+            let (engine, request, starts) = (self.engine.clone(), self.request(number), starts.clone());
+            tokio::spawn(async move {
+                let at = Instant::now();
+                // A failed start is told by the closing of the channel, with the error beside it.
+                let _ = starts.send(engine.start(request).await.map(|started| (started.id, at)));
+            });
+        }
+        drop(starts);
+        let (latencies_ms, ends) = collector.await??;
+        progress.finish_and_clear();
+        Ok(Measured { seconds: begin.elapsed().as_secs_f64(), latencies_ms, ends })
+    }
+}
+
+type StartResult = Result<(SagaId, Instant), redress_coordinator::StartError>;
+type Collected = (Vec<f64>, HashMap<&'static str, u64>);
+
+/// Pairs each start with its end; either may be heard of first.
+async fn collect(
+    sagas: u64,
+    mut ended: mpsc::UnboundedReceiver<Ended>,
+    mut started: mpsc::UnboundedReceiver<StartResult>,
+    slots: Arc<Semaphore>,
+    progress: ProgressBar,
+) -> Result<Collected, anyhow::Error> {
+    let mut begun: HashMap<SagaId, Instant> = HashMap::new();
+    let mut early: HashMap<SagaId, Instant> = HashMap::new();
+    let mut latencies_ms = Vec::with_capacity(usize::try_from(sagas).unwrap_or_default());
+    let mut ends: HashMap<&'static str, u64> = HashMap::new();
+    while (latencies_ms.len() as u64) < sagas {
+        let took = tokio::select! {
+            Some(start) = started.recv() => {
+                let (id, at) = start?;
+                match early.remove(&id) {
+                    Some(end) => Some(end - at),
+                    None => {
+                        begun.insert(id, at);
+                        None
+                    }
+                }
+            }
+            Some(end) = ended.recv() => {
+                *ends.entry(end.status).or_default() += 1;
+                match begun.remove(&end.id) {
+                    Some(at) => Some(at.elapsed()),
+                    None => {
+                        early.insert(end.id, Instant::now());
+                        None
+                    }
+                }
+            }
+            () = tokio::time::sleep(PATIENCE) => {
+                anyhow::bail!("nothing has ended for {} s; {} sagas are open", PATIENCE.as_secs(), begun.len());
+            }
+        };
+        if let Some(took) = took {
+            latencies_ms.push(took.as_secs_f64() * 1_000.0);
+            slots.add_permits(1);
+            progress.inc(1);
+        }
+    }
+    Ok((latencies_ms, ends))
+}
+
+fn bar(sagas: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} sagas, {per_sec}");
+    ProgressBar::new(sagas).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+impl Measured {
+    pub(super) fn report(mut self, concurrency: usize) -> Value {
+        self.latencies_ms.sort_by(f64::total_cmp);
+        let at = |part: f64| {
+            let last = self.latencies_ms.len().saturating_sub(1);
+            let place = (last as f64 * part).round() as usize;
+            self.latencies_ms.get(place).map_or(0.0, |ms| round(*ms, 2))
+        };
+        let sagas = self.latencies_ms.len();
+        let count = |status: &str| self.ends.get(status).copied().unwrap_or_default();
+        json!({
+            "concurrency": concurrency,
+            "sagas": sagas,
+            "completed": count("completed"),
+            "compensated": count("compensated"),
+            "parked": count("parked"),
+            "seconds": round(self.seconds, 3),
+            "sagas_per_second": round(sagas as f64 / self.seconds, 1),
+            "latency_ms": { "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": at(1.0) },
+        })
+    }
+}
+
+/// A run in a line or two.
+pub(super) fn as_text(report: &Value) -> String {
+    let (latency, cpu) = (&report["latency_ms"], &report["cpu_seconds_per_1000_sagas"]);
+    format!(
+        "{} in flight: {} sagas/s ({} completed, {} compensated)\n  latency ms: p50 {} p90 {} p99 {} max {}\n  \
+         CPU s per 1,000 sagas: {} (coordinator {}, participants {}, postgres {}, nats {})",
+        report["concurrency"],
+        report["sagas_per_second"],
+        report["completed"],
+        report["compensated"],
+        latency["p50"],
+        latency["p90"],
+        latency["p99"],
+        latency["max"],
+        cpu["total"],
+        cpu["coordinator"],
+        cpu["participants"],
+        cpu["postgres"],
+        cpu["nats"],
+    )
+}

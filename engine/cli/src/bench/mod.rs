@@ -1,0 +1,97 @@
+//! `redress bench`: throughput and latency of whole sagas, closed loop, on durable private servers.
+//!
+//! Participants run as a process of their own, so that CPU time can be told apart. The client runs in the coordinator's
+//! process, and its cost is counted there. A warm-up comes first and is not counted.
+
+mod load;
+mod machine;
+mod saga;
+
+use std::io::IsTerminal;
+
+use redress_devstack::{Data, Durability};
+use redress_participant::Service;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::args::{BenchArgs, Output, Participants, ServersArgs};
+use crate::failure::{Exit, Failure};
+use crate::installation::Servers;
+use crate::render;
+
+use load::Load;
+use machine::Machine;
+
+/// Sagas of the warm-up.
+const WARM_UP_SAGAS: u64 = 1_000;
+
+pub(crate) async fn run(app: App, args: BenchArgs, output: Output) -> Result<Exit, Failure> {
+    if args.sagas == 0 || args.concurrency.contains(&0) || !(0.0..=1.0).contains(&args.fail_rate) {
+        return Err(Failure::usage("--sagas and --concurrency are at least 1, --fail-rate is from 0 to 1"));
+    }
+    let private =
+        ServersArgs { database_url: None, nats_url: None, prefix: "redress".to_owned(), ack_wait_ms: 30_000 };
+    let servers = Servers::open(&private, Data::Ephemeral, Durability::Full).await?;
+    let echo = args.participants == Participants::Echo;
+    let names: Vec<&str> =
+        if echo { saga::SERVICES.to_vec() } else { app.services.iter().map(Service::name).collect() };
+    let mut definitions = app.definitions.clone();
+    definitions.push(saga::definition());
+    let engine = servers.engine(definitions, |config| config.allow_faults = echo).await?;
+    let mut participants = servers.spawn_services(&names, echo)?;
+    let stdout = participants.stdout.take().ok_or_else(|| anyhow::anyhow!("the services have no output"))?;
+    BufReader::new(stdout).lines().next_line().await?;
+    let stop = CancellationToken::new();
+    let coordinator = {
+        let (engine, stop) = (engine.clone(), stop.clone());
+        tokio::spawn(async move { engine.run(stop).await })
+    };
+    let stack = servers.stack.as_ref().ok_or_else(|| anyhow::anyhow!("a bench runs on private servers"))?;
+    let machine = Machine {
+        coordinator: std::process::id(),
+        participants: participants.id().unwrap_or_default(),
+        postgres: stack.postgres().pid(),
+        nats: stack.nats().pid(),
+    };
+    let load = Load::new(engine.clone(), &app, &args);
+    load.run(WARM_UP_SAGAS.min(args.sagas), 100, false).await?;
+    let mut best: Option<Value> = None;
+    let mut runs = Vec::new();
+    for &concurrency in &args.concurrency {
+        let before = machine.read();
+        let measured = load.run(args.sagas, concurrency, std::io::stderr().is_terminal()).await?;
+        let mut report = measured.report(concurrency);
+        machine.read().since(&before).add_to(&mut report, args.sagas);
+        if output == Output::Text {
+            render::emit(&load::as_text(&report));
+        }
+        let rate = |report: &Value| report["sagas_per_second"].as_f64().unwrap_or_default();
+        if best.as_ref().is_none_or(|best| rate(&report) > rate(best)) {
+            best = Some(report.clone());
+        }
+        runs.push(report);
+    }
+    let mut report = best.unwrap_or_default();
+    report["participants"] = json!(if echo { "echo" } else { "real" });
+    report["runs"] = json!(runs);
+    report["durability"] = json!(engine.durability().await?);
+    report["durability"]["nats_sync_interval"] = json!("server default");
+    report["versions"] = json!({
+        "redress": env!("CARGO_PKG_VERSION"),
+        "postgres": stack.postgres().version().to_string(),
+        "nats": stack.nats().version().to_string(),
+        "build": if cfg!(debug_assertions) { "debug" } else { "release" },
+    });
+    stop.cancel();
+    coordinator.await?;
+    drop(participants.stdin.take());
+    participants.wait().await?;
+    servers.stop().await;
+    match output {
+        Output::Json => render::emit(&format!("{report:#}")),
+        Output::Text | Output::Jsonl => render::emit(&report.to_string()),
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,195 @@
+//! Sagas as text.
+
+use comfy_table::{ContentArrangement, Table, presets};
+use redress_core::Timestamp;
+use serde_json::Value;
+
+use crate::args::Output;
+
+/// Prints a value as JSON, or hands it to `text`.
+pub(crate) fn print(output: Output, value: &Value, text: impl FnOnce(&Value) -> String) {
+    match output {
+        Output::Json => emit(&format!("{value:#}")),
+        Output::Jsonl => emit(&value.to_string()),
+        Output::Text => emit(&text(value)),
+    }
+}
+
+/// Prints a list: as one JSON value, one per line, or as text.
+pub(crate) fn print_list(output: Output, list: &Value, text: impl FnOnce(&[Value]) -> String) {
+    let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+    match output {
+        Output::Json => emit(&format!("{list:#}")),
+        Output::Jsonl => items.iter().for_each(|item| emit(&item.to_string())),
+        Output::Text => emit(&text(items)),
+    }
+}
+
+/// Writes to standard output; a reader that has gone away ends the program quietly.
+pub(crate) fn emit(text: &str) {
+    use std::io::Write as _;
+    if writeln!(std::io::stdout(), "{}", text.trim_end()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
+}
+
+/// How long from one time to another, for people.
+fn span(from: &Value, to: &Value) -> String {
+    match (time(from), time(to)) {
+        (Some(from), Some(to)) => {
+            let ms = (to - from).num_milliseconds().max(0);
+            if ms < 10_000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1_000.0) }
+        }
+        (Some(_) | None, _) => "-".to_owned(),
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.iter().copied());
+    table
+}
+
+/// A saga with its steps, and with the order in which it was undone if the history is at hand.
+pub(crate) fn saga(saga: &Value, history: Option<&[Value]>) -> String {
+    let mut lines = vec![format!(
+        "{} v{} {}  {}{}",
+        text(&saga["saga"]),
+        saga["version"],
+        text(&saga["id"]),
+        text(&saga["status"]),
+        match saga["ended_at"].is_null() {
+            true => String::new(),
+            false => format!(" in {}", span(&saga["started_at"], &saga["ended_at"])),
+        }
+    )];
+    let cause = &saga["cause"];
+    if !cause.is_null() {
+        let at = cause["step"].as_str().map_or(String::new(), |step| format!("{step} "));
+        let (kind, code, message) = (text(&cause["kind"]), text(&cause["code"]), text(&cause["message"]));
+        lines.push(format!("  because {at}was {kind}: {code} ({message})"));
+    }
+    if !saga["parked"].is_null() {
+        lines.push(format!("  parked: {}", text(&saga["parked"]["message"])));
+    }
+    lines.push(indented(&steps(saga)));
+    if let Some(undone) = history.map(undone).filter(|undone| !undone.is_empty()) {
+        lines.push(format!("  undone in this order: {}", undone.join(", ")));
+    }
+    lines.join("\n")
+}
+
+fn steps(saga: &Value) -> Table {
+    let mut table = table(&["step", "kind", "status", "attempts", "took", "error"]);
+    for step in saga["steps"].as_array().map_or(&[][..], Vec::as_slice) {
+        let attempts = match step["compensation_attempts"].as_u64() {
+            Some(undo) if undo > 0 => format!("{}, undo {undo}", step["attempts"]),
+            Some(_) | None => step["attempts"].to_string(),
+        };
+        table.add_row([
+            text(&step["name"]).to_owned(),
+            text(&step["kind"]).to_owned(),
+            text(&step["status"]).to_owned(),
+            attempts,
+            span(&step["started_at"], &step["ended_at"]),
+            text(&step["error"]["code"]).to_owned(),
+        ]);
+    }
+    table
+}
+
+/// The steps whose compensations were done, in the order in which they were.
+fn undone(history: &[Value]) -> Vec<&str> {
+    history
+        .iter()
+        .filter(|row| text(&row["phase"]) == "compensation" && text(&row["event"]) == "done")
+        .map(|row| text(&row["step"]))
+        .collect()
+}
+
+fn indented(table: &Table) -> String {
+    table.lines().map(|line| format!("  {}", line.trim_end())).collect::<Vec<_>>().join("\n")
+}
+
+/// A list of sagas.
+pub(crate) fn sagas(items: &[Value]) -> String {
+    if items.is_empty() {
+        return "no sagas; start one with `redress start`".to_owned();
+    }
+    let mut table = table(&["id", "saga", "status", "started", "took", "cause"]);
+    for saga in items {
+        let name = format!("{} v{}", text(&saga["saga"]), saga["version"]);
+        let cause = text(&saga["cause"]["code"]);
+        table.add_row([
+            text(&saga["id"]),
+            &name,
+            text(&saga["status"]),
+            text(&saga["started_at"]).get(..19).unwrap_or_default(),
+            &span(&saga["started_at"], &saga["ended_at"]),
+            cause,
+        ]);
+    }
+    table.to_string()
+}
+
+/// A history.
+pub(crate) fn history(items: &[Value]) -> String {
+    let mut table = table(&["seq", "at", "event", "step", "phase", "attempt", "detail"]);
+    for row in items {
+        let attempt = row["attempt"].as_u64().map_or(String::new(), |n| n.to_string());
+        table.add_row([
+            row["seq"].to_string(),
+            text(&row["at"]).get(11..23).unwrap_or_default().to_owned(),
+            text(&row["event"]).to_owned(),
+            text(&row["step"]).to_owned(),
+            text(&row["phase"]).to_owned(),
+            attempt,
+            row["detail"].to_string().chars().take(100).collect(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// A plan.
+pub(crate) fn plan(plan: &Value) -> String {
+    let names = |list: &Value| {
+        let names: Vec<&str> =
+            list.as_array().into_iter().flatten().map(|item| text(&item["step"])).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    };
+    format!("  still to do: {}\n  would be undone now: {}", names(&plan["remaining"]), names(&plan["undo"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_saga_reads_as_a_small_table() {
+        let value = json!({
+            "id": "0190163d-8694-739b-aea5-966c26f8ad91", "saga": "place-order", "version": 1,
+            "status": "compensated", "started_at": "2026-11-23T10:00:00Z", "ended_at": "2026-11-23T10:00:00.084Z",
+            "cause": { "step": "ship-order", "kind": "rejected", "code": "no-road", "message": "no road" },
+            "parked": null,
+            "steps": [
+                { "name": "charge", "kind": "compensatable", "status": "compensated", "attempts": 2,
+                  "compensation_attempts": 1, "started_at": "2026-11-23T10:00:00Z",
+                  "ended_at": "2026-11-23T10:00:00.080Z", "error": null },
+                { "name": "ship-order", "kind": "pivot", "status": "rejected", "attempts": 1,
+                  "compensation_attempts": 0, "started_at": null, "ended_at": null, "error": { "code": "no-road" } },
+            ],
+        });
+        let rows = [json!({ "event": "done", "phase": "compensation", "step": "charge" })];
+        insta::assert_snapshot!(saga(&value, Some(&rows)), @"");
+    }
+}

@@ -1,0 +1,323 @@
+//! What is done with a batch: run, commit, reply, acknowledge.
+//!
+//! While the service's own database is down, the commands in hand are put back with a pause and no others are taken:
+//! so an outage costs a command one or two deliveries, however long it lasts, and the delivery limit keeps its
+//! meaning (a handler that kills its process).
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redress_core::fault::FaultKind;
+use redress_core::message::PAYLOAD_BYTES_MAX;
+use redress_core::{CommandMessage, Name, Outcome, Phase, ReplyMessage};
+use redress_wire::delivery::Handle as Ack;
+use redress_wire::{DeadLetter, Delivery, Malformed, ReplyAddress, Wire};
+use sqlx::PgPool;
+use tokio::sync::Notify;
+
+use crate::batch::{self, Handlers, Verdict};
+use crate::erased::sayable;
+use crate::retryable::{Mishap, Trouble, sort};
+use crate::settings::{EXIT_CODE_OF_INJECTED_CRASH, FaultObedience, ParticipantSettings, Stats, count};
+use crate::store;
+
+/// How often a batch that met another one is run again before its members are run alone.
+const COLLISIONS_MAX: u32 = 5;
+/// The longest pause before the first of these runs; it doubles. As long as a short transaction takes.
+const COLLISION_PAUSE: Duration = Duration::from_millis(10);
+/// Deliveries over which an unknown command is left for a newer instance, spread over `unknown_command_age`.
+const UNKNOWN_COMMAND_DELIVERIES: u32 = 10;
+
+pub(crate) struct Worker<S> {
+    pub(crate) handlers: Handlers<S>,
+    pub(crate) service: Name,
+    pub(crate) author: S,
+    pub(crate) pool: PgPool,
+    pub(crate) wire: Wire,
+    pub(crate) settings: ParticipantSettings,
+    pub(crate) stats: Arc<Stats>,
+    /// Tells the intake to stop until the database is back.
+    pub(crate) database_down: Notify,
+}
+
+/// What becomes of a delivery before anything is ruled.
+enum Sorted {
+    /// To be ruled on.
+    Member(Member),
+    /// Of no use to anybody.
+    Poison(Malformed, Ack),
+    /// Not now.
+    Later(Ack, Duration),
+}
+
+/// A command that will be ruled on, and the right to settle it.
+struct Member {
+    command: CommandMessage,
+    ack: Ack,
+}
+
+impl<S: Send + Sync + 'static> Worker<S> {
+    /// Handles a batch to its end: every delivery of it is settled, or comes again.
+    pub(crate) async fn process(self: &Arc<Self>, batch: Vec<Delivery<CommandMessage>>) {
+        let mut members = Vec::with_capacity(batch.len());
+        let mut poison = Vec::new();
+        for delivery in batch {
+            match self.sort_out(delivery) {
+                Sorted::Member(member) => members.push(member),
+                Sorted::Poison(malformed, ack) => poison.push((malformed, ack)),
+                Sorted::Later(ack, pause) => ack.nak(pause).await,
+            }
+        }
+        if !members.is_empty() {
+            let acks: Vec<Ack> = members.iter().map(|member| member.ack.clone()).collect();
+            let keeper = tokio::spawn(keep_alive(acks, self.wire.settings().ack_wait / 3));
+            self.run(members).await;
+            keeper.abort();
+        }
+        self.bury(poison).await;
+    }
+
+    /// Sets aside what must not be ruled on now or ever.
+    fn sort_out(&self, delivery: Delivery<CommandMessage>) -> Sorted {
+        let (message, deliveries, ack) = delivery.split();
+        let command = match message {
+            Ok(command) => command,
+            Err(malformed) => return Sorted::Poison(malformed, ack),
+        };
+        let refused = |reason| self.poison(&command, reason);
+        if deliveries > self.settings.deliveries_max {
+            let reason = format!("it was delivered {deliveries} times and never settled");
+            return Sorted::Poison(refused(reason), ack);
+        }
+        if command.service != self.service {
+            let reason = format!("it is meant for service `{}`, not for `{}`", command.service, self.service);
+            return Sorted::Poison(refused(reason), ack);
+        }
+        // The inbox alone answers a settlement.
+        if command.key.phase != Phase::Settlement && self.handlers.of(&command).is_none() {
+            let age = self.settings.unknown_command_age;
+            if deliveries > UNKNOWN_COMMAND_DELIVERIES.into() || age.is_zero() {
+                let (service, phase, name) = (&self.service, command.key.phase, &command.command);
+                let reason = format!("service `{service}` knows no {phase} `{name}`");
+                return Sorted::Poison(refused(reason), ack);
+            }
+            return Sorted::Later(ack, age / UNKNOWN_COMMAND_DELIVERIES);
+        }
+        if let Some(FaultKind::Delay { ms }) = command.fault
+            && self.settings.faults != FaultObedience::Refused
+            && deliveries == 1
+        {
+            count(&self.stats.injected);
+            return Sorted::Later(ack, Duration::from_millis(ms));
+        }
+        Sorted::Member(Member { command, ack })
+    }
+
+    /// The batch as a whole, and if that cannot be, each member alone.
+    async fn run(self: &Arc<Self>, members: Vec<Member>) {
+        let commands: Arc<[CommandMessage]> = members.iter().map(|m| m.command.clone()).collect();
+        match self.attempt(commands).await {
+            Ok(verdicts) => self.answer(members.into_iter().zip(verdicts).collect()).await,
+            Err(error) if sort(&error) == Trouble::Down => {
+                tracing::warn!(service = %self.service, %error, "database down; the commands wait");
+                self.database_down.notify_one();
+                for member in members {
+                    member.ack.nak(self.settings.database_down_pause).await;
+                }
+            }
+            Err(error) if members.len() == 1 => {
+                let outcome = Outcome::Failed { message: sayable(&error.to_string()) };
+                count(&self.stats.failed);
+                let verdict = Verdict::Answered { outcome, fresh: false };
+                self.answer(members.into_iter().map(|member| (member, verdict.clone())).collect()).await;
+            }
+            Err(error) => {
+                tracing::warn!(service = %self.service, %error, "batch failed; its members run one by one");
+                count(&self.stats.batch_retries);
+                for member in members {
+                    Box::pin(self.run(vec![member])).await;
+                }
+            }
+        }
+    }
+
+    /// Runs the unit of work in a task of its own: nothing may cancel a `begin` or a `commit`.
+    async fn attempt(self: &Arc<Self>, commands: Arc<[CommandMessage]>) -> Result<Vec<Verdict>, sqlx::Error> {
+        let mut collisions = 0;
+        loop {
+            let (worker, commands) = (self.clone(), commands.clone());
+            let unit = tokio::spawn(async move {
+                let (retention, faults) = (worker.settings.retention, worker.settings.faults);
+                let (handlers, author, stats) = (&worker.handlers, &worker.author, &worker.stats);
+                batch::run(&worker.pool, handlers, author, &commands, retention, faults, stats).await
+            });
+            let result = match unit.await {
+                Ok(result) => result,
+                Err(panic) => Err(Mishap::Panic(panic.to_string()).into()),
+            };
+            match result {
+                Err(error) if sort(&error) == Trouble::Collision && collisions < COLLISIONS_MAX => {
+                    collisions += 1;
+                    count(&self.stats.batch_retries);
+                    tracing::debug!(service = %self.service, %error, "batch met another one; again");
+                    tokio::time::sleep(pause_after(collisions)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// After the commit: publish the replies, then acknowledge.
+    async fn answer(&self, ruled: Vec<(Member, Verdict)>) {
+        let mut replies = Vec::with_capacity(ruled.len());
+        let mut done = Vec::with_capacity(ruled.len());
+        let mut poison = Vec::new();
+        for (member, verdict) in ruled {
+            let (outcome, fresh) = match verdict {
+                Verdict::Answered { outcome, fresh } => (outcome, fresh),
+                Verdict::Poison { reason } => {
+                    poison.push((self.poison(&member.command, reason), member.ack));
+                    continue;
+                }
+            };
+            match self.injected(&member.command, fresh) {
+                Some(FaultKind::CrashAfterCommit) => continue,
+                Some(FaultKind::DropReply) => done.push(member.ack),
+                _ => {
+                    replies.push(self.reply(&member.command, outcome));
+                    done.push(member.ack);
+                }
+            }
+        }
+        for failure in self.wire.publish_replies(&replies).await.into_iter().filter_map(Result::err) {
+            tracing::debug!(service = %self.service, error = %failure, "reply not stored; the command is asked again");
+        }
+        for ack in done {
+            ack.ack().await;
+        }
+        self.bury(poison).await;
+    }
+
+    /// The failure to play after a commit, if one was ordered and is obeyed.
+    fn injected<'c>(&self, command: &'c CommandMessage, fresh: bool) -> Option<&'c FaultKind> {
+        let fault = command.fault.as_ref()?;
+        match (self.settings.faults, fault) {
+            (FaultObedience::Refused, _) => None,
+            (FaultObedience::Exit, FaultKind::CrashAfterCommit) if fresh => {
+                tracing::warn!(service = %self.service, key = %command.key, "injected crash");
+                std::process::exit(EXIT_CODE_OF_INJECTED_CRASH);
+            }
+            (FaultObedience::Abandon, FaultKind::CrashAfterCommit) if fresh => {
+                count(&self.stats.injected);
+                Some(fault)
+            }
+            (_, FaultKind::CrashAfterCommit) => None,
+            (_, FaultKind::DropReply) => {
+                count(&self.stats.injected);
+                Some(fault)
+            }
+            (_, FaultKind::Reject { .. } | FaultKind::Fail | FaultKind::Delay { .. }) => None,
+        }
+    }
+
+    fn reply(&self, command: &CommandMessage, outcome: Outcome) -> ReplyMessage {
+        ReplyMessage {
+            key: command.key.clone(),
+            attempt: command.attempt,
+            saga: command.saga.clone(),
+            version: command.version,
+            service: self.service.clone(),
+            outcome,
+        }
+    }
+
+    /// A command that nobody can use, as it came.
+    fn poison(&self, command: &CommandMessage, reason: String) -> Malformed {
+        Malformed {
+            address: Some(ReplyAddress {
+                key: command.key.clone(),
+                attempt: command.attempt,
+                saga: command.saga.clone(),
+                version: command.version,
+            }),
+            subject: self.wire.topology().command_subject(&command.service, &command.command),
+            headers: redress_wire::headers::to_text(&redress_wire::headers::of_command(command, "")),
+            payload: command.payload.as_bytes().to_vec(),
+            reason,
+        }
+    }
+
+    /// Keeps what nobody can use, tells its sagas, and never sees it again.
+    async fn bury(&self, poison: Vec<(Malformed, Ack)>) {
+        join_all(poison.into_iter().map(|(malformed, ack)| self.bury_one(malformed, ack))).await;
+    }
+
+    async fn bury_one(&self, mut poison: Malformed, ack: Ack) {
+        tracing::warn!(service = %self.service, subject = %poison.subject, reason = %poison.reason, "dead letter");
+        let reason = sayable(&poison.reason);
+        // A message may be poison because it is too large to be kept whole.
+        poison.payload.truncate(PAYLOAD_BYTES_MAX);
+        let letter = DeadLetter {
+            service: self.service.clone(),
+            subject: poison.subject,
+            reason: reason.clone(),
+            headers: poison.headers,
+            payload: poison.payload,
+        };
+        if let Err(error) = self.wire.publish_dead_letter(&letter).await {
+            // Kept in the stream of commands instead: it comes again and is buried then.
+            tracing::warn!(service = %self.service, %error, "dead letter not stored");
+            ack.nak(self.settings.database_down_pause).await;
+            return;
+        }
+        count(&self.stats.dead_letters);
+        if let Some(address) = poison.address {
+            let reply = ReplyMessage {
+                key: address.key,
+                attempt: address.attempt,
+                saga: address.saga,
+                version: address.version,
+                service: self.service.clone(),
+                outcome: Outcome::Refused { reason },
+            };
+            self.wire.publish_replies(&[reply]).await;
+        }
+        ack.term().await;
+    }
+
+    /// Returns once the database can be written to.
+    pub(crate) async fn database_is_back(&self) {
+        loop {
+            tokio::time::sleep(self.settings.database_down_pause).await;
+            // In a task of its own, because nothing may cancel a `begin`.
+            match tokio::spawn(store::probe(self.pool.clone())).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => tracing::debug!(service = %self.service, %error, "database still down"),
+                Err(panic) => {
+                    tracing::warn!(service = %self.service, %panic, "probe of the database panicked")
+                }
+            }
+        }
+        tracing::info!(service = %self.service, "database is back");
+    }
+}
+
+/// A pause of chance length before a batch that met another one runs again, lest both meet again.
+fn pause_after(collisions: u32) -> Duration {
+    let chance = f64::from(RandomState::new().hash_one(collisions) as u32) / f64::from(u32::MAX);
+    COLLISION_PAUSE.mul_f64(chance) * 2_u32.pow(collisions)
+}
+
+/// Tells the broker, now and again, that a long batch is being worked on.
+async fn keep_alive(acks: Vec<Ack>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        for ack in &acks {
+            ack.in_progress().await;
+        }
+    }
+}
