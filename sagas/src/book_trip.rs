@@ -65,6 +65,9 @@ mod tests {
 
     #[test]
     fn the_definition_is_the_one_that_was_deployed() {
-        insta::assert_snapshot!(book_trip().digest, @"");
+        insta::assert_snapshot!(
+            book_trip().digest,
+            @"68026e2c96fae5dcb7b8076c9d8bed2a700d3c2a51c6e754d8f1cb217758c7bb"
+        );
     }
 }

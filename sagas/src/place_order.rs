@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn the_definition_is_the_one_that_was_deployed() {
         let digest = place_order().digest;
-        insta::assert_snapshot!(digest, @"");
+        insta::assert_snapshot!(digest, @"13b62c686102576042b84b48165286be426554fa59d9ba9181605a8362757458");
     }
 
     #[test]
@@ -100,9 +100,12 @@ mod tests {
     fn a_misspelt_input_is_refused() {
         let mut misspelt = input();
         misspelt["adress"] = json!("x");
-        insta::assert_snapshot!(place_order().read_input(&misspelt).unwrap_err(), @"");
+        insta::assert_snapshot!(place_order().read_input(&misspelt).unwrap_err(), @"the input does not fit: at `/adress`, this field is unknown");
         let mut mistyped = input();
         mistyped["lines"][0]["quantity"] = json!("two");
-        insta::assert_snapshot!(place_order().read_input(&mistyped).unwrap_err(), @"");
+        insta::assert_snapshot!(
+            place_order().read_input(&mistyped).unwrap_err(),
+            @r#"the input does not fit: at `/lines/0/quantity`, invalid type: string "two", expected i64"#
+        );
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use redress_core::SagaId;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::BODY_BYTES_MAX;
 use crate::problem::Problem;
@@ -64,6 +64,12 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // serde would read a struct from an array too, by position; here only names count.
+    if bytes.trim_ascii_start().first() == Some(&b'[') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+    {
+        let detail = "an array stands where an object is expected";
+        return Err(Problem::unprocessable("invalid-body", "The body does not fit", detail));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         if error.is_data() {
             Problem::unprocessable("invalid-body", "The body does not fit", error.to_string())
@@ -80,10 +86,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let unusable = |detail| Problem::bad_request("invalid-query", "The query is unusable", detail);
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(unusable("it holds a NUL character, which is in no saga".to_owned()));
+        }
         let query = Query::<T>::from_request_parts(parts, state).await;
-        query.map(|Query(query)| Self(query)).map_err(|error| {
-            Problem::bad_request("invalid-query", "The query is unusable", error.body_text())
-        })
+        query.map(|Query(query)| Self(query)).map_err(|error| unusable(error.body_text()))
+    }
+}
+
+/// What the path holds.
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(named)| Self(named))
+            .map_err(|error| Problem::bad_request("invalid-path", "The path is unusable", error.body_text()))
     }
 }
 
@@ -94,9 +115,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|error| {
-            Problem::bad_request("invalid-path", "The path is unusable", error.body_text())
-        })?;
+        let Named(text) = Named::<String>::from_request_parts(parts, state).await?;
         text.parse().map(Self).map_err(|_| Problem::unknown_saga(&text))
     }
 }

@@ -4,6 +4,8 @@
 //! (DNS rebinding) is told apart by its `Host`, one that posts across sites by `Sec-Fetch-Site` or `Origin`. With a
 //! token every request but the probes must bear it.
 
+use std::fmt;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -13,12 +15,22 @@ use crate::Api;
 use crate::problem::Problem;
 
 /// Who may ask.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Access {
     /// Anybody on this machine.
     Loopback,
     /// Whoever bears this token.
     Token(String),
+}
+
+/// Without the secret.
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loopback => "Loopback",
+            Self::Token(_) => "Token(..)",
+        })
+    }
 }
 
 pub(crate) async fn check(State(api): State<Api>, request: Request, next: Next) -> Response {
@@ -46,7 +58,7 @@ fn refusal(access: &Access, request: &Request) -> Option<Problem> {
                 problem.header(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer")),
             );
         }
-        Access::Loopback if is_local(headers.get(header::HOST).and_then(|host| host.to_str().ok())) => {}
+        Access::Loopback if is_local(headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"))) => {}
         Access::Loopback => {
             return Some(Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
@@ -72,8 +84,9 @@ fn bears(headers: &HeaderMap, token: &str) -> bool {
     let given = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map_or("", |(_, given)| given);
     let differences = given.bytes().zip(token.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     differences == 0 && given.len() == token.len() && !token.is_empty()
 }
@@ -142,7 +155,9 @@ mod tests {
             ("/v1/sagas", "", 401),
             ("/v1/sagas", "Bearer secre", 401),
             ("/v1/sagas", "Bearer secrets", 401),
+            ("/v1/sagas", "Basic secret", 401),
             ("/v1/sagas", "Bearer secret", 200),
+            ("/v1/sagas", "bearer secret", 200),
             ("/nowhere", "", 401),
             ("/livez", "", 200),
         ] {

@@ -17,6 +17,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use redress_coordinator::Engine;
+use tokio_util::sync::CancellationToken;
 
 pub use guard::Access;
 pub use problem::Problem;
@@ -29,11 +30,16 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 pub(crate) struct Api {
     pub(crate) engine: Engine,
     pub(crate) access: Arc<Access>,
+    /// Whoever waits for the end of a saga waits no longer than this.
+    pub(crate) shutdown: CancellationToken,
 }
 
 /// All routes, behind the guard.
 pub fn router(engine: Engine, access: Access) -> Router {
-    let api = Api { engine, access: Arc::new(access) };
+    routes(Api { engine, access: Arc::new(access), shutdown: CancellationToken::new() })
+}
+
+pub(crate) fn routes(api: Api) -> Router {
     Router::new()
         .route("/v1/sagas", post(sagas::start).get(sagas::list))
         .route("/v1/sagas/{id}", get(sagas::one))
@@ -52,5 +58,6 @@ pub fn router(engine: Engine, access: Access) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(axum::middleware::from_fn_with_state(api.clone(), guard::check))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::of_panic))
+        .layer(axum::middleware::from_fn(problem::name_instance))
         .with_state(api)
 }

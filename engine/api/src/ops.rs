@@ -1,8 +1,8 @@
 //! Definitions, faults, probes, metrics, and what is not there.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::extract::State;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use redress_core::SagaDefinition;
 use redress_core::fault::Fault;
@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Api;
-use crate::extract::{Asked, Body};
-use crate::problem::Problem;
+use crate::extract::{Asked, Body, Named};
+use crate::problem::{PATH_CHARS_MAX, Problem};
 
 fn described(definition: &SagaDefinition) -> Value {
     let mut graph = definition.graph();
@@ -21,7 +21,8 @@ fn described(definition: &SagaDefinition) -> Value {
 
 pub(crate) async fn definitions(State(api): State<Api>) -> Result<Response, Problem> {
     let mut items: Vec<Value> = api.engine.definitions().iter().map(described).collect();
-    for (saga, version, status, count) in api.engine.census().await? {
+    // What can be started is known without the database; how many there are is left out when it does not say.
+    for (saga, version, status, count) in api.engine.census().await.unwrap_or_default() {
         let same = |item: &&mut Value| item["saga"] == json!(saga) && item["version"] == json!(version);
         if let Some(item) = items.iter_mut().find(same) {
             item["sagas"][status] = json!(count);
@@ -40,14 +41,14 @@ fn find<'a>(api: &'a Api, saga: &str, version: &str) -> Result<&'a SagaDefinitio
 
 pub(crate) async fn definition(
     State(api): State<Api>,
-    Path((saga, version)): Path<(String, String)>,
+    Named((saga, version)): Named<(String, String)>,
 ) -> Result<Response, Problem> {
     Ok(Json(described(find(&api, &saga, &version)?)).into_response())
 }
 
 pub(crate) async fn diagram(
     State(api): State<Api>,
-    Path((saga, version)): Path<(String, String)>,
+    Named((saga, version)): Named<(String, String)>,
 ) -> Result<Response, Problem> {
     Ok(find(&api, &saga, &version)?.to_mermaid().into_response())
 }
@@ -79,11 +80,13 @@ pub(crate) async fn readyz(
     Asked(query): Asked<ReadyQuery>,
 ) -> Result<Response, Problem> {
     let readiness = api.engine.readiness().await;
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    if query.verbose.is_some() || !readiness.ready {
-        return Ok((status, Json(readiness)).into_response());
+    if !readiness.ready {
+        let detail = "it goes on by itself when everything is back";
+        let problem =
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Something is missing", detail);
+        return Err(problem.with("database", readiness.database).with("broker", readiness.broker));
     }
-    Ok("ok\n".into_response())
+    Ok(if query.verbose.is_some() { Json(readiness).into_response() } else { "ok\n".into_response() })
 }
 
 pub(crate) async fn metrics(State(api): State<Api>) -> Response {
@@ -92,11 +95,15 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Response {
 }
 
 pub(crate) async fn unknown_path(uri: Uri) -> Problem {
-    let detail = format!("there is nothing at `{}`", uri.path().chars().take(120).collect::<String>());
+    let detail = format!("there is nothing at `{}`", short(&uri));
     Problem::new(StatusCode::NOT_FOUND, "unknown-path", "No such path", detail)
 }
 
-pub(crate) async fn wrong_method(method: Method, uri: Uri, _: HeaderMap) -> Problem {
-    let detail = format!("`{}` takes no {method}", uri.path().chars().take(120).collect::<String>());
+pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("`{}` takes no {method}", short(&uri));
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "The path takes another method", detail)
+}
+
+fn short(uri: &Uri) -> String {
+    uri.path().chars().take(PATH_CHARS_MAX).collect()
 }

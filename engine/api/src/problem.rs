@@ -1,7 +1,9 @@
 //! Errors over HTTP: RFC 9457, with a stable `type` each.
 
 use axum::Json;
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use redress_coordinator::{CancelError, FaultError, JournalError, StartError};
 use serde::Serialize;
@@ -9,9 +11,11 @@ use serde_json::{Map, Value, json};
 
 /// How long a client should wait before it asks again while the database is not there, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
+/// The longest path that is repeated to the client, in characters: a few times that of any route.
+pub(crate) const PATH_CHARS_MAX: usize = 200;
 
 /// An error as the client sees it.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Problem {
     /// A stable reference, such as `/problems/unknown-saga`.
     #[serde(rename = "type")]
@@ -22,7 +26,7 @@ pub struct Problem {
     status: u16,
     /// What happened this time, and what to do.
     detail: String,
-    /// More particulars.
+    /// More particulars, the path that was asked for (`instance`) among them.
     #[serde(flatten, skip_serializing_if = "Map::is_empty")]
     more: Map<String, Value>,
     #[serde(skip)]
@@ -85,15 +89,27 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = self.headers.clone();
-        let mut response = (status, Json(self)).into_response();
+        let mut response = (status, Json(&self)).into_response();
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
-        for (name, value) in headers {
-            response.headers_mut().insert(name, value);
+        for (name, value) in &self.headers {
+            response.headers_mut().insert(name, value.clone());
         }
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+/// Writes into a problem which path it answers: whoever raised it did not know.
+pub(crate) async fn name_instance(request: Request, next: Next) -> Response {
+    let path: String = request.uri().path().chars().take(PATH_CHARS_MAX).collect();
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let problem = problem.with("instance", path);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Json(problem).into_response().into_body();
+    }
+    response
 }
 
 impl From<JournalError> for Problem {

@@ -7,8 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use redress_coordinator::engine::PlanError;
-use redress_coordinator::{CancelRequest, ListFilter, SagaView, StartRequest};
+use chrono::Datelike as _;
+use redress_coordinator::{CancelRequest, ListFilter, PlanError, SagaView, StartRequest};
 use redress_core::state::Status;
 use redress_core::{SagaId, Timestamp};
 use serde::Deserialize;
@@ -65,7 +65,10 @@ pub(crate) async fn start(
     };
     let started = api.engine.start(request).await?;
     let view = match wait {
-        Some(wait) => api.engine.wait_ended(started.id, wait).await?,
+        Some(wait) => tokio::select! {
+            view = api.engine.wait_ended(started.id, wait) => view?,
+            () = api.shutdown.cancelled() => api.engine.saga(started.id).await?,
+        },
         None => api.engine.saga(started.id).await?,
     };
     let view = view.ok_or_else(|| Problem::unknown_saga(&started.id.to_string()))?;
@@ -153,8 +156,8 @@ pub(crate) async fn list(
         status: query.status.map(status).transpose()?,
         saga: query.saga,
         text: query.q,
-        since: query.since,
-        until: query.until,
+        since: query.since.map(time).transpose()?,
+        until: query.until.map(time).transpose()?,
     };
     Ok(Json(api.engine.sagas(filter).await?).into_response())
 }
@@ -180,6 +183,16 @@ fn status(text: String) -> Result<String, Problem> {
         return Ok(text);
     }
     Err(invalid_query(format!("status: use one of {}", Status::WORDS.join(", "))))
+}
+
+/// A time that the database can hold.
+fn time(time: Timestamp) -> Result<Timestamp, Problem> {
+    let years = 0..=9_999;
+    if years.contains(&time.year()) {
+        Ok(time)
+    } else {
+        Err(invalid_query("since, until: use years 0 to 9999".to_owned()))
+    }
 }
 
 fn tag(text: &str) -> Result<(String, String), Problem> {

@@ -1,6 +1,9 @@
 //! Binding and serving.
 
+use std::future::IntoFuture as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use redress_coordinator::Engine;
 use thiserror::Error;
@@ -8,7 +11,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::guard::Access;
-use crate::router;
+use crate::{Api, routes};
+
+/// How long requests in flight may take to finish after the shutdown: a client that sends its request byte by byte
+/// must not keep the program.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// The address could not be bound.
 #[derive(Debug, Error)]
@@ -37,7 +44,7 @@ pub async fn bind(address: SocketAddr, access: &Access) -> Result<TcpListener, B
     TcpListener::bind(address).await.map_err(|source| BindError::Taken { address, source })
 }
 
-/// Serves until `shutdown`; requests in flight are finished.
+/// Serves until `shutdown`; requests in flight are finished, and those that wait for a saga's end are answered at once.
 ///
 /// # Errors
 /// If the listener fails.
@@ -47,5 +54,15 @@ pub async fn serve(
     access: Access,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(engine, access)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    let api = Api { engine, access: Arc::new(access), shutdown: shutdown.clone() };
+    let serving =
+        axum::serve(listener, routes(api)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let overdue = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN_MAX).await;
+    };
+    tokio::select! {
+        served = serving.into_future() => served,
+        () = overdue => Ok(()),
+    }
 }

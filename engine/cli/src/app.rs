@@ -99,7 +99,7 @@ impl App {
 /// Messages go to standard error; `REDRESS_LOG` says how many.
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("REDRESS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error,sqlx=off,sqlx_core=off"));
     // A second call, as in a test, changes nothing.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

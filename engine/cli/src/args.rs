@@ -105,6 +105,9 @@ pub(crate) struct ServersArgs {
     /// How long the broker waits for an acknowledgement before it delivers again, in milliseconds.
     #[arg(long, env = "REDRESS_ACK_WAIT_MS", default_value_t = 30_000)]
     pub(crate) ack_wait_ms: u64,
+    /// The most that a stream may hold, in bytes; the server sets it aside.
+    #[arg(long, env = "REDRESS_STREAM_BYTES_MAX", default_value_t = 512 << 20)]
+    pub(crate) stream_bytes_max: i64,
 }
 
 #[derive(Debug, Args)]

@@ -31,6 +31,7 @@ pub(crate) struct Servers {
     pub(crate) nats_url: String,
     prefix: String,
     ack_wait: Duration,
+    stream_bytes_max: i64,
 }
 
 impl Servers {
@@ -60,8 +61,8 @@ impl Servers {
             Some(url) => url.clone(),
             None => private()?.nats().url(),
         };
-        let ack_wait = Duration::from_millis(args.ack_wait_ms);
-        Ok(Self { stack, database_url, nats_url, prefix: args.prefix.clone(), ack_wait })
+        let (ack_wait, stream_bytes_max) = (Duration::from_millis(args.ack_wait_ms), args.stream_bytes_max);
+        Ok(Self { stack, database_url, nats_url, prefix: args.prefix.clone(), ack_wait, stream_bytes_max })
     }
 
     /// Uses what is given.
@@ -75,13 +76,18 @@ impl Servers {
             nats_url: args.nats_url.clone().ok_or_else(|| missing("NATS_URL"))?,
             prefix: args.prefix.clone(),
             ack_wait: Duration::from_millis(args.ack_wait_ms),
+            stream_bytes_max: args.stream_bytes_max,
         })
     }
 
     /// A connection to the broker.
     pub(crate) async fn wire(&self) -> Result<Wire, Failure> {
         let topology = Topology::new(&self.prefix).map_err(Failure::usage)?;
-        let settings = Settings { ack_wait: self.ack_wait, ..Settings::default() };
+        let settings = Settings {
+            ack_wait: self.ack_wait,
+            stream_bytes_max: self.stream_bytes_max,
+            ..Settings::default()
+        };
         Wire::connect(&self.nats_url, topology, settings).await.map_err(Failure::unavailable)
     }
 
@@ -163,6 +169,7 @@ impl Servers {
             .env("NATS_URL", &self.nats_url)
             .env("REDRESS_PREFIX", &self.prefix)
             .env("REDRESS_ACK_WAIT_MS", self.ack_wait.as_millis().to_string())
+            .env("REDRESS_STREAM_BYTES_MAX", self.stream_bytes_max.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)

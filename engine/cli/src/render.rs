@@ -190,6 +190,13 @@ mod tests {
             ],
         });
         let rows = [json!({ "event": "done", "phase": "compensation", "step": "charge" })];
-        insta::assert_snapshot!(saga(&value, Some(&rows)), @"");
+        insta::assert_snapshot!(saga(&value, Some(&rows)), @r"
+        place-order v1 0190163d-8694-739b-aea5-966c26f8ad91  compensated in 84 ms
+          because ship-order was rejected: no-road (no road)
+           step        kind           status       attempts   took   error
+           charge      compensatable  compensated  2, undo 1  80 ms
+           ship-order  pivot          rejected     1          -      no-road
+          undone in this order: charge
+        ");
     }
 }

@@ -4,7 +4,7 @@ use redress_core::digest::canonical;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::engine::StartRequest;
+use crate::requests::StartRequest;
 
 /// SHA-256 of what was asked for, whatever the order of the keys.
 pub(crate) fn of(request: &StartRequest) -> [u8; 32] {

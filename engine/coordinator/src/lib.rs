@@ -8,7 +8,7 @@
 //! | trouble | what happens |
 //! |---|---|
 //! | crash before the commit | the replies are delivered again |
-//! | crash after the commit, before publishing | the reply is delivered again and the open command is published again; at the latest `due_at` passes |
+//! | crash after the commit | the reply comes again and the open command is published again; or `due_at` passes |
 //! | the answer to a COMMIT is lost | the batch is decided again on what the journal then says |
 //! | one saga of a batch is broken | it alone becomes a dead letter; the others go on |
 //! | database down | replies rest, starts are refused with "unavailable" |
@@ -22,15 +22,18 @@ pub mod journal;
 pub mod metrics;
 pub mod ports;
 mod registry;
+pub mod requests;
 mod starter;
 pub mod view;
 mod waiters;
 mod work;
 
 pub use config::Config;
-pub use engine::{
-    CancelError, CancelRequest, Engine, FaultError, OpenError, Readiness, StartError, StartRequest, Started,
-};
+pub use engine::Engine;
 pub use journal::{JournalError, ListFilter};
+pub use requests::{
+    CancelError, CancelRequest, FaultError, OpenError, PlanError, Readiness, StartError, StartRequest,
+    Started,
+};
 pub use view::{Page, SagaView};
 pub use waiters::Ended;

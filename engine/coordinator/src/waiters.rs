@@ -24,6 +24,18 @@ pub(crate) struct Waiters {
     all: Mutex<Vec<mpsc::UnboundedSender<Ended>>>,
 }
 
+/// Forgets, when it is dropped, whoever has stopped waiting for this saga.
+pub(crate) struct Forget<'a> {
+    pub(crate) waiters: &'a Waiters,
+    pub(crate) id: SagaId,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.waiters.forget(self.id);
+    }
+}
+
 impl Waiters {
     pub(crate) fn wait_for(&self, id: SagaId) -> oneshot::Receiver<Ended> {
         let (sender, receiver) = oneshot::channel();
@@ -34,8 +46,12 @@ impl Waiters {
         receiver
     }
 
-    /// Forgets whoever has stopped waiting for this saga.
-    pub(crate) fn forget(&self, id: SagaId) {
+    /// Sagas that somebody waits for.
+    pub(crate) fn waited_for(&self) -> usize {
+        self.one.lock().expect("nobody panics while holding the waiters").len()
+    }
+
+    fn forget(&self, id: SagaId) {
         let mut waiting = self.one.lock().expect("nobody panics while holding the waiters");
         if let Some(senders) = waiting.get_mut(&id) {
             senders.retain(|sender| !sender.is_closed());

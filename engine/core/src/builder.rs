@@ -34,8 +34,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemars::schema_for;
-
 use crate::contract::{Command, Compensates, SagaData};
 use crate::definition::{
     Compensation, Fold, InvalidDefinition, Make, SagaDefinition, Step, StepKind, StepSchemas,
@@ -46,6 +44,7 @@ use crate::ids::Name;
 use crate::input;
 use crate::json::JsonText;
 use crate::retry::RetryPolicy;
+use crate::schema;
 
 /// Phase: the pivot has not been passed, everything can still be undone.
 #[derive(Debug)]
@@ -250,7 +249,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             );
         }
         if let Some(step) = self.steps.last_mut() {
-            step.schemas.compensation = Some(schema_for!(K).to_value());
+            step.schemas.compensation = Some(schema::of::<K>());
             step.kind = DraftKind::Compensatable(Some(DraftCompensation {
                 service: K::SERVICE,
                 command: K::NAME,
@@ -380,7 +379,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             steps,
             deadline_ms: self.deadline_ms,
             digest: String::new(),
-            input_schema: schema_for!(D).to_value(),
+            input_schema: schema::of::<D>(),
             read_input: input::reader::<D>(),
         };
         definition.digest = digest::of(&definition.graph());
@@ -402,8 +401,8 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             timeout_ms: TIMEOUT_MS_DEFAULT,
             retry,
             schemas: StepSchemas {
-                command: schema_for!(C).to_value(),
-                reply: schema_for!(C::Reply).to_value(),
+                command: schema::of::<C>(),
+                reply: schema::of::<C::Reply>(),
                 compensation: None,
             },
             make: maker(action),

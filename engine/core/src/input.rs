@@ -1,7 +1,8 @@
 //! Reading an input: the one place where strangers' JSON becomes a saga's data.
 //!
 //! Strict, since what is not understood here would be forgotten silently: an unknown field is refused, a wrong type
-//! names its place, a struct is not read from an array, and a NUL is refused because no service could store it. What passes is stored as the data with
+//! names its place, a struct is not read from an array, and a NUL is refused because no service could store
+//! it. What passes is stored as the data with
 //! all defaults filled in, and every later reading of it is of our own writing.
 //!
 //! Inside `#[serde(flatten)]` and untagged or internally tagged enums serde buffers fields without saying which ones

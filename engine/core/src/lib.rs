@@ -23,6 +23,7 @@ pub mod json;
 pub mod message;
 pub mod plan;
 pub mod retry;
+mod schema;
 pub mod state;
 
 pub use builder::saga;

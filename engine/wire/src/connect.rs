@@ -214,7 +214,7 @@ fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
-        let code = if first == b'%' { tail.get(..2).and_then(|pair| hex(pair)) } else { None };
+        let code = if first == b'%' { tail.get(..2).and_then(hex) } else { None };
         bytes.push(code.unwrap_or(first));
         rest = if code.is_some() { &tail[2..] } else { tail };
     }

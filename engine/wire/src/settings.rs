@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct Settings {
     /// How long a consumer waits for an acknowledgement before it delivers again: well above the slowest handler.
     pub ack_wait: Duration,
-    /// The most a stream may hold, in bytes; beyond, publishing is refused and nothing is lost.
+    /// The most a stream may hold, in bytes, which the server sets aside; beyond, publishing is refused and nothing
+    /// is lost.
     pub stream_bytes_max: i64,
     /// How long a stream keeps a message that nobody takes.
     pub stream_age_max: Duration,
@@ -29,7 +30,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             ack_wait: Duration::from_secs(30),
-            stream_bytes_max: 1 << 30,
+            stream_bytes_max: 512 << 20,
             stream_age_max: Duration::from_secs(72 * 3600),
             ack_pending_max: 10_000,
             pull_messages_max: 2_000,
@@ -47,7 +48,7 @@ impl Settings {
         Self {
             ack_wait: Duration::from_secs(2),
             heartbeat: Duration::from_millis(500),
-            stream_bytes_max: 256 << 20,
+            stream_bytes_max: 32 << 20,
             ..Self::default()
         }
     }

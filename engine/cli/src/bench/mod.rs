@@ -31,8 +31,13 @@ pub(crate) async fn run(app: App, args: BenchArgs, output: Output) -> Result<Exi
     if args.sagas == 0 || args.concurrency.contains(&0) || !(0.0..=1.0).contains(&args.fail_rate) {
         return Err(Failure::usage("--sagas and --concurrency are at least 1, --fail-rate is from 0 to 1"));
     }
-    let private =
-        ServersArgs { database_url: None, nats_url: None, prefix: "redress".to_owned(), ack_wait_ms: 30_000 };
+    let private = ServersArgs {
+        database_url: None,
+        nats_url: None,
+        prefix: "redress".to_owned(),
+        ack_wait_ms: 30_000,
+        stream_bytes_max: 1 << 30,
+    };
     let servers = Servers::open(&private, Data::Ephemeral, Durability::Full).await?;
     let echo = args.participants == Participants::Echo;
     let names: Vec<&str> =

@@ -1,0 +1,156 @@
+//! What can be asked of a coordinator, and how it says no.
+
+use std::collections::BTreeMap;
+
+use redress_core::decide::CancelRefusal;
+use redress_core::definition::{ClosureError, InvalidInput};
+use redress_core::{Name, SagaId};
+use serde::Serialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::journal::{JournalError, RegisterError};
+use crate::view::SagaView;
+
+/// The longest key of a start, in bytes.
+pub const KEY_BYTES_MAX: usize = 255;
+
+/// A saga to be started.
+#[derive(Clone, Debug, Default)]
+pub struct StartRequest {
+    /// The definition's name.
+    pub saga: String,
+    /// Its version; the newest one if not given.
+    pub version: Option<u32>,
+    /// The input.
+    pub input: Value,
+    /// The same key is the same saga; 1 to 255 bytes.
+    pub key: String,
+    /// Failures of this saga, as a JSON array.
+    pub faults: Option<Value>,
+    /// Labels for finding it again.
+    pub tags: BTreeMap<String, String>,
+    /// W3C trace context of the caller.
+    pub traceparent: Option<String>,
+}
+
+/// A saga that was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The saga.
+    pub id: SagaId,
+    /// Whether it is new: not if the key was used before with the same body.
+    pub created: bool,
+}
+
+/// The coordinator could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Two definitions share name and version.
+    #[error("saga `{0}` version {1} is defined twice: give one of them another version")]
+    DefinedTwice(Name, u32),
+    /// A definition was changed.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The journal is not usable.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// A saga could not be started. Nothing has happened.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No such definition.
+    #[error("there is no saga named `{0}`; GET /v1/definitions lists what can be started")]
+    UnknownSaga(String),
+    /// No such version.
+    #[error("there is no version {1} of saga `{0}`; GET /v1/definitions lists what can be started")]
+    UnknownVersion(String, u32),
+    /// The key is empty, too long or not printable.
+    #[error("the idempotency key must have 1 to 255 visible ASCII characters")]
+    InvalidKey,
+    /// The input does not fit.
+    #[error(transparent)]
+    InvalidInput(#[from] InvalidInput),
+    /// The faults make no sense.
+    #[error("the faults are unusable: {0}")]
+    InvalidFaults(String),
+    /// Faults are given and not allowed.
+    #[error("this coordinator does not inject failures; start it with --allow-faults to try them")]
+    FaultsNotAllowed,
+    /// A label holds a NUL character.
+    #[error("a tag holds a NUL character, which cannot be stored")]
+    InvalidTag,
+    /// The key was used before with another body.
+    #[error(
+        "the idempotency key was used before for saga {0} with another body: use a new key for a new saga"
+    )]
+    KeyReused(SagaId),
+    /// The journal could not do it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// A cancel as it was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct CancelRequest {
+    /// Who asks.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+    /// Only if the saga has this revision.
+    pub if_match: Option<i64>,
+}
+
+/// A saga could not be cancelled.
+#[derive(Debug, Error)]
+pub enum CancelError {
+    /// There is no such saga.
+    #[error("there is no saga {0}")]
+    NotFound(SagaId),
+    /// It is too late.
+    #[error("saga {} cannot be cancelled any more: {}", .1.id, .0.as_str())]
+    Refused(CancelRefusal, Box<SagaView>),
+    /// It has moved since.
+    #[error("saga {} has moved on to revision {}", .0.id, .0.revision)]
+    StaleRevision(Box<SagaView>),
+    /// Its definition is not known here.
+    #[error("this coordinator does not know version {1} of saga `{0}`; ask one that does")]
+    VersionNotHere(String, u32),
+    /// The journal could not do it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// A standing fault could not be added.
+#[derive(Debug, Error)]
+pub enum FaultError {
+    /// Faults are not allowed.
+    #[error("this coordinator does not inject failures; start it with --allow-faults to try them")]
+    NotAllowed,
+    /// The journal could not do it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Whether the coordinator can work.
+#[derive(Clone, Debug, Serialize)]
+pub struct Readiness {
+    /// Whether everything is there.
+    pub ready: bool,
+    /// `ok`, or what is wrong.
+    pub database: String,
+    /// `ok`, or what is wrong. Starts are accepted without the broker too.
+    pub broker: String,
+}
+
+/// A plan could not be drawn.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// The definition is not known here.
+    #[error("this coordinator does not know version {1} of saga `{0}`; ask one that does")]
+    VersionNotHere(String, u32),
+    /// A closure of the definition failed.
+    #[error(transparent)]
+    Closure(ClosureError),
+}

@@ -1,0 +1,187 @@
+//! An installation for a test: coordinators and services as processes of their own, on real servers.
+//!
+//! Each world has its own databases and its own prefix, so worlds share servers without seeing each other. Processes
+//! stop when the test ends, however it ends: their standard input is ours.
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+
+pub(crate) mod check;
+pub(crate) mod orders;
+pub(crate) mod process;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use redress::devstack::{Data, Durability, Stack, StackOptions};
+use redress_services::audit::Books;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub(crate) use process::Process;
+
+/// The services of the demo.
+pub(crate) const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
+/// How long anything may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Worlds at once: more would only make each of them slower.
+static ROOM: Semaphore = Semaphore::const_new(3);
+
+/// Coordinators, services and the servers beneath them.
+pub(crate) struct World {
+    pub(crate) stack: Arc<Stack>,
+    pub(crate) coordinators: Vec<Process>,
+    pub(crate) services: Vec<Process>,
+    pub(crate) http: reqwest::Client,
+    pub(crate) prefix: String,
+    database: String,
+    journal: PgPool,
+    books: Books,
+    _room: SemaphorePermit<'static>,
+}
+
+impl World {
+    /// One coordinator and all services in one process, on the servers that all tests of this binary share.
+    pub(crate) async fn start() -> Self {
+        Self::with(redress::devstack::shared().await, 1, &[&SERVICES]).await
+    }
+
+    /// Servers of its own, for tests that kill, restart or wipe one.
+    pub(crate) async fn on_own_servers() -> Self {
+        let options = StackOptions {
+            durability: Durability::Relaxed,
+            data: Data::Ephemeral,
+            postgres: true,
+            nats: true,
+        };
+        let stack = Stack::start(options, &|_| {}).await.expect("private servers start");
+        Self::with(Arc::new(stack), 1, &[&SERVICES]).await
+    }
+
+    /// So many coordinators, and a process for each group of services.
+    pub(crate) async fn with(stack: Arc<Stack>, coordinators: usize, services: &[&[&str]]) -> Self {
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        let room = ROOM.acquire().await.expect("the room is never closed");
+        let name = format!("t{}-{}", std::process::id(), WORLDS.fetch_add(1, Ordering::Relaxed));
+        let database = name.replace('-', "_");
+        let journal = connect(&stack, database.clone()).await;
+        let [order, payment, inventory, shipping] = futures_util::future::join_all(
+            SERVICES.map(|service| connect(&stack, format!("{database}_{service}"))),
+        )
+        .await
+        .try_into()
+        .expect("there are four services");
+        let mut world = Self {
+            stack,
+            coordinators: Vec::new(),
+            services: Vec::new(),
+            http: reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("a client"),
+            prefix: name,
+            database,
+            journal,
+            books: Books { order, payment, inventory, shipping },
+            _room: room,
+        };
+        for group in services {
+            let service = world.start_services(group).await;
+            world.services.push(service);
+        }
+        for _ in 0..coordinators {
+            let coordinator = world.start_coordinator().await;
+            world.coordinators.push(coordinator);
+        }
+        world
+    }
+
+    pub(crate) async fn start_coordinator(&self) -> Process {
+        let arguments = [
+            "serve",
+            "--http",
+            "127.0.0.1:0",
+            "--allow-faults",
+            "--until-stdin-ends",
+            "--timer-poll-ms",
+            "50",
+        ];
+        Process::start(&arguments, &self.environment()).await
+    }
+
+    pub(crate) async fn start_services(&self, names: &[&str]) -> Process {
+        let mut arguments = vec!["service", "--until-stdin-ends", "--allow-faults"];
+        arguments.extend(names);
+        Process::start(&arguments, &self.environment()).await
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("DATABASE_URL", self.stack.postgres().url(&self.database)),
+            ("NATS_URL", self.stack.nats().url()),
+            ("REDRESS_PREFIX", self.prefix.clone()),
+            ("REDRESS_ACK_WAIT_MS", "2000".to_owned()),
+            ("REDRESS_STREAM_BYTES_MAX", (32 << 20).to_string()),
+            ("REDRESS_LOG", std::env::var("REDRESS_LOG").unwrap_or_else(|_| "error".to_owned())),
+        ]
+    }
+
+    /// Kills a coordinator and starts another one in its place.
+    pub(crate) async fn replace_coordinator(&mut self, place: usize) {
+        self.coordinators[place].kill().await;
+        self.coordinators[place] = self.start_coordinator().await;
+    }
+
+    /// Kills a service process and starts another one in its place.
+    pub(crate) async fn replace_services(&mut self, place: usize, names: &[&str]) {
+        self.services[place].kill().await;
+        self.services[place] = self.start_services(names).await;
+    }
+
+    /// The API of the first coordinator.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.coordinators[0].says.trim_start_matches("listening on "))
+    }
+
+    pub(crate) fn journal(&self) -> &PgPool {
+        &self.journal
+    }
+
+    pub(crate) fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// The broker's address and the subjects of this world's commands and replies.
+    pub(crate) async fn nats(&self) -> async_nats::Client {
+        let address: async_nats::ServerAddr = self.stack.nats().url().parse().expect("the stack's URL");
+        let options = async_nats::ConnectOptions::new().user_and_password(
+            address.username().unwrap_or_default().to_owned(),
+            address.password().unwrap_or_default().to_owned(),
+        );
+        options.connect(address).await.expect("the stack's NATS answers")
+    }
+}
+
+/// A pool on a database that is made if it is missing, and that survives a restart of the server.
+async fn connect(stack: &Stack, name: String) -> PgPool {
+    redress_coordinator::journal::ensure_database(&stack.postgres().admin_url(), &name)
+        .await
+        .expect("the database is made");
+    PgPoolOptions::new()
+        .max_connections(2)
+        .acquire_timeout(Duration::from_secs(30))
+        .connect_lazy(&stack.postgres().url(&name))
+        .expect("the stack's URL")
+}
+
+/// Asks again and again until it is told something; a failing question is asked again too.
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let asking = async {
+        loop {
+            ticks.tick().await;
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never came: {what}"))
+}
