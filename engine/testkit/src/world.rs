@@ -1,0 +1,205 @@
+//! One saga and its hidden world: participants behind the real inbox rules, and the effects that really happened.
+//!
+//! A rule of the protocol can be taken away, by a wrapper around the core and never by a flag in it, to show what
+//! the rule is for.
+
+use std::collections::BTreeMap;
+
+use redress_core::decide::{Context, Decision, Effect, Event, decide, start};
+use redress_core::fault::FaultBook;
+use redress_core::history::HistoryEntry;
+use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, rule};
+use redress_core::state::SagaState;
+use redress_core::{
+    CommandMessage, IdempotencyKey, JsonText, Name, Outcome, Phase, Rejection, ReplyMessage, SagaDefinition,
+    SagaId, Timestamp,
+};
+
+/// A rule that is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Without {
+    /// None: the protocol as it is.
+    Nothing,
+    /// Silence at the pivot is taken for a refusal.
+    SettlingThePivot,
+    /// What never happened leaves no fence.
+    Fences,
+    /// The same key may get another answer.
+    Memory,
+}
+
+/// A saga, its participants and what happened so far.
+#[derive(Debug)]
+pub struct World<'d> {
+    definition: &'d SagaDefinition,
+    without: Without,
+    now: Timestamp,
+    /// Where the saga stands.
+    pub state: SagaState,
+    /// Commands that were published and not delivered yet.
+    pub wire: Vec<CommandMessage>,
+    /// The whole history.
+    pub history: Vec<HistoryEntry>,
+    /// What happened, line by line, for counter-examples.
+    pub story: Vec<String>,
+    inbox: BTreeMap<IdempotencyKey, Record>,
+    effects: BTreeMap<Name, i32>,
+    last_reply: Option<ReplyMessage>,
+}
+
+impl<'d> World<'d> {
+    /// A world in which the saga has just begun.
+    pub fn begin(definition: &'d SagaDefinition, without: Without) -> Self {
+        let mut faults = FaultBook::default();
+        let now = Timestamp::UNIX_EPOCH;
+        let data = definition.read_input(&serde_json::json!({})).expect("the specimen needs no input");
+        let first = start(&mut context(definition, now, &mut faults), data, Vec::new());
+        let mut world = Self {
+            definition,
+            without,
+            now,
+            state: first.state.clone(),
+            wire: Vec::new(),
+            history: Vec::new(),
+            story: Vec::new(),
+            inbox: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            last_reply: None,
+        };
+        world.keep(first);
+        world
+    }
+
+    fn decide(&mut self, event: Event) {
+        let mut faults = FaultBook::default();
+        let mut context = context(self.definition, self.now, &mut faults);
+        let decision = decide(&mut context, self.state.clone(), event);
+        self.keep(decision);
+    }
+
+    fn keep(&mut self, decision: Decision) {
+        let stores = !matches!(decision.effect, Effect::Ignored | Effect::CancelRefused(_));
+        assert!(stores || decision.history.is_empty(), "an ignored event leaves no row");
+        self.state = decision.state;
+        self.history.extend(decision.history);
+        for command in decision.commands {
+            self.publish(command);
+        }
+    }
+
+    fn publish(&mut self, command: CommandMessage) {
+        let is_pivots = |command: &CommandMessage| {
+            self.definition.step(&command.key.step).is_some_and(|(_, step)| step.kind.as_str() == "pivot")
+        };
+        if self.without == Without::SettlingThePivot
+            && command.key.phase == Phase::Settlement
+            && is_pivots(&command)
+        {
+            self.story.push(format!("{}: silence taken for a refusal", command.key.step));
+            self.hear(reply(&command, Outcome::Fenced));
+        } else {
+            self.wire.push(command);
+        }
+    }
+
+    /// The coordinator hears a reply.
+    pub fn hear(&mut self, reply: ReplyMessage) {
+        self.last_reply = Some(reply.clone());
+        self.decide(Event::Reply(reply));
+    }
+
+    /// The reply before is delivered once more, as after a crash between commit and publish.
+    pub fn hear_again(&mut self) {
+        if let Some(reply) = self.last_reply.clone() {
+            self.decide(Event::Reply(reply));
+        }
+    }
+
+    /// Time goes on to when something is due.
+    pub fn wait(&mut self) {
+        if let Some(due_at) = self.state.due_at() {
+            self.now = self.now.max(due_at);
+            self.decide(Event::TimerFired);
+        }
+    }
+
+    /// A participant gets a command; `rejects` is what its business would say. Gives the reply.
+    pub fn deliver(&mut self, command: &CommandMessage, rejects: bool) -> ReplyMessage {
+        let own = self.inbox.get(&command.key).cloned();
+        let own = own.filter(|_| self.without != Without::Memory || command.key.phase != Phase::Action);
+        let action = self.inbox.get(&command.key.of_action()).cloned();
+        let outcome = match rule(command, own.as_ref(), action.as_ref(), self.now, &Retention::DEFAULT) {
+            Ruling::Refuse { reason } => Outcome::Refused { reason },
+            Ruling::Answer { outcome, record } => {
+                for (key, record) in record {
+                    if self.without != Without::Fences || record.recorded != Recorded::Fenced {
+                        self.inbox.insert(key, record);
+                    }
+                }
+                outcome
+            }
+            Ruling::Run => self.run(command, rejects),
+        };
+        reply(command, outcome)
+    }
+
+    /// The handler fails and leaves nothing behind; the reply is yet to be filled in.
+    pub fn deliver_nothing(&self, command: &CommandMessage) -> ReplyMessage {
+        reply(command, Outcome::Failed { message: String::new() })
+    }
+
+    /// Whether delivering the command would run its handler, so that the business has a say.
+    pub fn would_run(&self, command: &CommandMessage) -> bool {
+        let own = self.inbox.get(&command.key);
+        command.key.phase == Phase::Action && (own.is_none() || self.without == Without::Memory)
+    }
+
+    fn run(&mut self, command: &CommandMessage, rejects: bool) -> Outcome {
+        let fingerprint = Some(Fingerprint::of(&command.command, &command.payload));
+        let effect = self.effects.entry(command.key.step.clone()).or_default();
+        let (outcome, recorded) = match command.key.phase {
+            Phase::Action if rejects => {
+                let rejection = Rejection::new("no", "no");
+                (Outcome::Rejected(rejection.clone()), Recorded::Rejected(rejection))
+            }
+            Phase::Action => {
+                // Without memory a repeated effect is not the point, its forgetting is.
+                *effect = if self.without == Without::Memory { 1 } else { *effect + 1 };
+                (Outcome::Done { reply: JsonText::null() }, Recorded::Done { reply: JsonText::null() })
+            }
+            Phase::Compensation => {
+                *effect -= 1;
+                (Outcome::Done { reply: JsonText::null() }, Recorded::Done { reply: JsonText::null() })
+            }
+            Phase::Settlement => unreachable!("a settlement runs no handler"),
+        };
+        self.inbox.insert(command.key.clone(), Record { fingerprint, recorded });
+        outcome
+    }
+
+    /// How often the effect of a step stands.
+    pub fn effect(&self, step: &Name) -> i32 {
+        self.effects.get(step).copied().unwrap_or_default()
+    }
+
+    /// The definition.
+    pub fn definition(&self) -> &'d SagaDefinition {
+        self.definition
+    }
+}
+
+fn context<'a>(definition: &'a SagaDefinition, now: Timestamp, faults: &'a mut FaultBook) -> Context<'a> {
+    let saga_id = SagaId("0190163d-8694-739b-aea5-966c26f8ad91".parse().expect("a UUID"));
+    Context { definition, saga_id, now, jitter: 0.0, faults, traceparent: None }
+}
+
+fn reply(command: &CommandMessage, outcome: Outcome) -> ReplyMessage {
+    ReplyMessage {
+        key: command.key.clone(),
+        attempt: command.attempt,
+        saga: command.saga.clone(),
+        version: command.version,
+        service: command.service.clone(),
+        outcome,
+    }
+}
