@@ -1,0 +1,56 @@
+//! The README's command blocks, run as they stand there.
+
+mod support;
+
+use std::path::Path;
+
+use support::World;
+use tokio::process::Command;
+
+/// The shell blocks under a heading of the README.
+fn blocks(heading: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("sagas stands in the workspace");
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("the README");
+    let section = readme.split("\n## ").find(|section| section.starts_with(heading)).expect("the heading");
+    section
+        .split("```sh\n")
+        .skip(1)
+        .map(|block| block.split("```").next().expect("a closed block").to_owned())
+        .collect()
+}
+
+async fn run(world: &World, script: &str) -> String {
+    let binary = Path::new(env!("CARGO_BIN_EXE_redress")).parent().expect("a folder");
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
+    let url = world.url("");
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &script.replace("http://127.0.0.1:8080", &url)])
+        .env("PATH", path)
+        .env("REDRESS_URL", &url)
+        .output()
+        .await
+        .expect("bash");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{script}\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_does_what_the_readme_says() {
+    let world = World::start().await;
+    let blocks = blocks("Command line");
+    assert_eq!(blocks.len(), 1);
+    let said = run(&world, &blocks[0]).await;
+    for expected in ["completed in", "1 faults cleared", "flowchart"] {
+        assert!(said.contains(expected), "{expected}:\n{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_does_what_the_readme_says() {
+    let world = World::start().await;
+    let said = run(&world, &blocks("HTTP")[0]).await;
+    for expected in ["insufficient-funds", "flowchart", "redress_sagas_started_total"] {
+        assert!(said.contains(expected), "{expected}:\n{said}");
+    }
+}
