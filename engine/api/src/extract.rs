@@ -65,18 +65,24 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // serde would read a struct from an array too, by position; here only names count.
-    if bytes.trim_ascii_start().first() == Some(&b'[') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
-    {
-        let detail = "an array stands where an object is expected";
-        return Err(Problem::unprocessable("invalid-body", "The body does not fit", detail));
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(match serde_json::from_slice::<IgnoredAny>(bytes) {
+            Ok(_) => {
+                let detail = "an array stands where an object is expected";
+                Problem::unprocessable("invalid-body", "The body does not fit", detail)
+            }
+            Err(error) => unread(&error),
+        });
     }
-    serde_json::from_slice(bytes).map_err(|error| {
-        if error.is_data() {
-            Problem::unprocessable("invalid-body", "The body does not fit", error.to_string())
-        } else {
-            Problem::bad_request("malformed-json", "The body is not JSON", error.to_string())
-        }
-    })
+    serde_json::from_slice(bytes).map_err(|error| unread(&error))
+}
+
+fn unread(error: &serde_json::Error) -> Problem {
+    if error.is_data() {
+        Problem::unprocessable("invalid-body", "The body does not fit", error.to_string())
+    } else {
+        Problem::bad_request("malformed-json", "The body is not JSON", error.to_string())
+    }
 }
 
 /// Query parameters, read strictly.

@@ -27,7 +27,7 @@ const PAGE_MAX: i64 = 200;
 const HISTORY_PAGE_MAX: i64 = 1_000;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `saga` and `input`")]
 pub(crate) struct StartBody {
     saga: String,
     input: Value,
@@ -236,7 +236,7 @@ pub(crate) async fn plan(State(api): State<Api>, Id(id): Id) -> Result<Response,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `reason` and `actor`")]
 pub(crate) struct CancelBody {
     #[serde(default)]
     reason: Option<String>,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use redress_core::SagaId;
 
 const EXAMPLES: &str = "Examples:
   redress                                  play three orders, then serve the API
@@ -19,7 +20,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 saga compensated, 4 saga parked, 5 not fou
 
 /// Saga orchestration over Postgres and JetStream.
 #[derive(Debug, Parser)]
-#[command(name = "redress", version, before_help = EXAMPLES, propagate_version = true)]
+#[command(name = "redress", version, before_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -88,6 +89,8 @@ pub(crate) struct DemoArgs {
     pub(crate) http: SocketAddr,
     #[command(flatten)]
     pub(crate) servers: ServersArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
 }
 
 /// Which servers to use.
@@ -224,6 +227,18 @@ pub(crate) struct ListArgs {
     /// Only with this text in the id or the input.
     #[arg(long, short)]
     pub(crate) query: Option<String>,
+    /// Only with this label, as name:value.
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+    /// Only started at or after this time, as 2026-11-23T10:00:00Z.
+    #[arg(long)]
+    pub(crate) since: Option<String>,
+    /// Only started before this time.
+    #[arg(long)]
+    pub(crate) until: Option<String>,
+    /// Where the page before ended.
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
     /// At most so many.
     #[arg(long, default_value_t = 20)]
     pub(crate) limit: u32,
@@ -234,7 +249,7 @@ pub(crate) struct ListArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// The saga.
-    pub(crate) id: String,
+    pub(crate) id: SagaId,
     /// Show what happened, attempt by attempt, too.
     #[arg(long)]
     pub(crate) history: bool,
@@ -248,7 +263,7 @@ pub(crate) struct ShowArgs {
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     /// The saga.
-    pub(crate) id: String,
+    pub(crate) id: SagaId,
     /// How long to wait, in seconds.
     #[arg(long, default_value_t = 300)]
     pub(crate) timeout_s: u64,
@@ -259,7 +274,7 @@ pub(crate) struct WatchArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CancelArgs {
     /// The saga.
-    pub(crate) id: String,
+    pub(crate) id: SagaId,
     /// Why; goes into the history and the audit log.
     #[arg(long)]
     pub(crate) reason: Option<String>,
@@ -315,6 +330,9 @@ pub(crate) struct FaultAddArgs {
     /// How likely each time, from 0 to 1.
     #[arg(long)]
     pub(crate) probability: Option<f64>,
+    /// Makes the chance repeatable.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
 }
@@ -355,4 +373,65 @@ pub(crate) struct BenchArgs {
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) servers: ServersArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nothing_is_the_demo() {
+        let Command::Demo(demo) = Cli::parse_from(["redress"]).command.unwrap_or_default() else {
+            panic!("another command")
+        };
+        assert!(!demo.exit);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for arguments in [
+            &["redress", "show", "seven"][..],
+            &["redress", "start", "place-order"],
+            &["redress", "--output", "xml", "list"],
+            &["redress", "up", "--http", "everywhere"],
+            &["redress", "bench", "--concurrency", "1,many"],
+            &["redress", "fault", "add", "--step", "ship"],
+            &["redress", "explode"],
+        ] {
+            let error =
+                Cli::try_parse_from(arguments).err().unwrap_or_else(|| panic!("taken: {arguments:?}"));
+            assert_eq!(error.exit_code(), 2, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_begins_with_examples() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.starts_with("Examples:"), "{help}");
+        assert!(!help.contains("  service"), "the role for processes of our own is hidden");
+    }
+
+    /// Whatever says how a program is set up can be said by the environment too; what a command is about cannot.
+    #[test]
+    fn each_setting_has_a_variable() {
+        let settings = ["up", "serve", "service", "migrate", "doctor"];
+        let verbs = ["until_stdin_ends", "echo", "names", "fresh", "processes", "help", "version"];
+        let root = Cli::command();
+        let without: Vec<String> = settings
+            .iter()
+            .filter_map(|name| root.find_subcommand(name))
+            .flat_map(|command| command.get_arguments().map(move |argument| (command.get_name(), argument)))
+            .filter(|(_, argument)| {
+                argument.get_env().is_none() && !verbs.contains(&argument.get_id().as_str())
+            })
+            .map(|(command, argument)| format!("{command} {}", argument.get_id()))
+            .collect();
+        assert_eq!(without, Vec::<String>::new());
+    }
 }

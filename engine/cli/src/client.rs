@@ -1,11 +1,17 @@
 //! The API as the commands see it.
 
+use std::error::Error;
+use std::time::Duration;
+
 use anyhow::Context as _;
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, Url};
 use serde_json::Value;
 
 use crate::args::ApiArgs;
 use crate::failure::Failure;
+
+/// How long a connection may take: longer than a busy machine takes, shorter than a person waits.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client of a coordinator's API.
 pub(crate) struct Client {
@@ -15,12 +21,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(args: &ApiArgs) -> Self {
-        Self {
-            http: reqwest::Client::new(),
-            base: args.url.trim_end_matches('/').to_owned(),
-            token: args.token.clone(),
+    pub(crate) fn new(args: &ApiArgs) -> Result<Self, Failure> {
+        let url =
+            Url::parse(&args.url).map_err(|error| Failure::usage(format!("`{}`: {error}", args.url)))?;
+        let mut http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        // A proxy for the world outside knows nothing of this machine.
+        if url.host_str().is_some_and(is_this_machine) {
+            http = http.no_proxy();
         }
+        let base = args.url.trim_end_matches('/').to_owned();
+        Ok(Self { http: http.build()?, base, token: args.token.clone() })
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -38,6 +48,9 @@ impl Client {
     /// Sends a request and reads the JSON; a problem becomes a failure in its own words.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
         let response = request.send().await.map_err(|error| {
+            if error.is_builder() {
+                return Failure::usage(format!("the request cannot be made: {}", causes(&error)));
+            }
             Failure::unavailable(anyhow::Error::from(error).context(format!("no API at {}", self.base)))
                 .remedy("redress up, or --url / REDRESS_URL if it is elsewhere")
         })?;
@@ -58,4 +71,19 @@ impl Client {
         };
         Err(Failure::new(code, anyhow::anyhow!("{}", text("detail")).context(text("title"))))
     }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn causes(error: &dyn Error) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        texts.push(cause.to_string());
+        source = cause.source();
+    }
+    texts.join(": ")
 }

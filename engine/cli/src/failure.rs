@@ -75,6 +75,10 @@ impl Failure {
         self
     }
 
+    pub(crate) fn error(&self) -> &anyhow::Error {
+        &self.error
+    }
+
     pub(crate) fn report(self) -> ExitCode {
         eprintln!("error: {}", self.error);
         for cause in self.error.chain().skip(1) {
@@ -90,5 +94,18 @@ impl Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::new(1, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saga_that_has_ended_otherwise_or_not_at_all_is_told_by_the_exit_code() {
+        let codes = ["completed", "compensated", "parked", "running", "compensating"]
+            .map(|status| format!("{:?}", Exit::of_status(status).code()));
+        let expected = [0, 3, 4, 124, 124].map(|code| format!("{:?}", ExitCode::from(code)));
+        assert_eq!(codes, expected);
     }
 }

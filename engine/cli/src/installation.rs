@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use redress_coordinator::journal::ensure_database;
-use redress_coordinator::{Config, Engine};
+use redress_coordinator::{Config, Engine, OpenError};
 use redress_devstack::{Data, Durability, Stack, StackOptions};
 use redress_participant::{FaultObedience, ParticipantSettings, Service, ServiceOptions};
 use redress_wire::{Settings, Topology, Wire};
 use reqwest::Url;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -112,7 +112,13 @@ impl Servers {
     fn sibling(&self, suffix: &str) -> Result<(String, String), Failure> {
         let mut url = Url::parse(&self.database_url)
             .map_err(|error| Failure::usage(format!("the database URL is unusable: {error}")))?;
-        let name = format!("{}{suffix}", url.path().trim_matches('/'));
+        let base = url.path().trim_matches('/');
+        if base.is_empty() {
+            return Err(Failure::usage(
+                "the database URL names no database: end it with one, as in /redress",
+            ));
+        }
+        let name = format!("{base}{suffix}");
         url.set_path(&name);
         Ok((url.into(), name))
     }
@@ -140,7 +146,12 @@ impl Servers {
         let mut config = Config::new(self.coordinator_database().await?);
         configure(&mut config);
         let wire = self.wire().await?;
-        Engine::open(config, definitions, wire).await.map_err(Failure::unavailable)
+        Engine::open(config, definitions, wire).await.map_err(|error| match &error {
+            OpenError::Journal(journal) if journal.is_unavailable() => Failure::unavailable(error),
+            OpenError::Journal(_) | OpenError::Register(_) | OpenError::DefinedTwice(..) => {
+                Failure::new(1, error)
+            }
+        })
     }
 
     /// Begins to run a service in this process.
@@ -157,8 +168,8 @@ impl Servers {
         Ok(tokio::spawn(async move { service.run(&database, wire, options, shutdown).await }))
     }
 
-    /// Begins to run services as a process of their own; it stops when we do, because its standard input ends.
-    pub(crate) fn spawn_services(&self, names: &[&str], echo: bool) -> Result<Child, Failure> {
+    /// Runs services as a process of their own; it stops when we do, because its standard input ends.
+    pub(crate) fn service_command(&self, names: &[&str], echo: bool) -> Result<Command, Failure> {
         let mut command = Command::new(std::env::current_exe().context("where is this program?")?);
         command.arg("service").args(names).arg("--until-stdin-ends").arg("--allow-faults");
         if echo {
@@ -174,7 +185,7 @@ impl Servers {
             .stdout(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        Ok(command.spawn().context("a service process could not be started")?)
+        Ok(command)
     }
 
     /// One line on where the servers are.

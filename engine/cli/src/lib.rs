@@ -18,5 +18,6 @@ mod commands;
 mod failure;
 mod installation;
 mod render;
+mod services;
 
 pub use app::{App, DemoStart, app, main};

@@ -1,6 +1,8 @@
 //! Sagas as text.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use std::io::IsTerminal as _;
+
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use redress_core::Timestamp;
 use serde_json::Value;
 
@@ -30,6 +32,39 @@ pub(crate) fn emit(text: &str) {
     use std::io::Write as _;
     if writeln!(std::io::stdout(), "{}", text.trim_end()).is_err() {
         std::process::exit(0);
+    }
+}
+
+/// Colour is for terminals, and for those who want it (<https://no-color.org>).
+fn is_coloured() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal()
+        && !is_set("NO_COLOR")
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Colour and escape code of a status of a saga or a step.
+fn colour(status: &str) -> Option<(Color, u8)> {
+    match status {
+        "completed" | "succeeded" => Some((Color::DarkGreen, 32)),
+        "compensated" => Some((Color::DarkYellow, 33)),
+        "rejected" | "fenced" | "parked" => Some((Color::DarkRed, 31)),
+        "running" | "waiting" | "settling" | "compensating" => Some((Color::DarkCyan, 36)),
+        _ => None,
+    }
+}
+
+fn painted(status: &str) -> String {
+    match colour(status).filter(|_| is_coloured()) {
+        Some((_, code)) => format!("\x1b[{code}m{status}\x1b[0m"),
+        None => status.to_owned(),
+    }
+}
+
+fn status_cell(status: &str) -> Cell {
+    match colour(status).filter(|_| is_coloured()) {
+        Some((colour, _)) => Cell::new(status).fg(colour),
+        None => Cell::new(status),
     }
 }
 
@@ -66,7 +101,7 @@ pub(crate) fn saga(saga: &Value, history: Option<&[Value]>) -> String {
         text(&saga["saga"]),
         saga["version"],
         text(&saga["id"]),
-        text(&saga["status"]),
+        painted(text(&saga["status"])),
         match saga["ended_at"].is_null() {
             true => String::new(),
             false => format!(" in {}", span(&saga["started_at"], &saga["ended_at"])),
@@ -81,7 +116,7 @@ pub(crate) fn saga(saga: &Value, history: Option<&[Value]>) -> String {
     if !saga["parked"].is_null() {
         lines.push(format!("  parked: {}", text(&saga["parked"]["message"])));
     }
-    lines.push(indented(&steps(saga)));
+    lines.push(indented(&steps(saga), "  "));
     if let Some(undone) = history.map(undone).filter(|undone| !undone.is_empty()) {
         lines.push(format!("  undone in this order: {}", undone.join(", ")));
     }
@@ -96,12 +131,12 @@ fn steps(saga: &Value) -> Table {
             Some(_) | None => step["attempts"].to_string(),
         };
         table.add_row([
-            text(&step["name"]).to_owned(),
-            text(&step["kind"]).to_owned(),
-            text(&step["status"]).to_owned(),
-            attempts,
-            span(&step["started_at"], &step["ended_at"]),
-            text(&step["error"]["code"]).to_owned(),
+            Cell::new(text(&step["name"])),
+            Cell::new(text(&step["kind"])),
+            status_cell(text(&step["status"])),
+            Cell::new(attempts),
+            Cell::new(span(&step["started_at"], &step["ended_at"])),
+            Cell::new(text(&step["error"]["code"])),
         ]);
     }
     table
@@ -116,8 +151,8 @@ fn undone(history: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-fn indented(table: &Table) -> String {
-    table.lines().map(|line| format!("  {}", line.trim_end())).collect::<Vec<_>>().join("\n")
+fn indented(table: &Table, indent: &str) -> String {
+    table.lines().map(|line| format!("{indent}{}", line.trim_end())).collect::<Vec<_>>().join("\n")
 }
 
 /// A list of sagas.
@@ -130,15 +165,15 @@ pub(crate) fn sagas(items: &[Value]) -> String {
         let name = format!("{} v{}", text(&saga["saga"]), saga["version"]);
         let cause = text(&saga["cause"]["code"]);
         table.add_row([
-            text(&saga["id"]),
-            &name,
-            text(&saga["status"]),
-            text(&saga["started_at"]).get(..19).unwrap_or_default(),
-            &span(&saga["started_at"], &saga["ended_at"]),
-            cause,
+            Cell::new(text(&saga["id"])),
+            Cell::new(name),
+            status_cell(text(&saga["status"])),
+            Cell::new(text(&saga["started_at"]).get(..19).unwrap_or_default()),
+            Cell::new(span(&saga["started_at"], &saga["ended_at"])),
+            Cell::new(cause),
         ]);
     }
-    table.to_string()
+    indented(&table, "")
 }
 
 /// A history.
@@ -156,17 +191,22 @@ pub(crate) fn history(items: &[Value]) -> String {
             row["detail"].to_string().chars().take(100).collect(),
         ]);
     }
-    table.to_string()
+    indented(&table, "")
 }
 
 /// A plan.
 pub(crate) fn plan(plan: &Value) -> String {
     let names = |list: &Value| {
-        let names: Vec<&str> =
-            list.as_array().into_iter().flatten().map(|item| text(&item["step"])).collect();
+        let name = |item: &Value| item["step"].as_str().or(item.as_str()).unwrap_or_default().to_owned();
+        let names: Vec<String> = list.as_array().into_iter().flatten().map(name).collect();
         if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
     };
-    format!("  still to do: {}\n  would be undone now: {}", names(&plan["remaining"]), names(&plan["undo"]))
+    let mut lines = vec![format!("  still to do: {}", names(&plan["remaining"]))];
+    if plan["in_doubt"].as_array().is_some_and(|steps| !steps.is_empty()) {
+        lines.push(format!("  to be settled first: {}", names(&plan["in_doubt"])));
+    }
+    lines.push(format!("  would be undone now: {}", names(&plan["undo"])));
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -197,6 +237,40 @@ mod tests {
            charge      compensatable  compensated  2, undo 1  80 ms
            ship-order  pivot          rejected     1          -      no-road
           undone in this order: charge
+        ");
+        insta::assert_snapshot!(sagas(&[value]), @r"
+        id                                    saga            status       started              took   cause
+        0190163d-8694-739b-aea5-966c26f8ad91  place-order v1  compensated  2026-11-23T10:00:00  84 ms  no-road
+        ");
+        assert_eq!(sagas(&[]), "no sagas; start one with `redress start`");
+    }
+
+    #[test]
+    fn a_history_and_a_plan_read_line_by_line() {
+        let rows = [
+            json!({ "seq": 1, "at": "2026-11-23T10:00:00.012345Z", "event": "started", "step": null, "phase": null,
+                    "attempt": null, "detail": {} }),
+            json!({ "seq": 2, "at": "2026-11-23T10:00:00.012345Z", "event": "sent", "step": "charge",
+                    "phase": "action", "attempt": 1, "detail": { "service": "payment" } }),
+        ];
+        insta::assert_snapshot!(history(&rows), @r#"
+        seq  at            event    step    phase   attempt  detail
+        1    10:00:00.012  started                           {}
+        2    10:00:00.012  sent     charge  action  1        {"service":"payment"}
+        "#);
+        let value = json!({
+            "remaining": [{ "step": "ship" }], "in_doubt": ["reserve"],
+            "undo": [{ "step": "charge" }, { "step": "create" }],
+        });
+        insta::assert_snapshot!(plan(&value), @r"
+        still to do: ship
+        to be settled first: reserve
+        would be undone now: charge, create
+        ");
+        let value = json!({ "remaining": [], "in_doubt": [], "undo": [] });
+        insta::assert_snapshot!(plan(&value), @r"
+        still to do: nothing
+        would be undone now: nothing
         ");
     }
 }

@@ -1,7 +1,7 @@
 //! The loops: replies in, timers, and what follows a commit.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redress_core::decide::Event;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Shared;
 use crate::journal::JournalError;
 use crate::metrics::Kind;
-use crate::ports::{Buried, Bus, Journal, Selection};
+use crate::ports::{Buried, Bus, Changes, Journal, Selection};
 use crate::waiters::Ended;
 use crate::work::{Outcome, decide_batch};
 
@@ -170,23 +170,58 @@ pub(crate) async fn timers(shared: Arc<Shared>, shutdown: CancellationToken) {
 }
 
 /// Turns one batch of sagas that are due; says whether there may be more.
+///
+/// A batch that cannot be written as a whole is turned saga by saga: the culprit is set aside, or it would come first
+/// again for ever and stop all the others.
 async fn fire(shared: &Arc<Shared>) -> Result<bool, JournalError> {
     let limit = shared.config.timer_batch_max;
+    let selected = Arc::new(Mutex::new(Vec::new()));
+    let due = Selection::Due { known: shared.registry.known(), limit };
+    let result = fire_these(shared, due, selected.clone()).await;
+    let selected = std::mem::take(&mut *selected.lock().expect("nobody panics while holding the ids"));
+    let full = i64::try_from(selected.len()).unwrap_or(i64::MAX) >= limit;
+    match result {
+        Err(error) if !error.is_unavailable() && !selected.is_empty() => {
+            tracing::warn!(%error, "batch of timers failed; they are turned one by one");
+            for id in selected {
+                fire_alone(shared, id).await?;
+            }
+        }
+        result => result?,
+    }
+    Ok(full)
+}
+
+async fn fire_alone(shared: &Arc<Shared>, id: SagaId) -> Result<(), JournalError> {
+    let selection = Selection::These(vec![id]);
+    match fire_these(shared, selection.clone(), Arc::default()).await {
+        Err(error) if !error.is_unavailable() => {
+            tracing::error!(%error, saga_id = %id, "saga set aside");
+            let set_aside = Changes { set_aside: vec![id], ..Changes::default() };
+            shared.journal.transact(selection, move |_| (set_aside, ())).await
+        }
+        result => result,
+    }
+}
+
+/// Turns the timers of the sagas that are selected, and notes which ones these are.
+async fn fire_these(
+    shared: &Arc<Shared>,
+    selection: Selection,
+    selected: Arc<Mutex<Vec<SagaId>>>,
+) -> Result<(), JournalError> {
     let (registry, clock) = (shared.registry.clone(), shared.clock.clone());
-    let selection = Selection::Due { known: shared.registry.known(), limit };
     let outcome = shared
         .journal
         .transact(selection, move |snapshot| {
             clock.set(snapshot.now);
-            let full = i64::try_from(snapshot.sagas.len()).unwrap_or(i64::MAX) >= limit;
-            let (changes, mut outcome) = decide_batch(&registry, snapshot, BTreeMap::new(), true);
-            outcome.full = full;
-            (changes, outcome)
+            *selected.lock().expect("nobody panics while holding the ids") =
+                snapshot.sagas.iter().map(|stored| stored.id).collect();
+            decide_batch(&registry, snapshot, BTreeMap::new(), true)
         })
         .await?;
-    let full = outcome.full;
     after_commit(shared, outcome).await;
-    Ok(full)
+    Ok(())
 }
 
 /// Counts, tells who waits, and publishes; the returned future is the publishing.

@@ -57,7 +57,10 @@ pub enum OpenError {
     Journal(#[from] JournalError),
 }
 
-/// A saga could not be started. Nothing has happened.
+/// A saga could not be started.
+///
+/// Nothing has happened, except that an unavailable journal may have kept it and not been able to say so: the same
+/// request with the same key finds out.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// No such definition.

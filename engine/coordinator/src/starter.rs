@@ -146,8 +146,14 @@ async fn after_commit(
     let mut to_send = Vec::with_capacity(commands.len());
     let mut parked = Vec::new();
     for ((start, inserted), commands) in prepared.iter().zip(inserted).zip(commands) {
-        // A saga that had been started before was sent its first command before.
-        if *inserted != Inserted::New {
+        // A saga that had been started before was sent its first command before; but one of this very start, found
+        // after the answer to its commit was lost, was not.
+        let is_ours = match inserted {
+            Inserted::New => true,
+            Inserted::Same(id) => *id == start.id,
+            Inserted::Other(_) => false,
+        };
+        if !is_ours {
             continue;
         }
         let saga = shared.registry.all()[start.definition].name.to_string();

@@ -25,8 +25,6 @@ pub(crate) struct Outcome {
     pub(crate) events: BTreeMap<(String, HistoryEvent), u64>,
     pub(crate) refusals: Vec<(SagaId, CancelRefusal)>,
     pub(crate) dead_letters: u64,
-    /// Whether there may be more to do at once.
-    pub(crate) full: bool,
 }
 
 /// Decides all events of a batch.
@@ -68,6 +66,9 @@ struct Batch {
 impl Batch {
     fn decide_saga(&mut self, registry: &Registry, stored: Stored, events: Vec<Event>) {
         let Some(definition) = registry.get(&stored.saga, stored.version) else {
+            for event in &events {
+                self.bury(stored.id, event, "this coordinator does not know the definition of the saga");
+            }
             return;
         };
         let before = match stored.state {

@@ -75,10 +75,18 @@ impl Load {
         let (starts, started) = mpsc::unbounded_channel();
         let progress = if show { bar(sagas) } else { ProgressBar::hidden() };
         let begin = Instant::now();
-        let collector = tokio::spawn(collect(sagas, ended, started, slots.clone(), progress.clone()));
+        let collector = tokio::spawn({
+            let (slots, progress) = (slots.clone(), progress.clone());
+            async move {
+                let collected = collect(sagas, ended, started, &slots, progress).await;
+                slots.close();
+                collected
+            }
+        });
         for number in 0..sagas {
-            let slot = tokio::time::timeout(PATIENCE, slots.acquire()).await;
-            slot.map_err(|_| anyhow::anyhow!("nothing has ended for {} s", PATIENCE.as_secs()))??.forget();
+            // No slot will come any more when the collector has given up; it says why.
+            let Ok(slot) = slots.acquire().await else { break };
+            slot.forget();
             let (engine, request, starts) = (self.engine.clone(), self.request(number), starts.clone());
             tokio::spawn(async move {
                 let at = Instant::now();
@@ -101,7 +109,7 @@ async fn collect(
     sagas: u64,
     mut ended: mpsc::UnboundedReceiver<Ended>,
     mut started: mpsc::UnboundedReceiver<StartResult>,
-    slots: Arc<Semaphore>,
+    slots: &Semaphore,
     progress: ProgressBar,
 ) -> Result<Collected, anyhow::Error> {
     let mut begun: HashMap<SagaId, Instant> = HashMap::new();

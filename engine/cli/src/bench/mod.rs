@@ -45,9 +45,13 @@ pub(crate) async fn run(app: App, args: BenchArgs, output: Output) -> Result<Exi
     let mut definitions = app.definitions.clone();
     definitions.push(saga::definition());
     let engine = servers.engine(definitions, |config| config.allow_faults = echo).await?;
-    let mut participants = servers.spawn_services(&names, echo)?;
+    let mut participants = servers.service_command(&names, echo)?.spawn()?;
     let stdout = participants.stdout.take().ok_or_else(|| anyhow::anyhow!("the services have no output"))?;
-    BufReader::new(stdout).lines().next_line().await?;
+    if BufReader::new(stdout).lines().next_line().await?.is_none() {
+        return Err(
+            anyhow::anyhow!("the services could not be started: {}", participants.wait().await?).into()
+        );
+    }
     let stop = CancellationToken::new();
     let coordinator = {
         let (engine, stop) = (engine.clone(), stop.clone());

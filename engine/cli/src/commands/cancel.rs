@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::render;
 
 pub(crate) async fn run(args: CancelArgs, output: Output) -> Result<Exit, Failure> {
-    let client = Client::new(&args.api);
+    let client = Client::new(&args.api)?;
     let mut body = json!({ "actor": "cli" });
     if let Some(reason) = args.reason {
         body["reason"] = json!(reason);

@@ -3,59 +3,56 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use redress_api::{Access, bind};
+use redress_api::{Access, BindError, bind};
 use redress_coordinator::{Engine, StartRequest};
 use redress_devstack::{Data, Durability};
-use redress_participant::FaultObedience;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, DemoStart};
 use crate::args::DemoArgs;
-use crate::commands::up::carry;
+use crate::commands::up::{access, carry};
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, shutdown_on_signal};
 use crate::render;
+use crate::services::Services;
 
 /// How long one saga of the demo may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(app: App, args: DemoArgs) -> Result<Exit, Failure> {
+    let access = access(&args.access);
+    // Before the work, so that a port that cannot be had is told at once.
+    let listener = if args.exit { None } else { Some(listen(args.http, &access).await?) };
     let shutdown = shutdown_on_signal();
+    let (servers, engine, mut services) = tokio::select! {
+        begun = begin(&app, &args) => begun?,
+        () = shutdown.cancelled() => return Ok(Exit::Interrupted),
+    };
+    let result = tokio::select! {
+        result = play_and_serve(&app, &engine, listener, access, &shutdown) => result,
+        failure = services.trouble() => Err(failure),
+    };
+    let stopped = services.stop().await;
+    servers.stop().await;
+    result.and_then(|exit| stopped.map(|()| exit))
+}
+
+async fn begin(app: &App, args: &DemoArgs) -> Result<(Servers, Engine, Services), Failure> {
     eprintln!("starting Postgres and NATS, {} services and a coordinator ...", app.services.len());
     let servers = Servers::open(&args.servers, Data::Ephemeral, Durability::Full).await?;
     let engine = servers.engine(app.definitions.clone(), |config| config.allow_faults = true).await?;
-    let stop_services = CancellationToken::new();
-    let mut services = Vec::new();
-    for service in &app.services {
-        services.push(servers.run_service(service, FaultObedience::Abandon, stop_services.clone()).await?);
-    }
-    let result = tokio::select! {
-        result = play_and_serve(&app, &args, &engine, &shutdown) => result,
-        () = cancelled_before(&shutdown, args.exit) => Ok(Exit::Interrupted),
-    };
-    stop_services.cancel();
-    for service in services {
-        service.await??;
-    }
-    servers.stop().await;
-    result
+    let services = Services::here(&servers, &app.services).await?;
+    Ok((servers, engine, services))
 }
 
-/// A signal ends a demo that would end by itself; one that serves ends in order.
-async fn cancelled_before(shutdown: &CancellationToken, leaves_by_itself: bool) {
-    if leaves_by_itself {
-        shutdown.cancelled().await;
-    } else {
-        std::future::pending::<()>().await;
-    }
-}
-
+/// Plays the sagas; then serves, if there is something to listen on.
 async fn play_and_serve(
     app: &App,
-    args: &DemoArgs,
     engine: &Engine,
+    listener: Option<TcpListener>,
+    access: Access,
     shutdown: &CancellationToken,
 ) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
@@ -63,31 +60,33 @@ async fn play_and_serve(
         let (engine, stop) = (engine.clone(), stop.clone());
         tokio::spawn(async move { engine.run(stop).await })
     };
-    let played = play_all(app, engine).await;
+    let played = tokio::select! {
+        played = play_all(app, engine) => played.map(|()| Exit::Ok),
+        () = shutdown.cancelled() => Ok(Exit::Interrupted),
+    };
     stop.cancel();
     coordinator.await?;
-    played?;
-    if args.exit {
-        return Ok(Exit::Ok);
-    }
-    let listener = listen(args.http).await?;
-    let address = listener.local_addr()?;
+    let (Some(listener), Exit::Ok) = (listener, played?) else {
+        return Ok(if shutdown.is_cancelled() { Exit::Interrupted } else { Exit::Ok });
+    };
+    let url = format!("http://{}", listener.local_addr()?);
     render::emit(&format!(
-        "\n  API       http://{address}/v1/sagas\n  try       redress --help, or: curl -s http://{address}/v1/definitions\n  \
-         stop      Ctrl-C; nothing is kept\n"
+        "\n  API       {url}/v1/sagas\n  try       curl -s {url}/v1/definitions, or in another terminal:\n            \
+         redress list --url {url}\n  stop      Ctrl-C; nothing is kept\n"
     ));
-    carry(engine.clone(), listener, Access::Loopback, shutdown.clone()).await
+    carry(engine.clone(), listener, access, shutdown.clone()).await
 }
 
 /// The port that was asked for, or a free one.
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    match bind(address, &Access::Loopback).await {
+async fn listen(address: SocketAddr, access: &Access) -> Result<TcpListener, Failure> {
+    match bind(address, access).await {
         Ok(listener) => Ok(listener),
-        Err(error) if address.ip().is_loopback() => {
-            eprintln!("{error}; taking a free port instead");
-            Ok(bind(SocketAddr::new(address.ip(), 0), &Access::Loopback).await?)
+        Err(BindError::Taken { .. }) => {
+            let listener = bind(SocketAddr::new(address.ip(), 0), access).await?;
+            eprintln!("{address} is taken; listening on {} instead", listener.local_addr()?);
+            Ok(listener)
         }
-        Err(error) => Err(Failure::new(1, error)),
+        Err(error @ BindError::NeedsToken(_)) => Err(Failure::new(1, error)),
     }
 }
 

@@ -1,30 +1,47 @@
-//! `redress doctor`
+//! `redress doctor`: what this machine has, and whether the given servers answer.
+
+use std::collections::BTreeMap;
 
 use redress_coordinator::Config;
 use redress_coordinator::journal::PgJournal;
 use redress_devstack::{Finding, Subject, Verdict};
 use serde_json::{Value, json};
 
-use crate::args::{DoctorArgs, Output};
+use crate::args::{DoctorArgs, Output, ServersArgs};
 use crate::failure::{Exit, Failure};
 use crate::installation::Servers;
 use crate::render;
 
 pub(crate) async fn run(args: DoctorArgs, output: Output) -> Result<Exit, Failure> {
-    let mut items: Vec<Value> = tokio::task::spawn_blocking(redress_devstack::inspect)
-        .await?
-        .iter()
-        .map(|finding| json!({ "what": described(finding) }))
-        .collect();
-    items.push(json!({ "what": database(&args).await }));
-    items.push(json!({ "what": broker(&args).await }));
+    let inspected = tokio::task::spawn_blocking(redress_devstack::inspect).await?;
+    let mut items: Vec<Value> = inspected.iter().map(described).collect();
+    items.push(database(&args.servers).await);
+    items.push(broker(&args.servers).await);
+    let silent = items.iter().any(|item| item["verdict"] == SILENT);
     render::print_list(output, &json!({ "items": items, "next": null }), |items| {
-        items.iter().filter_map(|item| item["what"].as_str()).collect::<Vec<_>>().join("\n")
+        items.iter().map(line).collect::<Vec<_>>().join("\n")
     });
+    if silent {
+        let error = anyhow::anyhow!("a server that is given does not answer as it must");
+        return Err(Failure::unavailable(error).remedy("start it, or unset its URL to get a private one"));
+    }
     Ok(Exit::Ok)
 }
 
-fn described(finding: &Finding) -> String {
+const SILENT: &str = "silent";
+
+fn item(subject: &str, verdict: &str, place: &str, detail: impl Into<String>) -> Value {
+    json!({ "subject": subject, "verdict": verdict, "place": place, "detail": detail.into() })
+}
+
+fn line(item: &Value) -> String {
+    let text = |name: &str| item[name].as_str().unwrap_or_default();
+    format!("{:<10} {:<8} {}  {}", text("subject"), text("verdict"), text("place"), text("detail"))
+        .trim_end()
+        .to_owned()
+}
+
+fn described(finding: &Finding) -> Value {
     let subject = match finding.subject {
         Subject::Server(server) => server.to_string(),
         Subject::Cache => "cache".to_owned(),
@@ -38,32 +55,49 @@ fn described(finding: &Finding) -> String {
         Verdict::Broken => "broken",
         Verdict::Absent => "absent",
     };
-    format!("{subject:<10} {verdict:<8} {}  {}", finding.place, finding.detail)
+    item(&subject, verdict, &finding.place, &finding.detail)
 }
 
-async fn database(args: &DoctorArgs) -> String {
-    let Some(url) = &args.servers.database_url else {
-        return "Postgres   private  DATABASE_URL is not set: a private Postgres is started when one is needed".to_owned();
+async fn database(servers: &ServersArgs) -> Value {
+    const PLACE: &str = "DATABASE_URL";
+    let Some(url) = &servers.database_url else {
+        return item("Postgres", "private", PLACE, "is not set: a private one is started when it is needed");
     };
-    match PgJournal::connect(&Config::new(url.as_str())).await {
-        Ok(_) => "DATABASE_URL answers".to_owned(),
-        Err(error) => format!("DATABASE_URL does not answer: {error}"),
+    let asked = async {
+        let journal = PgJournal::connect(&Config::new(url.as_str())).await?;
+        let settings = journal.durability().await;
+        journal.close().await;
+        settings
+    };
+    match asked.await {
+        Ok(settings) => item("Postgres", "given", PLACE, sentence(&settings)),
+        Err(error) => item("Postgres", SILENT, PLACE, causes(&anyhow::Error::from(error))),
     }
 }
 
-async fn broker(args: &DoctorArgs) -> String {
-    if args.servers.nats_url.is_none() {
-        return "NATS       private  NATS_URL is not set: a private NATS is started when one is needed"
-            .to_owned();
+/// `fsync on, full_page_writes on, server_version 18.6, synchronous_commit on`
+fn sentence(settings: &BTreeMap<String, String>) -> String {
+    settings.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+}
+
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+async fn broker(servers: &ServersArgs) -> Value {
+    const PLACE: &str = "NATS_URL";
+    if servers.nats_url.is_none() {
+        return item("NATS", "private", PLACE, "is not set: a private one is started when it is needed");
     }
-    let mut servers = args.servers.clone();
+    let mut servers = servers.clone();
+    // The broker alone is asked.
     servers.database_url.get_or_insert_default();
     let connected = match Servers::given(&servers) {
         Ok(servers) => servers.wire().await.map(|wire| wire.server_version()),
         Err(failure) => Err(failure),
     };
     match connected {
-        Ok(version) => format!("NATS_URL answers: version {version} with JetStream"),
-        Err(_) => "NATS_URL does not answer, is older than 2.10 or has no JetStream".to_owned(),
+        Ok(version) => item("NATS", "given", PLACE, format!("version {version} with JetStream")),
+        Err(failure) => item("NATS", SILENT, PLACE, causes(failure.error())),
     }
 }

@@ -31,15 +31,16 @@ async fn add(args: FaultAddArgs, output: Output) -> Result<Exit, Failure> {
     }
     fault.extend(args.ms.map(|ms| ("ms".to_owned(), json!(ms))));
     fault.extend(args.times.map(|times| ("times".to_owned(), json!(times))));
+    fault.extend(args.seed.map(|seed| ("seed".to_owned(), json!(seed))));
     fault.extend(args.probability.map(|probability| ("probability".to_owned(), json!(probability))));
-    let client = Client::new(&args.api);
+    let client = Client::new(&args.api)?;
     let added = client.send(client.request(Method::POST, "/v1/faults").json(&Value::Object(fault))).await?;
     render::print(output, &added, |added| format!("fault {} added: {}", added["id"], added["fault"]));
     Ok(Exit::Ok)
 }
 
 async fn list(api: &ApiArgs, output: Output) -> Result<Exit, Failure> {
-    let list = Client::new(api).get("/v1/faults").await?;
+    let list = Client::new(api)?.get("/v1/faults").await?;
     render::print_list(output, &list, |items| {
         if items.is_empty() {
             return "no faults".to_owned();
@@ -55,7 +56,7 @@ async fn list(api: &ApiArgs, output: Output) -> Result<Exit, Failure> {
 }
 
 async fn clear(api: &ApiArgs, output: Output) -> Result<Exit, Failure> {
-    let client = Client::new(api);
+    let client = Client::new(api)?;
     let cleared = client.send(client.request(Method::DELETE, "/v1/faults")).await?;
     render::print(output, &cleared, |cleared| format!("{} faults cleared", cleared["cleared"]));
     Ok(Exit::Ok)

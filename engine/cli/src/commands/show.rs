@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::render;
 
 pub(crate) async fn run(args: ShowArgs, output: Output) -> Result<Exit, Failure> {
-    let client = Client::new(&args.api);
+    let client = Client::new(&args.api)?;
     let mut saga = client.get(&format!("/v1/sagas/{}", args.id)).await?;
     let history = client.get(&format!("/v1/sagas/{}/history", args.id)).await?;
     let rows = history["items"].as_array().cloned().unwrap_or_default();

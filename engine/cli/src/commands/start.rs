@@ -17,7 +17,7 @@ use crate::render;
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
 pub(crate) async fn run(args: StartArgs, output: Output) -> Result<Exit, Failure> {
-    let client = Client::new(&args.api);
+    let client = Client::new(&args.api)?;
     let mut body = json!({ "saga": args.saga, "input": read_json(&args.input)? });
     if let Some(version) = args.version {
         body["version"] = json!(version);

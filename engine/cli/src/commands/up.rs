@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use redress_api::{Access, bind};
 use redress_coordinator::Engine;
 use redress_devstack::Durability;
-use redress_participant::{FaultObedience, Service};
+use redress_participant::Service;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -14,39 +14,36 @@ use crate::args::{AccessArgs, ServeArgs, UpArgs};
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, kept, shutdown_on_signal, stdin_end};
 use crate::render;
+use crate::services::Services;
 
 pub(crate) async fn up(app: App, args: UpArgs) -> Result<Exit, Failure> {
     let access = access(&args.access);
     let listener = listen(args.http, &access).await?;
-    let servers = Servers::open(&args.servers, kept(&args.data, args.fresh), Durability::Full).await?;
     let shutdown = shutdown_on_signal();
-    let engine = servers.engine(app.definitions.clone(), |config| config.allow_faults = true).await?;
-    let mut processes = Vec::new();
-    let mut running = Vec::new();
-    if args.processes {
-        for service in &app.services {
-            // The tables are made here, so that the processes do not race for them.
-            servers.service_database(service.name()).await?;
-            processes.push(servers.spawn_services(&[service.name()], false)?);
-        }
-    } else {
-        for service in &app.services {
-            running.push(servers.run_service(service, FaultObedience::Abandon, shutdown.clone()).await?);
-        }
-    }
+    let (servers, engine, mut services) = tokio::select! {
+        begun = begin(&app, &args) => begun?,
+        () = shutdown.cancelled() => return Ok(Exit::Interrupted),
+    };
     let names: Vec<&str> = app.services.iter().map(Service::name).collect();
     eprintln!("{}", servers.describe());
     eprintln!("services: {}", names.join(", "));
-    let result = carry(engine, listener, access, shutdown).await;
-    for service in running {
-        service.await??;
-    }
-    for mut process in processes {
-        drop(process.stdin.take());
-        process.wait().await?;
-    }
+    let result = tokio::select! {
+        result = carry(engine, listener, access, shutdown.clone()) => result,
+        failure = services.trouble() => Err(failure),
+    };
+    let stopped = services.stop().await;
     servers.stop().await;
-    result
+    result.and_then(|exit| stopped.map(|()| exit))
+}
+
+async fn begin(app: &App, args: &UpArgs) -> Result<(Servers, Engine, Services), Failure> {
+    let servers = Servers::open(&args.servers, kept(&args.data, args.fresh), Durability::Full).await?;
+    let engine = servers.engine(app.definitions.clone(), |config| config.allow_faults = true).await?;
+    let services = match args.processes {
+        true => Services::apart(&servers, &app.services).await?,
+        false => Services::here(&servers, &app.services).await?,
+    };
+    Ok((servers, engine, services))
 }
 
 pub(crate) async fn serve(app: App, args: ServeArgs) -> Result<Exit, Failure> {
@@ -70,7 +67,8 @@ pub(crate) async fn serve(app: App, args: ServeArgs) -> Result<Exit, Failure> {
     carry(engine, listener, access, shutdown).await
 }
 
-fn access(args: &AccessArgs) -> Access {
+/// Whoever bears the token, if there is one.
+pub(crate) fn access(args: &AccessArgs) -> Access {
     args.token.clone().filter(|token| !token.is_empty()).map_or(Access::Loopback, Access::Token)
 }
 

@@ -15,8 +15,8 @@ use crate::render;
 const EVERY: Duration = Duration::from_millis(300);
 
 pub(crate) async fn run(args: WatchArgs, output: Output) -> Result<Exit, Failure> {
-    let client = Client::new(&args.api);
-    let saga = until_it_rests(&client, &args.id, Duration::from_secs(args.timeout_s)).await?;
+    let client = Client::new(&args.api)?;
+    let saga = until_it_rests(&client, &args.id.to_string(), Duration::from_secs(args.timeout_s)).await?;
     let history = client.get(&format!("/v1/sagas/{}/history", args.id)).await?;
     let rows = history["items"].as_array().cloned().unwrap_or_default();
     render::print(output, &saga, |saga| render::saga(saga, Some(&rows)));

@@ -34,10 +34,7 @@ impl From<sqlx::Error> for JournalError {
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // Serialization failure, deadlock, lock not available.
                 Some("40001" | "40P01" | "55P03") => Self::Collision(error),
-                // Connection exceptions, shutdown, start-up, crash, too many connections, statement timeout.
-                Some(code) if code.starts_with("08") || code.starts_with("57") || code == "53300" => {
-                    Self::Unavailable(error)
-                }
+                Some(code) if is_of_the_server(code) => Self::Unavailable(error),
                 Some(_) | None => Self::Refused(error),
             },
             sqlx::Error::Io(_)
@@ -51,7 +48,22 @@ impl From<sqlx::Error> for JournalError {
     }
 }
 
+/// Whether the trouble is the server's own and not the statement's: it passes, or somebody repairs it.
+fn is_of_the_server(code: &str) -> bool {
+    // Connection exceptions; disk full, out of memory, too many connections; shutdown, start-up, crash, statement
+    // timeout; errors of the system beneath.
+    let classes = ["08", "53", "57", "58"];
+    // Read-only after a failover; transaction ended by a timeout, as of a process that was stopped and went on.
+    let codes = ["25006", "25P03", "25P04"];
+    classes.iter().any(|class| code.starts_with(class)) || codes.contains(&code)
+}
+
 impl JournalError {
+    /// No connection, whatever the reason: nothing was asked yet, so no statement can be at fault.
+    pub(crate) const fn of_connecting(error: sqlx::Error) -> Self {
+        Self::Unavailable(error)
+    }
+
     /// That of a request whose batch failed because the database was not there.
     pub(crate) fn unavailable() -> Self {
         Self::Unavailable(sqlx::Error::PoolTimedOut)

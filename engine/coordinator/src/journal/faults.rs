@@ -13,6 +13,11 @@ use sqlx::{PgConnection, Row};
 
 use super::{JournalError, PgJournal};
 
+/// The bit of the knowledge that says that there may be some; the rest counts the additions made here.
+pub(super) const MAY_BE_SOME: u64 = 1;
+/// One addition more.
+const ADDITION: u64 = 2;
+
 /// A standing fault, for people.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListedFault {
@@ -63,18 +68,23 @@ impl PgJournal {
     }
 
     pub(crate) fn may_have_faults(&self) -> bool {
-        self.allow_faults && self.has_faults.load(Ordering::Relaxed)
+        self.allow_faults && self.fault_knowledge.load(Ordering::Relaxed) & MAY_BE_SOME != 0
     }
 
     /// Looks up whether there are any.
     pub(crate) async fn look_for_faults(&self) -> Result<(), JournalError> {
         if self.allow_faults {
+            let before = self.fault_knowledge.load(Ordering::Relaxed);
             let row = sqlx::query(
                 "SELECT EXISTS (SELECT 1 FROM faults WHERE remaining IS NULL OR remaining > 0) AS some",
             )
             .fetch_one(&self.work)
             .await?;
-            self.has_faults.store(row.try_get("some")?, Ordering::Relaxed);
+            let some: bool = row.try_get("some")?;
+            let after = if some { before | MAY_BE_SOME } else { before & !MAY_BE_SOME };
+            // What was added here in the meantime is newer than this look.
+            let _ =
+                self.fault_knowledge.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -115,7 +125,8 @@ impl PgJournal {
             .bind(remaining)
             .fetch_one(&self.read)
             .await?;
-        self.has_faults.store(true, Ordering::Relaxed);
+        let seen = |knowledge: u64| Some(knowledge.wrapping_add(ADDITION) | MAY_BE_SOME);
+        let _ = self.fault_knowledge.fetch_update(Ordering::Relaxed, Ordering::Relaxed, seen);
         Ok(row.try_get("id")?)
     }
 

@@ -15,11 +15,11 @@ mod starts;
 mod unit;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, PgPool};
 
 use crate::config::Config;
 
@@ -35,6 +35,8 @@ pub type Connection = sqlx::PgConnection;
 
 /// A statement for people may search; it must not melt the database.
 const READ_STATEMENT_TIMEOUT_MS: u32 = 5_000;
+/// A connection that rested so long is asked whether it still lives: a restarted database closes it unseen.
+const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
 /// A unit of work that takes longer is stuck behind something.
 const WORK_STATEMENT_TIMEOUT_MS: u32 = 30_000;
 
@@ -44,7 +46,7 @@ pub struct PgJournal {
     pub(crate) work: PgPool,
     pub(crate) read: PgPool,
     /// Whether there are standing faults to look at, as far as is known; see `faults`.
-    pub(crate) has_faults: Arc<AtomicBool>,
+    pub(crate) fault_knowledge: Arc<AtomicU64>,
     pub(crate) allow_faults: bool,
 }
 
@@ -63,7 +65,7 @@ impl PgJournal {
         Ok(Self {
             work: pool(config, config.work_connections, work).await?,
             read: pool(config, config.read_connections, read).await?,
-            has_faults: Arc::new(AtomicBool::new(config.allow_faults)),
+            fault_knowledge: Arc::new(AtomicU64::new(faults::MAY_BE_SOME)),
             allow_faults: config.allow_faults,
         })
     }
@@ -75,7 +77,14 @@ impl PgJournal {
     pub async fn migrate(&self) -> Result<(), JournalError> {
         let mut migrator = sqlx::migrate!("../../migrations/coordinator");
         migrator.dangerous_set_table_name("_redress_coordinator_migrations");
-        migrator.run(&self.read).await.map_err(JournalError::Migrate)
+        // A connection without our time limits: another coordinator may be migrating, and a large index takes its time.
+        let options = self.read.connect_options();
+        let mut connection =
+            sqlx::PgConnection::connect_with(&options).await.map_err(JournalError::of_connecting)?;
+        migrator.run(&mut connection).await.map_err(JournalError::Migrate)?;
+        // The work is done and committed.
+        let _ = connection.close().await;
+        Ok(())
     }
 
     /// Whether the database answers.
@@ -113,11 +122,23 @@ async fn pool(config: &Config, connections: u32, settings: String) -> Result<PgP
                 sqlx::raw_sql(sqlx::AssertSqlSafe(settings.to_string())).execute(connection).await.map(drop)
             })
         })
-        // A cancelled `begin` can leave a transaction open in sqlx 0.9.0.
+        // A ping on every acquire would be one round trip more per batch; after a rest it is worth it.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= IDLE_BEFORE_PING {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        // A cancelled `begin` can leave a transaction open in sqlx 0.9.0. A bare ROLLBACK without a transaction would
+        // leave a warning in the server's log each time; this pair leaves one only if there was something to end.
         .after_release(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql("ROLLBACK").execute(connection).await.map(|_| true) })
+            Box::pin(async move { sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection).await.map(|_| true) })
         })
         .connect(&config.database_url)
-        .await?;
+        .await
+        .map_err(JournalError::of_connecting)?;
     Ok(pool)
 }

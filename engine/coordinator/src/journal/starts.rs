@@ -19,13 +19,13 @@ impl PgJournal {
     ) -> Result<Vec<Inserted>, JournalError> {
         if struck.is_empty() {
             // One statement is its own transaction; its commit is answered with it.
-            let mut connection = self.work.acquire().await?;
+            let mut connection = self.work.acquire().await.map_err(JournalError::of_connecting)?;
             return match insert(&mut connection, sagas).await {
                 Err(JournalError::Unavailable(error)) => Err(JournalError::CommitUnknown(error)),
                 result => result,
             };
         }
-        let mut transaction = self.work.begin().await?;
+        let mut transaction = self.work.begin().await.map_err(JournalError::of_connecting)?;
         let inserted = insert(&mut transaction, sagas).await?;
         faults::count_down(&mut transaction, struck).await?;
         transaction.commit().await.map_err(JournalError::of_commit)?;

@@ -18,7 +18,7 @@ impl Journal for PgJournal {
     ) -> Result<T, JournalError> {
         let journal = self.clone();
         let unit = tokio::spawn(async move {
-            let mut transaction = journal.work.begin().await?;
+            let mut transaction = journal.work.begin().await.map_err(JournalError::of_connecting)?;
             let snapshot = journal.snapshot(&mut transaction, &selection).await?;
             let (changes, result) = decide(snapshot);
             write(&mut transaction, &changes).await?;
@@ -42,7 +42,7 @@ impl Journal for PgJournal {
     async fn bury(&self, letters: Vec<Buried>) -> Result<(), JournalError> {
         let journal = self.clone();
         let unit = tokio::spawn(async move {
-            let mut connection = journal.work.acquire().await?;
+            let mut connection = journal.work.acquire().await.map_err(JournalError::of_connecting)?;
             write_dead_letters(&mut connection, &letters).await
         });
         unit.await.unwrap_or(Err(JournalError::Panicked))
@@ -82,8 +82,13 @@ impl PgJournal {
                 .await?
             }
         };
-        let now = match rows.first() {
-            Some(row) => row.try_get("now")?,
+        // Read before the wait for a lock, but anew for a row that changed meanwhile: the latest is the time now.
+        let mut now = None;
+        for row in &rows {
+            now = now.max(Some(row.try_get("now")?));
+        }
+        let now = match now {
+            Some(now) => now,
             None => sqlx::query("SELECT clock_timestamp() AS now")
                 .fetch_one(&mut *connection)
                 .await?

@@ -1,0 +1,93 @@
+//! The services of an installation: in this process, or each as a process of its own.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use redress_participant::{FaultObedience, Service, ServiceError};
+use tokio::process::Command;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::installation::Servers;
+
+/// How long a service that has ended rests before it is started again: one that cannot start must not spin.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+
+/// Services that run. Dropping them ends them at once; [`Services::stop`] is the polite way.
+pub(crate) struct Services {
+    running: JoinSet<Result<(), Failure>>,
+    stop: CancellationToken,
+}
+
+impl Services {
+    /// Begins to run services in this process.
+    pub(crate) async fn here(servers: &Servers, services: &[Service]) -> Result<Self, Failure> {
+        let (mut running, stop) = (JoinSet::new(), CancellationToken::new());
+        for service in services {
+            let serving = servers.run_service(service, FaultObedience::Abandon, stop.clone()).await?;
+            running.spawn(async move { serving.await?.map_err(Failure::of_service) });
+        }
+        Ok(Self { running, stop })
+    }
+
+    /// Begins to run each service as a process of its own; one that ends is started again.
+    pub(crate) async fn apart(servers: &Servers, services: &[Service]) -> Result<Self, Failure> {
+        let (mut running, stop) = (JoinSet::new(), CancellationToken::new());
+        for service in services {
+            // Made here, so that the processes do not race for it.
+            servers.service_database(service.name()).await?;
+            let mut command = servers.service_command(&[service.name()], false)?;
+            command.stdout(Stdio::null());
+            running.spawn(keep(service.name(), command, stop.clone()));
+        }
+        Ok(Self { running, stop })
+    }
+
+    /// What went wrong with a service; waits for ever as long as nothing does.
+    pub(crate) async fn trouble(&mut self) -> Failure {
+        while let Some(ended) = self.running.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => return failure,
+                Err(panicked) => return panicked.into(),
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Stops them; what is in flight is finished first.
+    pub(crate) async fn stop(mut self) -> Result<(), Failure> {
+        self.stop.cancel();
+        while let Some(ended) = self.running.join_next().await {
+            ended??;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a service's process until the stop, again and again if it ends by itself, as after an injected crash.
+async fn keep(name: &'static str, mut command: Command, stop: CancellationToken) -> Result<(), Failure> {
+    while !stop.is_cancelled() {
+        let mut process = command.spawn()?;
+        tokio::select! {
+            status = process.wait() => eprintln!("service {name} has ended ({}); it is started again", status?),
+            () = stop.cancelled() => {
+                // The end of its standard input tells it to finish.
+                drop(process.stdin.take());
+                process.wait().await?;
+            }
+        }
+        let _ = tokio::time::timeout(RESTART_PAUSE, stop.cancelled()).await;
+    }
+    Ok(())
+}
+
+impl Failure {
+    fn of_service(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Database { .. } => Self::unavailable(error),
+            ServiceError::Migrate(_) | ServiceError::Serve(_) => Self::new(1, error),
+        }
+    }
+}

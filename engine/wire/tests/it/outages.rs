@@ -1,0 +1,157 @@
+//! Consumers, streams and servers go away; messages go on.
+
+use std::sync::atomic::Ordering;
+
+use redress_devstack::StopMode;
+use redress_wire::{Inflow, Wire};
+
+use crate::place::{
+    beside, beside_shared, command, commands, name, own_server, prefix, publish, sagas, settings, soon,
+    stored, until_sent, wire, wire_of,
+};
+use redress_core::CommandMessage;
+
+/// Sends the command of `saga` until it arrives; what came before it is passed over.
+async fn flows_again(wire: &Wire, till: &mut Inflow<CommandMessage>, saga: u32) {
+    soon("messages flow again", async {
+        for attempt in 1.. {
+            let again = CommandMessage { attempt, ..command(saga) };
+            if wire.publish_commands(&[again]).await[0].is_ok() {
+                break;
+            }
+        }
+        loop {
+            let batch = till.next_batch(100).await;
+            for delivery in &batch {
+                delivery.handle().ack().await;
+            }
+            if sagas(&batch).contains(&saga) {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+fn rebuilds(wire: &Wire) -> u64 {
+    wire.stats().rebuilds.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_deleted_is_built_anew() {
+    let wire = wire().await;
+    let mut till = wire.commands(&name("till"));
+    flows_again(&wire, &mut till, 1).await;
+    assert_eq!(rebuilds(&wire), 0);
+    let stream = beside_shared().await.get_stream(wire.topology().commands_stream()).await.unwrap();
+    stream.delete_consumer("till").await.unwrap();
+    flows_again(&wire, &mut till, 2).await;
+    assert_eq!(rebuilds(&wire), 1);
+}
+
+#[tokio::test]
+async fn streams_that_are_deleted_are_built_anew() {
+    let wire = wire().await;
+    let mut till = wire.commands(&name("till"));
+    flows_again(&wire, &mut till, 1).await;
+    let context = beside_shared().await;
+    for stream in [wire.topology().commands_stream(), wire.topology().replies_stream()] {
+        context.delete_stream(stream).await.unwrap();
+    }
+    flows_again(&wire, &mut till, 2).await;
+    assert_eq!(stored(&context, &wire.topology().replies_stream()).await, 0);
+}
+
+#[tokio::test]
+async fn a_restarted_server_is_found_again_and_nothing_is_lost() {
+    let stack = own_server().await;
+    let wire = wire_of(&stack.nats().url(), &prefix(), settings()).await;
+    let mut till = wire.commands(&name("till"));
+    flows_again(&wire, &mut till, 0).await;
+    for (round, mode) in (1..).zip([StopMode::Kill, StopMode::Fast]) {
+        let numbers = round * 100..round * 100 + 50;
+        publish(&wire, &commands(numbers.clone())).await;
+        stack.nats().restart(mode).await.unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < 50 {
+            let batch = soon("what was stored", till.next_batch(100)).await;
+            for delivery in &batch {
+                delivery.handle().ack().await;
+            }
+            seen.extend(sagas(&batch));
+            seen.sort_unstable();
+            seen.dedup();
+        }
+        assert_eq!(seen, numbers.collect::<Vec<_>>());
+        // What was taken after the restart is acknowledged: nothing waits to come again.
+        let context = beside(&stack.nats().url()).await;
+        let stream = wire.topology().commands_stream();
+        soon("the acknowledgements", async { while stored(&context, &stream).await > 0 {} }).await;
+        flows_again(&wire, &mut till, round).await;
+    }
+    assert!(wire.stats().reconnects.load(Ordering::Relaxed) >= 2);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_wiped_store_is_built_anew() {
+    let stack = own_server().await;
+    let wire = wire_of(&stack.nats().url(), &prefix(), settings()).await;
+    let mut till = wire.commands(&name("till"));
+    flows_again(&wire, &mut till, 0).await;
+    assert_eq!(wire.stats().reconnects.load(Ordering::Relaxed), 0);
+    for round in 1..3 {
+        publish(&wire, &commands(round * 100..round * 100 + 50)).await;
+        stack.nats().wipe_store().await.unwrap();
+        flows_again(&wire, &mut till, round).await;
+        let context = beside(&stack.nats().url()).await;
+        for stream in [
+            wire.topology().commands_stream(),
+            wire.topology().replies_stream(),
+            wire.topology().dead_letters_stream(),
+        ] {
+            stored(&context, &stream).await;
+        }
+    }
+    assert!(rebuilds(&wire) >= 2);
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn acknowledgements_of_a_former_life_hit_nothing_of_the_new_one() {
+    let stack = own_server().await;
+    let prefix = prefix();
+    let wire = wire_of(&stack.nats().url(), &prefix, settings()).await;
+    let mut till = wire.commands(&name("till"));
+    publish(&wire, &commands(0..20)).await;
+    // Ten in hand, ten waiting in the client.
+    let mut in_hand = Vec::new();
+    while in_hand.len() < 10 {
+        in_hand.extend(soon("ten", till.next_batch(10 - in_hand.len())).await);
+    }
+    let context = beside(&stack.nats().url()).await;
+    until_sent(&context, &wire.topology().commands_stream(), "till", 20).await;
+    wire.ensure_streams().await.unwrap();
+
+    stack.nats().wipe_store().await.unwrap();
+    // Another process is faster: stream and consumer exist again before ours looks.
+    let faster = wire_of(&stack.nats().url(), &prefix, settings()).await;
+    let mut elsewhere = faster.commands(&name("till"));
+    publish(&faster, &commands(100..120)).await;
+    let first = soon("one", elsewhere.next_batch(1)).await;
+    drop(elsewhere);
+    for delivery in &in_hand {
+        delivery.handle().ack().await;
+    }
+    let mut seen = sagas(&first);
+    while seen.len() < 20 {
+        let batch = soon("the new ones", till.next_batch(100)).await;
+        for delivery in in_hand.iter().chain(&batch) {
+            delivery.handle().ack().await;
+        }
+        seen.extend(sagas(&batch));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (100..120).collect::<Vec<_>>());
+    stack.stop().await;
+}

@@ -1,0 +1,145 @@
+//! Where a test takes place: a server, a prefix of its own, and messages to send.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::{self, consumer::PullConsumer};
+use redress_core::{CommandMessage, IdempotencyKey, JsonText, Name, Outcome, Phase, ReplyMessage, SagaId};
+use redress_devstack::{Data, Durability, Stack, StackOptions};
+use redress_wire::{Delivery, Settings, Topology, Wire};
+use uuid::Uuid;
+
+/// Longer than any of these tests takes when all is well.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Room for the largest of these tests, in bytes; the server sets it aside for every stream.
+pub(crate) const STREAM_BYTES_MAX: i64 = 8 << 20;
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// Waits for something that must happen.
+pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, happens).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain: {what}"),
+    }
+}
+
+/// A prefix that no other test has.
+pub(crate) fn prefix() -> String {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    format!("wire-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Acknowledgements are waited for longer than the test takes: what comes again comes for another reason.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        ack_wait: Duration::from_secs(60),
+        stream_bytes_max: STREAM_BYTES_MAX,
+        ..Settings::for_tests()
+    }
+}
+
+/// A wire under a prefix of its own on the shared server.
+pub(crate) async fn wire() -> Wire {
+    wire_with(settings()).await
+}
+
+pub(crate) async fn wire_with(settings: Settings) -> Wire {
+    wire_of(&redress_devstack::shared().await.nats().url(), &prefix(), settings).await
+}
+
+pub(crate) async fn wire_of(url: &str, prefix: &str, settings: Settings) -> Wire {
+    soon("a connection", Wire::connect(url, Topology::new(prefix).unwrap(), settings)).await.unwrap()
+}
+
+/// A server of its own, to be stopped, killed and wiped.
+pub(crate) async fn own_server() -> Stack {
+    let options =
+        StackOptions { durability: Durability::Relaxed, data: Data::Ephemeral, postgres: false, nats: true };
+    Stack::start(options, &|line| eprintln!("{line}")).await.unwrap()
+}
+
+/// JetStream on a connection beside the wire's.
+pub(crate) async fn beside(url: &str) -> jetstream::Context {
+    let address: async_nats::ServerAddr = url.parse().unwrap();
+    let [user, password] = [address.username(), address.password()].map(|part| part.unwrap().to_owned());
+    let options = async_nats::ConnectOptions::with_user_and_password(user, password);
+    jetstream::new(options.connect(address).await.unwrap())
+}
+
+/// The same, on the shared server.
+pub(crate) async fn beside_shared() -> jetstream::Context {
+    beside(&redress_devstack::shared().await.nats().url()).await
+}
+
+/// How many messages a stream holds.
+pub(crate) async fn stored(context: &jetstream::Context, stream: &str) -> u64 {
+    context.get_stream(stream).await.unwrap().get_info().await.unwrap().state.messages
+}
+
+/// Waits until the server has sent `messages` to the consumer that are not acknowledged.
+pub(crate) async fn until_sent(context: &jetstream::Context, stream: &str, durable: &str, messages: usize) {
+    let stream = context.get_stream(stream).await.unwrap();
+    soon("the messages are sent", async {
+        loop {
+            let consumer: Option<PullConsumer> = stream.get_consumer(durable).await.ok();
+            if consumer.is_some_and(|consumer| consumer.cached_info().num_ack_pending == messages) {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// The command of saga number `saga` to the till.
+pub(crate) fn command(saga: u32) -> CommandMessage {
+    CommandMessage {
+        key: IdempotencyKey {
+            saga_id: SagaId(Uuid::from_u128(u128::from(saga) + 1)),
+            step: name("charge-payment"),
+            phase: Phase::Action,
+            generation: 1,
+        },
+        attempt: 1,
+        saga: name("place-order"),
+        version: 1,
+        service: name("till"),
+        command: name("charge"),
+        action_sent_at: "2026-11-23T10:11:12.345678Z".parse().unwrap(),
+        fault: None,
+        traceparent: None,
+        payload: JsonText::of(&saga).unwrap(),
+    }
+}
+
+pub(crate) fn commands(sagas: std::ops::Range<u32>) -> Vec<CommandMessage> {
+    sagas.map(command).collect()
+}
+
+/// The reply to a command.
+pub(crate) fn reply(command: &CommandMessage, outcome: Outcome) -> ReplyMessage {
+    ReplyMessage {
+        key: command.key.clone(),
+        attempt: command.attempt,
+        saga: command.saga.clone(),
+        version: command.version,
+        service: command.service.clone(),
+        outcome,
+    }
+}
+
+/// Publishes what must be stored.
+pub(crate) async fn publish(wire: &Wire, commands: &[CommandMessage]) {
+    for result in soon("the commands are stored", wire.publish_commands(commands)).await {
+        result.unwrap();
+    }
+}
+
+/// The numbers of the sagas whose commands came.
+pub(crate) fn sagas(batch: &[Delivery<CommandMessage>]) -> Vec<u32> {
+    batch.iter().map(|delivery| delivery.message.as_ref().unwrap().payload.read().unwrap()).collect()
+}

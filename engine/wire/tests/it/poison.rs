@@ -1,0 +1,159 @@
+//! What nobody can read comes out, says what is wrong, and blocks nothing.
+
+use async_nats::HeaderMap;
+use redress_core::{CommandMessage, Outcome, ReplyMessage};
+use redress_wire::headers::{of_command, of_reply};
+use redress_wire::{DeadLetter, Malformed, Wire};
+
+use crate::place::{beside_shared, command, name, publish, reply, soon, stored, wire};
+
+async fn inject(subject: String, headers: HeaderMap, payload: &[u8]) {
+    let context = beside_shared().await;
+    context.publish_with_headers(subject, headers, payload.to_vec().into()).await.unwrap().await.unwrap();
+}
+
+/// A line for people: what came of a message.
+fn told(message: Result<String, Malformed>) -> String {
+    match message {
+        Ok(key) => format!("fine: {key}"),
+        Err(poison) => {
+            let whom = poison.address.map_or("nobody to tell".to_owned(), |address| {
+                format!("tell {} v{} attempt {}", address.key.step, address.version, address.attempt)
+            });
+            format!("{} ({whom})", poison.reason)
+        }
+    }
+}
+
+async fn come(wire: &Wire, commands: usize) -> Vec<Result<CommandMessage, Malformed>> {
+    let mut till = wire.commands(&name("till"));
+    let mut came = Vec::new();
+    while came.len() < commands {
+        for delivery in soon("everything", till.next_batch(100)).await {
+            delivery.handle().ack().await;
+            came.push(delivery.message);
+        }
+    }
+    came
+}
+
+#[tokio::test]
+async fn commands_that_nobody_can_read() {
+    let wire = wire().await;
+    let subject = wire.topology().command_subject("till", "charge");
+    let good = || of_command(&command(0), "somewhere");
+    let spoilt = |header: &str, value: &str| {
+        let mut headers = good();
+        headers.insert(header, value);
+        headers
+    };
+    inject(subject.clone(), HeaderMap::new(), b"null").await;
+    inject(subject.clone(), spoilt("Nats-Msg-Id", "a"), b"{").await;
+    inject(subject.clone(), spoilt("Nats-Msg-Id", "b"), br#""\u0000""#).await;
+    inject(subject.clone(), spoilt("Nats-Msg-Id", "c"), b"\xff").await;
+    inject(subject.clone(), spoilt("Nats-Msg-Id", "d"), &[b'1'; 300 << 10]).await;
+    for (id, (header, value)) in (0..).zip([
+        ("Redress-Attempt", "0"),
+        ("Redress-Attempt", "-1"),
+        ("Redress-Version", "99999999999"),
+        ("Redress-Saga", "x.y"),
+        ("Idempotency-Key", "../../etc/passwd"),
+        ("Redress-Action-Sent-At", "yesterday"),
+        ("Redress-Fault", "explode"),
+        ("Redress-Service", "stock"),
+        ("Redress-Command", "refund"),
+    ]) {
+        let mut headers = spoilt(header, value);
+        headers.insert("Nats-Msg-Id", format!("e{id}"));
+        inject(subject.clone(), headers, b"null").await;
+    }
+    publish(&wire, &[command(7)]).await;
+
+    let came = come(&wire, 15).await;
+    let story: Vec<String> =
+        came.into_iter().map(|message| told(message.map(|command| command.key.to_string()))).collect();
+    insta::assert_snapshot!(story.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn poison_keeps_what_came() {
+    let wire = wire().await;
+    let subject = wire.topology().command_subject("till", "charge");
+    let mut headers = HeaderMap::new();
+    headers.append("Colour", "red");
+    headers.append("Colour", "blue");
+    inject(subject.clone(), headers, b"\x00\xff").await;
+    let poison = come(&wire, 1).await.pop().unwrap().unwrap_err();
+    assert_eq!(poison.subject, subject);
+    assert_eq!(poison.payload, b"\x00\xff");
+    let colours = [("Colour", "red"), ("Colour", "blue")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    assert_eq!(poison.headers, colours);
+}
+
+#[tokio::test]
+async fn replies_that_nobody_can_read() {
+    let wire = wire().await;
+    let done = reply(&command(0), Outcome::Fenced);
+    let subject = wire.topology().reply_subject(&done);
+    for (outcome, payload) in [
+        ("done", &b"{"[..]),
+        ("done", br#"{"a":"\u0000"}"#),
+        ("rejected", br#"{"code":"x"}"#),
+        ("rejected", br#"{"code":"x","message":"\u0000"}"#),
+        ("failed", b"{}"),
+        ("failed", br#""\u0000""#),
+        ("refused", b""),
+        ("maybe", b""),
+    ] {
+        let (mut headers, _) = of_reply(&done);
+        headers.insert("Redress-Outcome", outcome);
+        inject(subject.clone(), headers, payload).await;
+    }
+    let (mut headers, _) = of_reply(&done);
+    headers.insert("Redress-Service", "stock");
+    inject(subject.clone(), headers, b"").await;
+    let (mut headers, _) = of_reply(&done);
+    headers.insert("Redress-Outcome", "x".repeat(5_000));
+    inject(subject.clone(), headers, b"").await;
+    assert_eq!(wire.publish_replies(std::slice::from_ref(&done)).await, [Ok(())]);
+
+    let mut replies = wire.replies(&name("place-order"), 1);
+    let mut came: Vec<Result<ReplyMessage, Malformed>> = Vec::new();
+    while came.len() < 11 {
+        let batch = soon("everything", replies.next_batch(100)).await;
+        came.extend(batch.into_iter().map(|delivery| delivery.message));
+    }
+    let story: Vec<String> =
+        came.into_iter().map(|message| told(message.map(|reply| reply.key.to_string()))).collect();
+    insta::assert_snapshot!(story.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn a_dead_letter_keeps_what_came_and_why() {
+    let wire = wire().await;
+    let mut headers = redress_wire::headers::to_text(&of_command(&command(0), "somewhere"));
+    headers.push(("Odd".to_owned(), "one\r\ntwo".to_owned()));
+    headers.push(("no:name".to_owned(), "x".to_owned()));
+    headers.push((String::new(), "x".to_owned()));
+    let letter = DeadLetter {
+        service: name("till"),
+        subject: "redress.command.till.charge".to_owned(),
+        reason: "two\nlines".to_owned(),
+        headers,
+        payload: b"\x00\xff".to_vec(),
+    };
+    for _ in 0..2 {
+        wire.publish_dead_letter(&letter).await.unwrap();
+    }
+    let context = beside_shared().await;
+    let stream = wire.topology().dead_letters_stream();
+    assert_eq!(stored(&context, &stream).await, 2);
+    let kept = context.get_stream(&stream).await.unwrap().get_raw_message(1).await.unwrap();
+    assert_eq!(kept.subject.as_str(), wire.topology().dead_letters_of("till"));
+    assert_eq!(kept.payload.as_ref(), b"\x00\xff");
+    let header = |name: &str| kept.headers.get(name).map(|value| value.as_str());
+    assert_eq!(header("Redress-Reason"), Some("two lines"));
+    assert_eq!(header("Redress-Subject"), Some("redress.command.till.charge"));
+    assert_eq!(header("Redress-Saga"), Some("place-order"));
+    assert_eq!(header("Odd"), Some("one  two"));
+}

@@ -1,0 +1,144 @@
+//! What the streams are, and when Redress refuses to use them.
+
+use std::error::Error;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use redress_core::Outcome;
+use redress_wire::{Settings, Topology, Wire};
+
+use crate::place::{
+    beside_shared, command, name, own_server, prefix, publish, reply, sagas, settings, soon, stored, wire,
+    wire_of,
+};
+
+#[tokio::test]
+async fn streams_are_work_queues_on_disk_that_refuse_what_does_not_fit() {
+    let wire = wire().await;
+    let context = beside_shared().await;
+    for (stream, retention) in [
+        (wire.topology().commands_stream(), RetentionPolicy::WorkQueue),
+        (wire.topology().replies_stream(), RetentionPolicy::WorkQueue),
+        (wire.topology().dead_letters_stream(), RetentionPolicy::Limits),
+    ] {
+        let config = context.get_stream(stream).await.unwrap().cached_info().config.clone();
+        assert_eq!(config.retention, retention);
+        assert_eq!(config.discard, DiscardPolicy::New);
+        assert_eq!(config.storage, StorageType::File);
+        assert_eq!(config.max_bytes, wire.settings().stream_bytes_max);
+        assert_eq!(config.max_age, wire.settings().stream_age_max);
+        assert_eq!(config.duplicate_window, Duration::from_secs(120));
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_added_stays_and_what_is_set_follows_the_settings() {
+    let shared = redress_devstack::shared().await;
+    let url = shared.nats().url();
+    let prefix = prefix();
+    let wire = wire_of(&url, &prefix, settings()).await;
+    let context = beside_shared().await;
+    let stream = wire.topology().commands_stream();
+    let mut config = context.get_stream(&stream).await.unwrap().cached_info().config.clone();
+    config.description = Some("ours, do not touch".to_owned());
+    context.update_stream(config).await.unwrap();
+
+    wire_of(&url, &prefix, Settings { stream_bytes_max: 1 << 20, ..settings() }).await;
+    let config = context.get_stream(&stream).await.unwrap().cached_info().config.clone();
+    assert_eq!(config.description.as_deref(), Some("ours, do not touch"));
+    assert_eq!(config.max_bytes, 1 << 20);
+}
+
+#[tokio::test]
+async fn a_stream_that_would_lose_work_is_refused() {
+    let shared = redress_devstack::shared().await;
+    let context = beside_shared().await;
+    let mut story = Vec::new();
+    for (retention, discard, storage) in [
+        (RetentionPolicy::Interest, DiscardPolicy::New, StorageType::File),
+        (RetentionPolicy::WorkQueue, DiscardPolicy::Old, StorageType::File),
+        (RetentionPolicy::WorkQueue, DiscardPolicy::New, StorageType::Memory),
+    ] {
+        let prefix = prefix();
+        let topology = Topology::new(&prefix).unwrap();
+        let config = Config {
+            name: topology.commands_stream(),
+            subjects: vec![format!("{prefix}.command.>")],
+            retention,
+            discard,
+            storage,
+            ..Config::default()
+        };
+        context.create_stream(config).await.unwrap();
+        let error = Wire::connect(&shared.nats().url(), topology, settings()).await.unwrap_err();
+        story.push(error.to_string().replace(&prefix.to_ascii_uppercase(), "REDRESS"));
+    }
+    insta::assert_snapshot!(story.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn a_taken_subject_is_named() {
+    let shared = redress_devstack::shared().await;
+    let context = beside_shared().await;
+    let prefix = prefix();
+    let config = Config {
+        name: prefix.to_ascii_uppercase(),
+        subjects: vec![format!("{prefix}.>")],
+        ..Config::default()
+    };
+    context.create_stream(config).await.unwrap();
+    let topology = Topology::new(&prefix).unwrap();
+    let error = Wire::connect(&shared.nats().url(), topology, settings()).await.unwrap_err();
+    let mut story = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        story.push_str(&format!("\nbecause: {cause}"));
+        source = cause.source();
+    }
+    insta::assert_snapshot!(story.replace(&prefix.to_ascii_uppercase(), "REDRESS"), @"");
+}
+
+#[tokio::test]
+async fn two_prefixes_on_one_server_do_not_see_each_other() {
+    let (one, other) = (wire().await, wire().await);
+    publish(&one, &[command(1)]).await;
+    publish(&other, &[command(2)]).await;
+    let answer = reply(&command(1), Outcome::Fenced);
+    assert_eq!(one.publish_replies(&[answer]).await, [Ok(())]);
+    let came = soon("one's", one.commands(&name("till")).next_batch(9)).await;
+    assert_eq!(sagas(&came), [1]);
+    let came = soon("other's", other.commands(&name("till")).next_batch(9)).await;
+    assert_eq!(sagas(&came), [2]);
+    assert_eq!(stored(&beside_shared().await, &other.topology().replies_stream()).await, 0);
+}
+
+#[tokio::test]
+async fn a_bad_url_and_an_absent_server_are_told() {
+    let topology = Topology::new("redress").unwrap();
+    let mut story = Vec::new();
+    for url in ["nats://[", "nats://127.0.0.1:1"] {
+        story.push(Wire::connect(url, topology.clone(), settings()).await.unwrap_err().to_string());
+    }
+    insta::assert_snapshot!(story.join("\n"), @r"");
+}
+
+#[tokio::test]
+async fn connecting_waits_for_a_server_if_it_shall() {
+    let stack = own_server().await;
+    stack.nats().stop(redress_devstack::StopMode::Fast).await.unwrap();
+    let url = stack.nats().url();
+    let topology = Topology::new("redress").unwrap();
+    let waiting =
+        Settings { wait_for_server: true, publish_timeout: Duration::from_millis(100), ..settings() };
+    let connecting = tokio::spawn(async move { Wire::connect(&url, topology, waiting).await });
+    // Long enough for a first question to be given up.
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    for _ in 0..3 {
+        ticks.tick().await;
+    }
+    assert!(!connecting.is_finished());
+    stack.nats().start().await.unwrap();
+    let wire = soon("a connection", connecting).await.unwrap().unwrap();
+    publish(&wire, &[command(1)]).await;
+    stack.stop().await;
+}
