@@ -30,13 +30,11 @@ async fn instances_of_a_service_share_its_commands() {
     let (mut one, mut other) = (wire.commands(&name("till")), wire.commands(&name("till")));
     let mut seen = Vec::new();
     for round in 0..20 {
-        let (publishing, batch) = tokio::join!(wire.publish_commands(&[command(round)]), async {
-            tokio::select! {
-                batch = soon("a message", one.next_batch(10)) => batch,
-                batch = soon("a message", other.next_batch(10)) => batch,
-            }
-        });
-        publishing.into_iter().for_each(|result| result.unwrap());
+        publish(&wire, &[command(round)]).await;
+        let batch = tokio::select! {
+            batch = soon("a message", one.next_batch(10)) => batch,
+            batch = soon("a message", other.next_batch(10)) => batch,
+        };
         for delivery in &batch {
             delivery.handle().ack().await;
         }
