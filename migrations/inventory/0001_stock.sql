@@ -1,7 +1,7 @@
 -- Stock: what came in is either available or reserved.
 CREATE TABLE stock (
     sku       text PRIMARY KEY,
-    -- How many there ever were.
+    -- How many ever came in.
     supplied  bigint NOT NULL CHECK (supplied >= 0),
     available bigint NOT NULL CHECK (available >= 0),
     reserved  bigint NOT NULL CHECK (reserved >= 0),
@@ -16,6 +16,18 @@ CREATE TABLE reservations (
     status  text NOT NULL CHECK (status IN ('held', 'released'))
 );
 
+-- Released is for good: goods go back on the shelf once.
+CREATE FUNCTION refuse_a_way_out() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'reservation % is %: that has no way out', OLD.id, OLD.status
+        USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+
+CREATE TRIGGER reservations_end_for_good BEFORE UPDATE ON reservations
+    FOR EACH ROW WHEN (OLD.status = 'released') EXECUTE FUNCTION refuse_a_way_out();
+
+-- What is set aside: one line per thing, however often the order names it.
 CREATE TABLE reservation_lines (
     reservation uuid NOT NULL REFERENCES reservations,
     sku         text NOT NULL REFERENCES stock,

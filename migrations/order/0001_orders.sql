@@ -11,3 +11,14 @@ CREATE TABLE orders (
     lines      jsonb NOT NULL CHECK (jsonb_array_length(lines) > 0),
     created_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- Confirmed and cancelled are for good: a late command cannot turn one into the other.
+CREATE FUNCTION refuse_a_way_out() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'order % is %: that has no way out', OLD.id, OLD.status
+        USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+
+CREATE TRIGGER orders_end_for_good BEFORE UPDATE ON orders
+    FOR EACH ROW WHEN (OLD.status IN ('confirmed', 'cancelled')) EXECUTE FUNCTION refuse_a_way_out();

@@ -1,4 +1,4 @@
--- Where the carrier does not go: an address that holds one of these words is undeliverable.
+-- Where the carrier does not go: an address that holds one of these words, in any case, is undeliverable.
 CREATE TABLE undeliverable_regions (
     region text PRIMARY KEY
 );

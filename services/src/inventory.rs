@@ -8,6 +8,10 @@ use redress_participant::{CompensateAll, HandleAll, HandlerError, Keyed, Outcome
 use sqlx::Row;
 use uuid::Uuid;
 
+use crate::taken::taken;
+
+const HOLDER: &str = "SELECT saga_id FROM reservations WHERE id = $1";
+
 /// The inventory service.
 pub(crate) fn service() -> Service {
     Service::new(
@@ -23,10 +27,11 @@ struct Inventory;
 
 /// Locks stock in the order of the SKUs: two batches never wait for each other in a circle.
 async fn lock(tx: &mut Tx<'_>, skus: Vec<String>) -> Result<BTreeMap<String, i64>, HandlerError> {
-    let rows = sqlx::query("SELECT sku, available FROM stock WHERE sku = ANY($1) ORDER BY sku FOR UPDATE")
-        .bind(skus)
-        .fetch_all(&mut **tx)
-        .await?;
+    let rows =
+        sqlx::query("SELECT sku, available FROM stock WHERE sku = ANY($1) ORDER BY sku FOR NO KEY UPDATE")
+            .bind(skus)
+            .fetch_all(&mut **tx)
+            .await?;
     rows.iter().map(|row| Ok((row.try_get("sku")?, row.try_get("available")?))).collect()
 }
 
@@ -64,54 +69,85 @@ impl HandleAll<ReserveInventory> for Inventory {
         let skus =
             commands.iter().flat_map(|keyed| &keyed.command.lines).map(|line| line.sku.clone()).collect();
         let mut available = lock(tx, skus).await?;
-        let (mut ids, mut sagas) = (Vec::new(), Vec::new());
-        let (mut reservations, mut skus, mut quantities) = (Vec::new(), Vec::new(), Vec::new());
+        let mut holds = Holds::default();
         let mut outcomes = Vec::with_capacity(commands.len());
         for Keyed { key, command } in &commands {
             let decided = wanted(command).and_then(|wanted| match refusal(&wanted, &available) {
                 Some(rejection) => Err(rejection),
                 None => Ok(wanted),
             });
-            let wanted = match decided {
-                Ok(wanted) => wanted,
-                Err(rejection) => {
-                    outcomes.push(Outcome::Rejected(rejection));
-                    continue;
+            match decided {
+                Err(rejection) => outcomes.push(Outcome::Rejected(rejection)),
+                Ok(wanted) => {
+                    for (sku, quantity) in &wanted {
+                        // The next member finds what this one leaves.
+                        if let Some(left) = available.get_mut(*sku) {
+                            *left -= quantity;
+                        }
+                    }
+                    holds.add(key.saga_id.0, command.reservation, wanted);
+                    outcomes.push(Outcome::Done(()));
                 }
-            };
-            ids.push(command.reservation);
-            sagas.push(key.saga_id.0);
-            for (sku, quantity) in wanted {
-                if let Some(left) = available.get_mut(sku) {
-                    *left -= quantity;
-                }
-                reservations.push(command.reservation);
-                skus.push(sku.to_owned());
-                quantities.push(quantity);
             }
-            outcomes.push(Outcome::Done(()));
         }
-        sqlx::query(
-            "INSERT INTO reservations (id, saga_id, status) \
-             SELECT id, saga_id, 'held' FROM unnest($1::uuid[], $2::uuid[]) AS new (id, saga_id)",
+        match holds.write(tx).await? {
+            true => Ok(outcomes),
+            false => taken(tx, "reservation", HOLDER, &holds.ids, &holds.sagas, outcomes.len()).await,
+        }
+    }
+}
+
+/// What is set aside, one member after the other, and the lines of all of them.
+#[derive(Default)]
+struct Holds {
+    ids: Vec<Uuid>,
+    sagas: Vec<Uuid>,
+    /// Of each line, its reservation.
+    reservations: Vec<Uuid>,
+    skus: Vec<String>,
+    quantities: Vec<i64>,
+}
+
+impl Holds {
+    fn add(&mut self, saga: Uuid, reservation: Uuid, wanted: BTreeMap<&str, i64>) {
+        self.ids.push(reservation);
+        self.sagas.push(saga);
+        for (sku, quantity) in wanted {
+            self.reservations.push(reservation);
+            self.skus.push(sku.to_owned());
+            self.quantities.push(quantity);
+        }
+    }
+
+    /// Reservations and their lines, and the sums off the shelf; `false` if an id is taken.
+    async fn write(&self, tx: &mut Tx<'_>) -> Result<bool, HandlerError> {
+        if self.ids.is_empty() {
+            return Ok(true);
+        }
+        let written: i64 = sqlx::query_scalar(
+            "WITH held AS ( \
+                 INSERT INTO reservations (id, saga_id, status) \
+                 SELECT id, saga_id, 'held' FROM unnest($1::uuid[], $2::uuid[]) AS new (id, saga_id) \
+                 ON CONFLICT (id) DO NOTHING RETURNING 1 \
+             ), new AS ( \
+                 SELECT * FROM unnest($3::uuid[], $4::text[], $5::bigint[]) AS new (reservation, sku, quantity) \
+             ), lines AS ( \
+                 INSERT INTO reservation_lines (reservation, sku, quantity) \
+                 SELECT * FROM new ON CONFLICT DO NOTHING \
+             ), shelves AS ( \
+                 UPDATE stock SET available = available - sums.quantity, reserved = reserved + sums.quantity \
+                 FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM new GROUP BY sku) AS sums \
+                 WHERE stock.sku = sums.sku \
+             ) SELECT count(*) FROM held",
         )
-        .bind(ids)
-        .bind(sagas)
-        .execute(&mut **tx)
+        .bind(&self.ids)
+        .bind(&self.sagas)
+        .bind(&self.reservations)
+        .bind(&self.skus)
+        .bind(&self.quantities)
+        .fetch_one(&mut **tx)
         .await?;
-        sqlx::query(
-            "WITH new AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS new (reservation, sku, quantity)), \
-             lines AS (INSERT INTO reservation_lines (reservation, sku, quantity) SELECT * FROM new) \
-             UPDATE stock SET available = available - sums.quantity, reserved = reserved + sums.quantity \
-             FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM new GROUP BY sku) AS sums \
-             WHERE stock.sku = sums.sku",
-        )
-        .bind(reservations)
-        .bind(skus)
-        .bind(quantities)
-        .execute(&mut **tx)
-        .await?;
-        Ok(outcomes)
+        Ok(usize::try_from(written).ok() == Some(self.ids.len()))
     }
 }
 
@@ -128,28 +164,24 @@ impl CompensateAll<ReleaseInventory> for Inventory {
                 .fetch_all(&mut **tx)
                 .await?;
         lock(tx, skus).await?;
-        let released =
-            sqlx::query("UPDATE reservations SET status = 'released' WHERE id = ANY($1) AND status = 'held'")
-                .bind(&ids)
-                .execute(&mut **tx)
-                .await?
-                .rows_affected();
-        if released != ids.len() as u64 {
-            return Err(format!(
-                "only {released} of {} reservations are held and can be released",
-                ids.len()
-            )
-            .into());
-        }
-        sqlx::query(
-            "UPDATE stock SET available = available + sums.quantity, reserved = reserved - sums.quantity \
-             FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM reservation_lines \
-                   WHERE reservation = ANY($1) GROUP BY sku) AS sums \
-             WHERE stock.sku = sums.sku",
+        let released: i64 = sqlx::query_scalar(
+            "WITH released AS ( \
+                 UPDATE reservations SET status = 'released' WHERE id = ANY($1) AND status = 'held' RETURNING id \
+             ), shelves AS ( \
+                 UPDATE stock SET available = available + sums.quantity, reserved = reserved - sums.quantity \
+                 FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM released \
+                       JOIN reservation_lines ON reservation = released.id GROUP BY sku) AS sums \
+                 WHERE stock.sku = sums.sku \
+             ) SELECT count(*) FROM released",
         )
         .bind(&ids)
-        .execute(&mut **tx)
+        .fetch_one(&mut **tx)
         .await?;
+        if usize::try_from(released).ok() != Some(ids.len()) {
+            let message =
+                format!("only {released} of {} reservations are held and can be released", ids.len());
+            return Err(message.into());
+        }
         Ok(ids.iter().map(|_| ()).collect())
     }
 }

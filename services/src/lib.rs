@@ -9,6 +9,7 @@ mod inventory;
 mod order;
 mod payment;
 mod shipping;
+mod taken;
 
 use redress_participant::Service;
 use sqlx::migrate::Migrator;

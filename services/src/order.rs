@@ -5,6 +5,10 @@ use redress_core::Rejection;
 use redress_participant::{CompensateAll, HandleAll, HandlerError, Keyed, Outcome, Service, Tx};
 use uuid::Uuid;
 
+use crate::taken::taken;
+
+const BUYER: &str = "SELECT saga_id FROM orders WHERE id = $1";
+
 /// The order service.
 pub(crate) fn service() -> Service {
     Service::new(
@@ -62,20 +66,28 @@ impl HandleAll<CreateOrder> for Orders {
                 }
             }
         }
-        sqlx::query(
+        if ids.is_empty() {
+            return Ok(outcomes);
+        }
+        let written = sqlx::query(
             "INSERT INTO orders (id, saga_id, customer, status, total, lines) \
              SELECT id, saga_id, customer, 'pending', total, lines \
              FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::jsonb[]) \
-                  AS new (id, saga_id, customer, total, lines)",
+                  AS new (id, saga_id, customer, total, lines) \
+             ON CONFLICT (id) DO NOTHING",
         )
-        .bind(ids)
-        .bind(sagas)
+        .bind(&ids)
+        .bind(&sagas)
         .bind(customers)
         .bind(totals)
         .bind(lines)
         .execute(&mut **tx)
-        .await?;
-        Ok(outcomes)
+        .await?
+        .rows_affected();
+        if written == ids.len() as u64 {
+            return Ok(outcomes);
+        }
+        taken(tx, "order", BUYER, &ids, &sagas, outcomes.len()).await
     }
 }
 

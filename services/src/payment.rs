@@ -8,8 +8,12 @@ use redress_participant::{CompensateAll, HandleAll, HandlerError, Keyed, Outcome
 use sqlx::Row;
 use uuid::Uuid;
 
+use crate::taken::taken;
+
 /// The other side of every posting.
 const HOUSE: &str = "house";
+
+const PAYER: &str = "SELECT saga_id FROM payments WHERE id = $1";
 
 /// The payment service.
 pub(crate) fn service() -> Service {
@@ -32,7 +36,8 @@ struct Account {
 /// Locks accounts in the order of their names: two batches never wait for each other in a circle.
 async fn lock(tx: &mut Tx<'_>, customers: Vec<String>) -> Result<BTreeMap<String, Account>, HandlerError> {
     let rows = sqlx::query(
-        "SELECT customer, currency, balance FROM accounts WHERE customer = ANY($1) ORDER BY customer FOR UPDATE",
+        "SELECT customer, currency, balance FROM accounts WHERE customer = ANY($1) ORDER BY customer \
+         FOR NO KEY UPDATE",
     )
     .bind(customers)
     .fetch_all(&mut **tx)
@@ -48,7 +53,7 @@ async fn lock(tx: &mut Tx<'_>, customers: Vec<String>) -> Result<BTreeMap<String
 /// Why the charge cannot be made, if it cannot.
 fn refusal(charge: &ChargePayment, account: Option<&Account>) -> Option<Rejection> {
     let customer = &charge.customer;
-    let Some(account) = account.filter(|_| customer != HOUSE) else {
+    let Some(account) = account else {
         return Some(Rejection::new("unknown-account", format!("`{customer}` has no account")));
     };
     if charge.amount <= 0 {
@@ -72,10 +77,10 @@ impl HandleAll<ChargePayment> for Payments {
         tx: &mut Tx<'_>,
         commands: Vec<Keyed<ChargePayment>>,
     ) -> Result<Vec<Outcome<PaymentCharged>>, HandlerError> {
-        let customers = commands.iter().map(|keyed| keyed.command.customer.clone()).collect();
-        let mut accounts = lock(tx, customers).await?;
-        let mut postings = Postings::default();
-        let (mut ids, mut sagas) = (Vec::new(), Vec::new());
+        // The house is no customer.
+        let customers = commands.iter().map(|keyed| &keyed.command.customer).filter(|name| *name != HOUSE);
+        let mut accounts = lock(tx, customers.cloned().collect()).await?;
+        let mut charges = Charges::default();
         let mut outcomes = Vec::with_capacity(commands.len());
         for Keyed { key, command } in commands {
             let account = accounts.get_mut(&command.customer);
@@ -83,27 +88,65 @@ impl HandleAll<ChargePayment> for Payments {
                 outcomes.push(Outcome::Rejected(rejection));
                 continue;
             }
+            // The next member finds what this one leaves.
             if let Some(account) = account {
                 account.balance -= command.amount;
             }
-            ids.push(command.payment);
-            sagas.push(key.saga_id.0);
-            postings.post(key.to_string(), command.customer, -command.amount);
             outcomes.push(Outcome::Done(PaymentCharged { receipt: format!("receipt-{}", command.payment) }));
+            charges.ids.push(command.payment);
+            charges.sagas.push(key.saga_id.0);
+            charges.keys.push(key.to_string());
+            charges.customers.push(command.customer);
+            charges.amounts.push(command.amount);
         }
-        sqlx::query(
-            "INSERT INTO payments (id, saga_id, customer, amount, status) \
-             SELECT id, saga_id, customer, -amount, 'charged' \
-             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) AS new (id, saga_id, customer, amount)",
+        match charges.write(tx).await? {
+            true => Ok(outcomes),
+            false => taken(tx, "payment", PAYER, &charges.ids, &charges.sagas, outcomes.len()).await,
+        }
+    }
+}
+
+/// What is charged, one member after the other.
+#[derive(Default)]
+struct Charges {
+    ids: Vec<Uuid>,
+    sagas: Vec<Uuid>,
+    keys: Vec<String>,
+    customers: Vec<String>,
+    amounts: Vec<i64>,
+}
+
+impl Charges {
+    /// Payments, both legs of each, and the sums into the balances; `false` if an id is taken.
+    async fn write(&self, tx: &mut Tx<'_>) -> Result<bool, HandlerError> {
+        if self.ids.is_empty() {
+            return Ok(true);
+        }
+        let written: i64 = sqlx::query_scalar(
+            "WITH new AS ( \
+                 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[]) \
+                     AS new (id, saga_id, key, customer, amount) \
+             ), paid AS ( \
+                 INSERT INTO payments (id, saga_id, customer, amount, status) \
+                 SELECT id, saga_id, customer, amount, 'charged' FROM new ON CONFLICT (id) DO NOTHING RETURNING 1 \
+             ), legs AS ( \
+                 INSERT INTO ledger (key, account, amount) \
+                 SELECT key, customer, -amount FROM new UNION ALL SELECT key, $6, amount FROM new \
+             ), balances AS ( \
+                 UPDATE accounts SET balance = balance - sums.amount \
+                 FROM (SELECT customer, sum(amount)::bigint AS amount FROM new GROUP BY customer) AS sums \
+                 WHERE accounts.customer = sums.customer \
+             ) SELECT count(*) FROM paid",
         )
-        .bind(ids)
-        .bind(sagas)
-        .bind(&postings.customers)
-        .bind(&postings.amounts)
-        .execute(&mut **tx)
+        .bind(&self.ids)
+        .bind(&self.sagas)
+        .bind(&self.keys)
+        .bind(&self.customers)
+        .bind(&self.amounts)
+        .bind(HOUSE)
+        .fetch_one(&mut **tx)
         .await?;
-        postings.write(tx).await?;
-        Ok(outcomes)
+        Ok(usize::try_from(written).ok() == Some(self.ids.len()))
     }
 }
 
@@ -114,67 +157,36 @@ impl CompensateAll<RefundPayment> for Payments {
         commands: Vec<Keyed<RefundPayment>>,
     ) -> Result<Vec<()>, HandlerError> {
         let ids: Vec<Uuid> = commands.iter().map(|keyed| keyed.command.payment).collect();
-        let rows = sqlx::query(
-            "UPDATE payments SET status = 'refunded' WHERE id = ANY($1) AND status = 'charged' \
-             RETURNING id, customer, amount",
+        let keys: Vec<String> = commands.iter().map(|keyed| keyed.key.to_string()).collect();
+        let customers = sqlx::query_scalar("SELECT DISTINCT customer FROM payments WHERE id = ANY($1)")
+            .bind(&ids)
+            .fetch_all(&mut **tx)
+            .await?;
+        lock(tx, customers).await?;
+        let refunded: i64 = sqlx::query_scalar(
+            "WITH refunded AS ( \
+                 UPDATE payments SET status = 'refunded' FROM unnest($1::uuid[], $2::text[]) AS asked (id, key) \
+                 WHERE payments.id = asked.id AND payments.status = 'charged' \
+                 RETURNING asked.key, payments.customer, payments.amount \
+             ), legs AS ( \
+                 INSERT INTO ledger (key, account, amount) \
+                 SELECT key, customer, amount FROM refunded UNION ALL SELECT key, $3, -amount FROM refunded \
+             ), balances AS ( \
+                 UPDATE accounts SET balance = balance + sums.amount \
+                 FROM (SELECT customer, sum(amount)::bigint AS amount FROM refunded GROUP BY customer) AS sums \
+                 WHERE accounts.customer = sums.customer \
+             ) SELECT count(*) FROM refunded",
         )
         .bind(&ids)
-        .fetch_all(&mut **tx)
+        .bind(keys)
+        .bind(HOUSE)
+        .fetch_one(&mut **tx)
         .await?;
-        let mut refunded: BTreeMap<Uuid, (String, i64)> = BTreeMap::new();
-        for row in rows {
-            refunded.insert(row.try_get("id")?, (row.try_get("customer")?, row.try_get("amount")?));
+        if usize::try_from(refunded).ok() != Some(ids.len()) {
+            return Err(
+                format!("only {refunded} of {} payments are charged and can be refunded", ids.len()).into()
+            );
         }
-        let mut postings = Postings::default();
-        for Keyed { key, command } in &commands {
-            let (customer, amount) = refunded.remove(&command.payment).ok_or_else(|| {
-                format!("payment {} is not charged and cannot be refunded", command.payment)
-            })?;
-            postings.post(key.to_string(), customer, amount);
-        }
-        lock(tx, postings.customers.clone()).await?;
-        postings.write(tx).await?;
-        Ok(commands.iter().map(|_| ()).collect())
-    }
-}
-
-/// What is posted, one line per command; the house takes the other side.
-#[derive(Default)]
-struct Postings {
-    keys: Vec<String>,
-    customers: Vec<String>,
-    /// Above zero: the customer gets it.
-    amounts: Vec<i64>,
-}
-
-impl Postings {
-    fn post(&mut self, key: String, customer: String, amount: i64) {
-        self.keys.push(key);
-        self.customers.push(customer);
-        self.amounts.push(amount);
-    }
-
-    /// Both legs into the ledger, and the sums into the balances. The house's own balance is the ledger's to tell:
-    /// a row that every payment changes would be the slowest row of all.
-    async fn write(self, tx: &mut Tx<'_>) -> Result<(), HandlerError> {
-        if self.keys.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "WITH new AS (SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (key, customer, amount)), \
-             legs AS ( \
-                 INSERT INTO ledger (key, account, amount) \
-                 SELECT key, customer, amount FROM new UNION ALL SELECT key, 'house', -amount FROM new \
-             ) \
-             UPDATE accounts SET balance = balance + sums.amount \
-             FROM (SELECT customer, sum(amount)::bigint AS amount FROM new GROUP BY customer) AS sums \
-             WHERE accounts.customer = sums.customer",
-        )
-        .bind(self.keys)
-        .bind(self.customers)
-        .bind(self.amounts)
-        .execute(&mut **tx)
-        .await?;
-        Ok(())
+        Ok(ids.iter().map(|_| ()).collect())
     }
 }

@@ -109,9 +109,7 @@ pub(crate) fn saga(saga: &Value, history: Option<&[Value]>) -> String {
     )];
     let cause = &saga["cause"];
     if !cause.is_null() {
-        let at = cause["step"].as_str().map_or(String::new(), |step| format!("{step} "));
-        let (kind, code, message) = (text(&cause["kind"]), text(&cause["code"]), text(&cause["message"]));
-        lines.push(format!("  because {at}was {kind}: {code} ({message})"));
+        lines.push(format!("  because {}", because(cause)));
     }
     if !saga["parked"].is_null() {
         lines.push(format!("  parked: {}", text(&saga["parked"]["message"])));
@@ -121,6 +119,16 @@ pub(crate) fn saga(saga: &Value, history: Option<&[Value]>) -> String {
         lines.push(format!("  undone in this order: {}", undone.join(", ")));
     }
     lines.join("\n")
+}
+
+fn because(cause: &Value) -> String {
+    let (code, message) = (text(&cause["code"]), text(&cause["message"]));
+    match (text(&cause["kind"]), cause["step"].as_str()) {
+        ("cancelled", _) => format!("it was cancelled ({message})"),
+        ("deadline", _) => format!("its deadline passed ({message})"),
+        (kind, Some(step)) => format!("{step} was {kind}: {code} ({message})"),
+        (kind, None) => format!("it was {kind}: {code} ({message})"),
+    }
 }
 
 fn steps(saga: &Value) -> Table {

@@ -70,11 +70,12 @@ impl Services {
 async fn keep(name: &'static str, mut command: Command, stop: CancellationToken) -> Result<(), Failure> {
     while !stop.is_cancelled() {
         let mut process = command.spawn()?;
+        // Its end tells the process to finish; `wait` would close it at once.
+        let input = process.stdin.take();
         tokio::select! {
             status = process.wait() => eprintln!("service {name} has ended ({}); it is started again", status?),
             () = stop.cancelled() => {
-                // The end of its standard input tells it to finish.
-                drop(process.stdin.take());
+                drop(input);
                 process.wait().await?;
             }
         }

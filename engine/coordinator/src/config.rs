@@ -33,7 +33,7 @@ impl Config {
         Self {
             database_url: database_url.into(),
             batch_max: 1_000,
-            lanes: 2,
+            lanes: 1,
             timer_poll: Duration::from_millis(250),
             timer_batch_max: 500,
             start_batch_max: 1_000,

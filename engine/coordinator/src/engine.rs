@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redress_core::decide::{CancelRefusal, Context, Decision, Event};
+use redress_core::decide::{Context, Decision};
 use redress_core::fault::{Fault, FaultBook};
 use redress_core::history::HistoryEntry;
 use redress_core::plan::{Plan, plan};
@@ -20,16 +20,14 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::journal::{JournalError, ListFilter, ListedFault, PgJournal};
 use crate::metrics::Metrics;
-use crate::ports::{Audit, Changes, Inserted, Journal, NewSaga, Selection};
+use crate::ports::{Inserted, NewSaga};
 use crate::registry::Registry;
 use crate::requests::{
-    CancelError, CancelRequest, FaultError, KEY_BYTES_MAX, OpenError, PlanError, Readiness, StartError,
-    StartRequest, Started,
+    FaultError, KEY_BYTES_MAX, OpenError, PlanError, Readiness, StartError, StartRequest, Started,
 };
 use crate::starter::{self, JournalClock, Prepared, Waiting};
 use crate::view::{Page, SagaView};
 use crate::waiters::{Ended, Forget, Waiters};
-use crate::work::decide_batch;
 use crate::{fingerprint, intake};
 
 /// Starts that may wait for their batch; beyond, callers wait their turn.
@@ -40,7 +38,7 @@ const END_POLL: Duration = Duration::from_millis(500);
 /// A coordinator.
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     starts: mpsc::Sender<Waiting>,
 }
 
@@ -257,71 +255,6 @@ impl Engine {
         }))
     }
 
-    /// Makes a saga turn back, if it is not too late.
-    ///
-    /// # Errors
-    /// [`CancelError`] says who won, with the saga as it is.
-    pub async fn cancel(&self, id: SagaId, request: CancelRequest) -> Result<SagaView, CancelError> {
-        let before = self.saga(id).await?.ok_or(CancelError::NotFound(id))?;
-        let known = Name::new(&before.saga).ok().and_then(|n| self.shared.registry.get(&n, before.version));
-        if known.is_none() {
-            return Err(CancelError::VersionNotHere(before.saga, before.version));
-        }
-        let refused = self.decide_cancel(id, &request).await?;
-        let after = self.saga(id).await?.ok_or(CancelError::NotFound(id))?;
-        match refused {
-            None => Ok(after),
-            Some(Refused::Decision(refusal)) => Err(CancelError::Refused(refusal, Box::new(after))),
-            Some(Refused::Stale) => Err(CancelError::StaleRevision(Box::new(after))),
-        }
-    }
-
-    async fn decide_cancel(
-        &self,
-        id: SagaId,
-        request: &CancelRequest,
-    ) -> Result<Option<Refused>, JournalError> {
-        let mut unknown_commit = false;
-        loop {
-            let (registry, request) = (self.shared.registry.clone(), request.clone());
-            let result = self
-                .shared
-                .journal
-                .transact(Selection::These(vec![id]), move |snapshot| {
-                    let revision = snapshot.sagas.first().map(|stored| stored.revision);
-                    if request.if_match.is_some_and(|wanted| Some(wanted) != revision) {
-                        return (Changes::default(), Err(Refused::Stale));
-                    }
-                    let (actor, reason) = (request.actor.clone(), request.reason.clone());
-                    let event = Event::CancelRequested { reason, actor };
-                    let (mut changes, outcome) =
-                        decide_batch(&registry, snapshot, BTreeMap::from([(id, vec![event])]), false);
-                    if let Some((_, refusal)) = outcome.refusals.first() {
-                        return (changes, Err(Refused::Decision(*refusal)));
-                    }
-                    let audit =
-                        Audit { actor: request.actor, verb: "cancel", saga_id: id, reason: request.reason };
-                    changes.audit.push(audit);
-                    (changes, Ok(outcome))
-                })
-                .await;
-            match result {
-                Ok(Ok(outcome)) => {
-                    intake::after_commit(&self.shared, outcome).await;
-                    return Ok(None);
-                }
-                // The commit whose answer was lost was ours.
-                Ok(Err(Refused::Decision(CancelRefusal::AlreadyCompensating))) if unknown_commit => {
-                    return Ok(None);
-                }
-                Ok(Err(refused)) => return Ok(Some(refused)),
-                Err(JournalError::CommitUnknown(_)) if !unknown_commit => unknown_commit = true,
-                Err(JournalError::Collision(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     /// Waits until a saga has ended or is parked, at most so long; then gives it as it is.
     ///
     /// # Errors
@@ -428,11 +361,6 @@ impl Engine {
     pub fn wire(&self) -> &Wire {
         &self.shared.wire
     }
-}
-
-enum Refused {
-    Decision(CancelRefusal),
-    Stale,
 }
 
 fn started(id: SagaId, inserted: Inserted) -> Result<Started, StartError> {

@@ -85,14 +85,15 @@ async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>) {
             publishing.await;
         }
         Err(error) if error.is_unavailable() => {
-            tracing::warn!(%error, "database down; the replies wait");
+            tracing::warn!(error = error.with_causes(), "database down; the replies wait");
             for (_, ack) in &replies {
                 ack.nak(DATABASE_DOWN_PAUSE).await;
             }
         }
         Err(error) if replies.len() == 1 => {
             for (reply, ack) in replies {
-                tracing::error!(%error, key = %reply.key, "reply set aside");
+                let error = error.with_causes();
+                tracing::error!(error, key = %reply.key, "reply set aside");
                 let letter = Buried {
                     saga_id: Some(reply.key.saga_id),
                     reason: format!("the journal refused what follows from it: {error}"),
@@ -108,7 +109,10 @@ async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>) {
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "batch of replies failed; they are decided one by one");
+            tracing::warn!(
+                error = error.with_causes(),
+                "batch of replies failed; they are decided one by one"
+            );
             for reply in replies {
                 Box::pin(settle(shared, vec![reply])).await;
             }
@@ -161,7 +165,7 @@ pub(crate) async fn timers(shared: Arc<Shared>, shutdown: CancellationToken) {
                 Ok(true) if !shutdown.is_cancelled() => {}
                 Ok(_) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "timers not looked up");
+                    tracing::warn!(error = error.with_causes(), "timers not looked up");
                     break;
                 }
             }
@@ -182,7 +186,7 @@ async fn fire(shared: &Arc<Shared>) -> Result<bool, JournalError> {
     let full = i64::try_from(selected.len()).unwrap_or(i64::MAX) >= limit;
     match result {
         Err(error) if !error.is_unavailable() && !selected.is_empty() => {
-            tracing::warn!(%error, "batch of timers failed; they are turned one by one");
+            tracing::warn!(error = error.with_causes(), "batch of timers failed; they are turned one by one");
             for id in selected {
                 fire_alone(shared, id).await?;
             }
@@ -196,7 +200,7 @@ async fn fire_alone(shared: &Arc<Shared>, id: SagaId) -> Result<(), JournalError
     let selection = Selection::These(vec![id]);
     match fire_these(shared, selection.clone(), Arc::default()).await {
         Err(error) if !error.is_unavailable() => {
-            tracing::error!(%error, saga_id = %id, "saga set aside");
+            tracing::error!(error = error.with_causes(), saga_id = %id, "saga set aside");
             let set_aside = Changes { set_aside: vec![id], ..Changes::default() };
             shared.journal.transact(selection, move |_| (set_aside, ())).await
         }

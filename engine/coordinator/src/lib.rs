@@ -14,6 +14,7 @@
 //! | database down | replies rest, starts are refused with "unavailable" |
 //! | broker down | starts are accepted; commands go out when they are due |
 
+mod cancel;
 pub mod config;
 pub mod engine;
 mod fingerprint;

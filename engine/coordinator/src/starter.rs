@@ -18,7 +18,7 @@ use crate::waiters::Ended;
 /// How often a batch is tried again when another one is in the way or the answer to its commit was lost.
 const TRIES_MAX: u32 = 5;
 /// Batches in flight: one is written while the next one gathers.
-const LANES: usize = 2;
+const LANES: usize = 1;
 
 /// A start that was read and checked, waiting for its batch.
 pub(crate) struct Waiting {
@@ -98,7 +98,10 @@ async fn start_all(shared: &Shared, batch: Vec<Waiting>) {
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "batch of starts failed; they are started one by one");
+            tracing::warn!(
+                error = error.with_causes(),
+                "batch of starts failed; they are started one by one"
+            );
             for (prepared, answer) in prepared.into_iter().zip(answers) {
                 Box::pin(start_all(shared, vec![Waiting { prepared, answer }])).await;
             }

@@ -44,7 +44,7 @@ impl Default for ParticipantSettings {
     fn default() -> Self {
         Self {
             batch_max: 500,
-            lanes: 2,
+            lanes: 1,
             retention: Retention::DEFAULT,
             deliveries_max: 20,
             unknown_command_age: Duration::from_secs(30),

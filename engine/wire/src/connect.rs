@@ -1,13 +1,14 @@
 //! The connection to the server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use redress_core::{CommandMessage, Name, ReplyMessage};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::inflow::Inflow;
 use crate::settings::Settings;
@@ -21,6 +22,8 @@ pub const SERVER_VERSION_MIN: (u64, u64) = (2, 10);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long one connection attempt may take.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between looks at a server that is waited for.
+const WAIT_PAUSE: Duration = Duration::from_millis(250);
 
 /// A connection to the broker. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -35,6 +38,11 @@ pub(crate) struct Inner {
     pub(crate) topology: Topology,
     pub(crate) settings: Settings,
     pub(crate) stats: Arc<Stats>,
+    /// Room for publishes. A burst takes all that it needs at once: bursts that each hold a part and wait for the
+    /// rest would wait for each other for ever.
+    pub(crate) room: Semaphore,
+    /// Whether somebody is making streams anew that a publish found missing.
+    pub(crate) mending: AtomicBool,
 }
 
 /// What the wire has counted since it was connected.
@@ -50,8 +58,9 @@ pub struct Stats {
     pub redeliveries: AtomicU64,
     /// Connections lost and made again.
     pub reconnects: AtomicU64,
-    /// Consumers built anew.
+    /// Consumers built anew; the first time does not count.
     pub rebuilds: AtomicU64,
+    connected_before: AtomicBool,
 }
 
 /// Whether the broker can be reached.
@@ -116,15 +125,31 @@ impl Wire {
             (None, _) => options,
         };
         let client = options.connect(address).await.map_err(ConnectError::Connect)?;
+        let room = settings.publishes_in_flight_max.max(1);
         let context = ContextBuilder::new()
             .timeout(settings.publish_timeout)
             .ack_timeout(settings.publish_timeout)
-            .max_ack_inflight(settings.publishes_in_flight_max)
+            // Our own bound comes first. Acknowledgements that nobody waits for any more take room here, not there.
+            .max_ack_inflight(2 * room)
             .build(client.clone());
-        let wire = Self { inner: Arc::new(Inner { client, context, topology, settings, stats }) };
-        wire.probe().await?;
-        wire.ensure_streams().await?;
-        Ok(wire)
+        let (room, mending) = (Semaphore::new(room), AtomicBool::new(false));
+        let inner = Inner { client, context, topology, settings, stats, room, mending };
+        let wire = Self { inner: Arc::new(inner) };
+        loop {
+            match wire.prepare().await {
+                Err(error) if wire.settings().wait_for_server && error.may_pass() => {
+                    tracing::info!(%error, "waiting for the NATS server");
+                    tokio::time::sleep(WAIT_PAUSE).await;
+                }
+                result => return result.map(|()| wire),
+            }
+        }
+    }
+
+    async fn prepare(&self) -> Result<(), ConnectError> {
+        self.probe().await?;
+        self.ensure_streams().await?;
+        Ok(())
     }
 
     async fn probe(&self) -> Result<(), ConnectError> {
@@ -197,11 +222,25 @@ impl Wire {
     }
 }
 
+impl ConnectError {
+    /// Whether it may be otherwise in a moment, because the server is starting.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::NoJetStream(_) | Self::Stream(StreamError::Silent { .. }) => true,
+            Self::Url
+            | Self::TooOld { .. }
+            | Self::Stream(StreamError::Refused { .. } | StreamError::Unfit { .. }) => false,
+        }
+    }
+}
+
 impl Stats {
     fn note(&self, event: &Event) {
         match event {
             Event::Connected => {
-                self.reconnects.fetch_add(1, Ordering::Relaxed);
+                if self.connected_before.swap(true, Ordering::Relaxed) {
+                    self.reconnects.fetch_add(1, Ordering::Relaxed);
+                }
                 tracing::info!("connected to NATS");
             }
             other => tracing::warn!(event = %other, "NATS connection event"),

@@ -4,13 +4,13 @@
 //! recognises it. So failures to acknowledge are only logged.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::Acker;
 
 use crate::headers::Malformed;
+use crate::life::Life;
 
 /// A message that was delivered and waits to be settled.
 pub struct Delivery<M> {
@@ -26,8 +26,8 @@ pub struct Delivery<M> {
 pub struct Handle {
     pub(crate) acker: Arc<Acker>,
     /// The life of the stream from which it came; sequences start again in the next one.
-    pub(crate) life: u64,
-    pub(crate) current_life: Arc<AtomicU64>,
+    pub(crate) born_in: u64,
+    pub(crate) life: Arc<Life>,
 }
 
 impl<M> Delivery<M> {
@@ -65,7 +65,7 @@ impl Handle {
 
     async fn settle(&self, kind: AckKind) {
         // An acknowledgement from an earlier life of the stream could hit a new message.
-        if self.life != self.current_life.load(Ordering::Relaxed) {
+        if !self.life.is_surely(self.born_in) {
             return;
         }
         let result = match kind {

@@ -3,11 +3,18 @@
 //! Reading is total: whatever arrives becomes a message or a [`Malformed`] that says what is wrong, who could be told,
 //! and keeps what came, so that poison never blocks the message behind it and can be looked at later.
 
+use std::num::NonZeroU32;
+
 use async_nats::HeaderMap;
 use redress_core::fault::FaultKind;
 use redress_core::ids::IdempotencyKey;
 use redress_core::message::PAYLOAD_BYTES_MAX;
 use redress_core::{CommandMessage, JsonText, Name, Outcome, Rejection, ReplyMessage, Timestamp};
+
+use crate::topology::Topology;
+
+/// The longest reason that is kept, in characters: a sentence, since what is quoted in it came from outside.
+const REASON_CHARS_MAX: usize = 400;
 
 const KEY: &str = "Idempotency-Key";
 const MESSAGE_ID: &str = "Nats-Msg-Id";
@@ -56,6 +63,9 @@ pub struct Malformed {
 
 /// A message that travels: how it becomes headers and body and back.
 pub trait Envelope: Sized + Send + 'static {
+    /// The subject on which it travels.
+    fn subject(&self, topology: &Topology) -> String;
+
     /// Reads a message.
     ///
     /// # Errors
@@ -80,7 +90,7 @@ pub fn of_command(command: &CommandMessage, reply_to: &str) -> HeaderMap {
         headers.insert(FAULT, fault.to_string());
     }
     if let Some(trace) = &command.traceparent {
-        headers.insert(TRACE, trace.as_str());
+        headers.insert(TRACE, one_line(trace));
     }
     headers
 }
@@ -92,9 +102,9 @@ pub fn of_reply(reply: &ReplyMessage) -> (HeaderMap, Vec<u8>) {
     headers.insert(OUTCOME, reply.outcome.as_str());
     let body = match &reply.outcome {
         Outcome::Done { reply } => reply.as_bytes().to_vec(),
-        Outcome::Rejected(rejection) => serde_json::to_vec(rejection).unwrap_or_default(),
+        Outcome::Rejected(rejection) => serde_json::to_vec(rejection).expect("two texts become JSON"),
         Outcome::Failed { message: text } | Outcome::Refused { reason: text } => {
-            serde_json::to_vec(text).unwrap_or_default()
+            serde_json::to_vec(text).expect("a text becomes JSON")
         }
         Outcome::Fenced | Outcome::Expired => Vec::new(),
     };
@@ -124,10 +134,23 @@ where
 fn address(headers: &HeaderMap) -> Result<ReplyAddress, String> {
     Ok(ReplyAddress {
         key: parsed(headers, KEY)?,
-        attempt: parsed(headers, ATTEMPT)?,
+        attempt: parsed::<NonZeroU32>(headers, ATTEMPT)?.get(),
         saga: parsed(headers, SAGA)?,
         version: parsed(headers, VERSION)?,
     })
+}
+
+/// A text as the value of a header, which has no line breaks.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
+}
+
+/// A reason of bearable length.
+pub(crate) fn brief(reason: &str) -> String {
+    match reason.char_indices().nth(REASON_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason.to_owned(),
+    }
 }
 
 fn body(payload: &[u8]) -> Result<JsonText, String> {
@@ -142,6 +165,10 @@ fn body(payload: &[u8]) -> Result<JsonText, String> {
 }
 
 impl Envelope for CommandMessage {
+    fn subject(&self, topology: &Topology) -> String {
+        topology.command_subject(&self.service, &self.command)
+    }
+
     fn read(headers: &HeaderMap, payload: &[u8]) -> Result<Self, (String, Option<ReplyAddress>)> {
         let address = address(headers).map_err(|reason| (reason, None))?;
         let read = || {
@@ -167,15 +194,21 @@ impl Envelope for CommandMessage {
 }
 
 impl Envelope for ReplyMessage {
+    fn subject(&self, topology: &Topology) -> String {
+        topology.reply_subject(self)
+    }
+
     fn read(headers: &HeaderMap, payload: &[u8]) -> Result<Self, (String, Option<ReplyAddress>)> {
         let address = address(headers).map_err(|reason| (reason, None))?;
-        let sentence =
-            || serde_json::from_slice::<String>(payload).map_err(|error| format!("no sentence: {error}"));
+        let sentence = || {
+            body(payload)?.read::<String>().map_err(|error| format!("the payload is no sentence: {error}"))
+        };
         let read = || {
             let outcome = match text(headers, OUTCOME)? {
                 "done" => Outcome::Done { reply: body(payload)? },
                 "rejected" => Outcome::Rejected(
-                    serde_json::from_slice::<Rejection>(payload)
+                    body(payload)?
+                        .read::<Rejection>()
                         .map_err(|error| format!("the payload is no rejection: {error}"))?,
                 ),
                 "failed" => Outcome::Failed { message: sentence()? },

@@ -3,20 +3,25 @@
 //! The stream of a pull consumer may end, or stay silent for ever, when its consumer or its stream is gone. So any
 //! trouble (an end, a deleted consumer, missing heartbeats, no responders) leads to the same remedy: drop what
 //! was buffered, make sure that stream and consumer exist, and pull again. If the stream was made anew, its
-//! sequences start again, and acknowledgements of the life before are not sent any more.
+//! sequences start again, and acknowledgements of the life before are not sent any more. Another process may have
+//! made it anew before we look, so a lost connection alone makes us look ([`crate::life`]).
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::message::Message;
 use futures_util::{FutureExt, StreamExt};
+use tokio::task::coop::unconstrained;
 
 use crate::connect::Wire;
 use crate::delivery::{Delivery, Handle};
 use crate::headers::{self, Envelope, Malformed};
+use crate::life::Life;
+use crate::streams::is_absent;
 
 /// Pauses between attempts to rebuild, first and longest.
 const REBUILD_PAUSE: Duration = Duration::from_millis(100);
@@ -31,23 +36,16 @@ pub struct Inflow<M> {
     durable: String,
     filter: String,
     source: Option<pull::Stream>,
+    /// When the stream was created, in nanoseconds since 1970; `None` until the consumer was built once.
     born: Option<i128>,
-    life: Arc<AtomicU64>,
+    life: Arc<Life>,
     _message: PhantomData<fn() -> M>,
 }
 
 impl<M: Envelope> Inflow<M> {
     pub(crate) fn new(wire: Wire, stream: String, durable: String, filter: String) -> Self {
-        Self {
-            wire,
-            stream,
-            durable,
-            filter,
-            source: None,
-            born: None,
-            life: Arc::new(AtomicU64::new(0)),
-            _message: PhantomData,
-        }
+        let life = Arc::new(Life::new(wire.inner.client.clone()));
+        Self { wire, stream, durable, filter, source: None, born: None, life, _message: PhantomData }
     }
 
     /// Waits for a message and takes with it what is there already, at most `max`; never lingers.
@@ -59,7 +57,8 @@ impl<M: Envelope> Inflow<M> {
         batch.push(first);
         while batch.len() < max {
             let Some(source) = &mut self.source else { break };
-            match source.next().now_or_never() {
+            // Unconstrained, because tokio would call the buffer empty after 128 messages.
+            match unconstrained(source.next()).now_or_never() {
                 Some(Some(Ok(message))) => batch.push(self.read(message)),
                 Some(Some(Err(_)) | None) => {
                     self.source = None;
@@ -85,7 +84,12 @@ impl<M: Envelope> Inflow<M> {
                 continue;
             };
             match source.next().await {
-                Some(Ok(message)) => return self.read(message),
+                Some(Ok(message)) => {
+                    if self.life.is_in_doubt() && !self.goes_on().await {
+                        continue;
+                    }
+                    return self.read(message);
+                }
                 Some(Err(error)) => {
                     tracing::info!(consumer = %self.durable, %error, "consumer is built anew");
                     self.source = None;
@@ -98,14 +102,41 @@ impl<M: Envelope> Inflow<M> {
         }
     }
 
+    /// Whether the stream is still the same after a reconnect; if not, the consumer and what it sent are given up.
+    async fn goes_on(&mut self) -> bool {
+        let mut pause = REBUILD_PAUSE;
+        while self.life.is_in_doubt() {
+            let connection = self.life.connection();
+            match self.wire.inner.context.get_stream(&self.stream).await {
+                Ok(stream) if Some(stream.cached_info().created.unix_timestamp_nanos()) == self.born => {
+                    self.life.seen(connection, true);
+                }
+                Ok(_) => {
+                    self.source = None;
+                    return false;
+                }
+                Err(error) if is_absent(&error.kind()) => {
+                    self.source = None;
+                    return false;
+                }
+                Err(error) => {
+                    tracing::debug!(stream = %self.stream, %error, "stream not seen yet");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(REBUILD_PAUSE_MAX);
+                }
+            }
+        }
+        true
+    }
+
     async fn rebuild(&mut self) -> Result<(), async_nats::Error> {
         let inner = &self.wire.inner;
+        let connection = self.life.connection();
         self.wire.ensure_streams().await?;
-        let mut stream = inner.context.get_stream(&self.stream).await?;
-        let born = stream.info().await?.created.unix_timestamp_nanos();
-        if self.born.replace(born).is_some_and(|before| before != born) {
-            self.life.fetch_add(1, Ordering::Relaxed);
-        }
+        let stream = inner.context.get_stream(&self.stream).await?;
+        let born = stream.cached_info().created.unix_timestamp_nanos();
+        let before = self.born.replace(born);
+        self.life.seen(connection, before.is_none_or(|before| before == born));
         let settings = &inner.settings;
         let config = pull::Config {
             durable_name: Some(self.durable.clone()),
@@ -127,7 +158,9 @@ impl<M: Envelope> Inflow<M> {
             .messages()
             .await?;
         self.source = Some(source);
-        inner.stats.rebuilds.fetch_add(1, Ordering::Relaxed);
+        if before.is_some() {
+            inner.stats.rebuilds.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -139,8 +172,16 @@ impl<M: Envelope> Inflow<M> {
         let (message, acker) = message.split();
         let empty = async_nats::HeaderMap::new();
         let headers = message.headers.as_ref().unwrap_or(&empty);
-        let read = M::read(headers, &message.payload).map_err(|(reason, address)| Malformed {
-            reason,
+        let read = M::read(headers, &message.payload).and_then(|read| {
+            let expected = read.subject(self.wire.topology());
+            if expected == *message.subject {
+                return Ok(read);
+            }
+            // Whoever may publish here may not speak for others, so nobody is told.
+            Err((format!("its headers belong on the subject `{expected}`"), None))
+        });
+        let read = read.map_err(|(reason, address)| Malformed {
+            reason: headers::brief(&reason),
             address,
             subject: message.subject.to_string(),
             headers: headers::to_text(headers),
@@ -149,11 +190,31 @@ impl<M: Envelope> Inflow<M> {
         Delivery {
             message: read,
             deliveries,
-            handle: Handle {
-                acker: Arc::new(acker),
-                life: self.life.load(Ordering::Relaxed),
-                current_life: self.life.clone(),
-            },
+            handle: Handle { acker: Arc::new(acker), born_in: self.life.number(), life: self.life.clone() },
         }
+    }
+}
+
+/// Gives back what was sent to us and not returned, so that others need not wait for it until `ack_wait` is over.
+impl<M> Drop for Inflow<M> {
+    fn drop(&mut self) {
+        let (Some(mut source), Ok(runtime)) = (self.source.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let mut unread = Vec::new();
+        while let Some(Some(Ok(message))) = unconstrained(source.next()).now_or_never() {
+            unread.push(message.split().1);
+        }
+        // Before the rest, lest it comes to us again.
+        drop(source);
+        let (life, number) = (self.life.clone(), self.life.number());
+        runtime.spawn(async move {
+            for acker in unread {
+                if life.is_surely(number) && acker.ack_with(AckKind::Nak(None)).await.is_err() {
+                    break;
+                }
+            }
+        });
     }
 }

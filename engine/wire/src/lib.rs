@@ -16,12 +16,13 @@ pub mod connect;
 pub mod delivery;
 pub mod headers;
 pub mod inflow;
+mod life;
 pub mod publish;
 pub mod settings;
 pub mod streams;
 pub mod topology;
 
-pub use connect::{ConnectError, Wire, WireHealth};
+pub use connect::{ConnectError, Stats, Wire, WireHealth};
 pub use delivery::Delivery;
 pub use headers::{Malformed, ReplyAddress};
 pub use inflow::Inflow;

@@ -20,7 +20,7 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// How long the acknowledgement of a publish is waited for.
     pub publish_timeout: Duration,
-    /// Publishes that may be out unacknowledged.
+    /// Publishes that may be out unacknowledged: fewer than the 10,000 at which a server refuses (429). At least 1.
     pub publishes_in_flight_max: usize,
     /// Whether connecting waits for a server that is not there yet.
     pub wait_for_server: bool,
@@ -36,7 +36,7 @@ impl Default for Settings {
             pull_messages_max: 2_000,
             heartbeat: Duration::from_secs(2),
             publish_timeout: Duration::from_secs(5),
-            publishes_in_flight_max: 20_000,
+            publishes_in_flight_max: 8_000,
             wait_for_server: false,
         }
     }

@@ -57,7 +57,12 @@ impl Topology {
 
     /// Where this reply goes.
     pub fn reply_subject(&self, reply: &ReplyMessage) -> String {
-        format!("{}.reply.{}.{}.{}", self.prefix, reply.service, reply.saga, reply.version)
+        self.reply_subject_of(&reply.service, &reply.saga, reply.version)
+    }
+
+    /// Where replies of this service to sagas of this definition go.
+    pub fn reply_subject_of(&self, service: &str, saga: &str, version: u32) -> String {
+        format!("{}.reply.{service}.{saga}.{version}", self.prefix)
     }
 
     /// All replies to sagas of this definition (`*`: of every one).

@@ -16,7 +16,7 @@ pub struct StockLine {
 
 /// Sets stock aside.
 ///
-/// Rejected as `unknown-sku`, `out-of-stock` or `invalid-quantity`.
+/// Rejected as `unknown-sku`, `out-of-stock`, `invalid-quantity` or `reservation-exists`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReserveInventory {
     /// The reservation.

@@ -25,7 +25,7 @@ impl OrderLine {
 
 /// Puts a pending order into the books.
 ///
-/// Rejected as `empty-order`, `invalid-quantity` or `invalid-price`.
+/// Rejected as `empty-order`, `invalid-quantity`, `invalid-price` or `order-exists`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CreateOrder {
     /// The order.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Takes money from a customer's account.
 ///
-/// Rejected as `unknown-account`, `insufficient-funds`, `currency-mismatch` or `invalid-amount`.
+/// Rejected as `unknown-account`, `insufficient-funds`, `currency-mismatch`, `invalid-amount` or `payment-exists`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ChargePayment {
     /// The payment.

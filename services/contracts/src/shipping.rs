@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Hands a shipment to the carrier. There is no compensation.
 ///
-/// Rejected as `address-undeliverable`.
+/// Rejected as `address-undeliverable` or `shipment-exists`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ShipOrder {
     /// The shipment.

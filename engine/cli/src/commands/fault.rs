@@ -58,6 +58,6 @@ async fn list(api: &ApiArgs, output: Output) -> Result<Exit, Failure> {
 async fn clear(api: &ApiArgs, output: Output) -> Result<Exit, Failure> {
     let client = Client::new(api)?;
     let cleared = client.send(client.request(Method::DELETE, "/v1/faults")).await?;
-    render::print(output, &cleared, |cleared| format!("{} faults cleared", cleared["cleared"]));
+    render::print(output, &cleared, |cleared| format!("faults cleared: {}", cleared["cleared"]));
     Ok(Exit::Ok)
 }

@@ -69,6 +69,18 @@ impl JournalError {
         Self::Unavailable(sqlx::Error::PoolTimedOut)
     }
 
+    /// What happened and why, in one line, for logs and dead letters.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     /// A failed COMMIT: if the database answered, nothing happened; if it did not, nobody knows.
     pub(crate) fn of_commit(error: sqlx::Error) -> Self {
         match Self::from(error) {

@@ -35,7 +35,9 @@ pub type Connection = sqlx::PgConnection;
 
 /// A statement for people may search; it must not melt the database.
 const READ_STATEMENT_TIMEOUT_MS: u32 = 5_000;
-/// A connection that rested so long is asked whether it still lives: a restarted database closes it unseen.
+/// A connection for the work that rested so long is asked whether it still lives: a restarted database closes it unseen.
+/// Under load that would be a round trip more per batch, and a unit of work that fails is tried again anyway; reads are
+/// not, so their connections are always asked.
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
 /// A unit of work that takes longer is stuck behind something.
 const WORK_STATEMENT_TIMEOUT_MS: u32 = 30_000;
@@ -63,8 +65,8 @@ impl PgJournal {
         );
         let read = session(READ_STATEMENT_TIMEOUT_MS);
         Ok(Self {
-            work: pool(config, config.work_connections, work).await?,
-            read: pool(config, config.read_connections, read).await?,
+            work: pool(config, config.work_connections, work, IDLE_BEFORE_PING).await?,
+            read: pool(config, config.read_connections, read, Duration::ZERO).await?,
             fault_knowledge: Arc::new(AtomicU64::new(faults::MAY_BE_SOME)),
             allow_faults: config.allow_faults,
         })
@@ -110,7 +112,12 @@ fn session(statement_timeout_ms: u32) -> String {
     )
 }
 
-async fn pool(config: &Config, connections: u32, settings: String) -> Result<PgPool, JournalError> {
+async fn pool(
+    config: &Config,
+    connections: u32,
+    settings: String,
+    idle_before_ping: Duration,
+) -> Result<PgPool, JournalError> {
     let settings: Arc<str> = settings.into();
     let pool = PgPoolOptions::new()
         .max_connections(connections)
@@ -122,11 +129,10 @@ async fn pool(config: &Config, connections: u32, settings: String) -> Result<PgP
                 sqlx::raw_sql(sqlx::AssertSqlSafe(settings.to_string())).execute(connection).await.map(drop)
             })
         })
-        // A ping on every acquire would be one round trip more per batch; after a rest it is worth it.
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
             Box::pin(async move {
-                if meta.idle_for >= IDLE_BEFORE_PING {
+                if meta.idle_for >= idle_before_ping {
                     connection.ping().await?;
                 }
                 Ok(true)

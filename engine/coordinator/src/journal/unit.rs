@@ -274,10 +274,10 @@ async fn write_dead_letters(connection: &mut PgConnection, letters: &[Buried]) -
 
 async fn write_audit(connection: &mut PgConnection, audit: &Audit) -> Result<(), JournalError> {
     sqlx::query("INSERT INTO audit_log (actor, verb, saga_id, reason) VALUES ($1, $2, $3, $4)")
-        .bind(&audit.actor)
+        .bind(audit.actor.replace('\0', ""))
         .bind(audit.verb)
         .bind(audit.saga_id.0)
-        .bind(&audit.reason)
+        .bind(audit.reason.replace('\0', ""))
         .execute(connection)
         .await?;
     Ok(())

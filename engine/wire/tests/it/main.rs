@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
 
 mod batches;
-//mod outages;
+mod outages;
 mod place;
-//mod poison;
-//mod publishing;
+mod poison;
+mod publishing;
 mod round_trip;
 mod settling;
-//mod streams;
+mod streams;

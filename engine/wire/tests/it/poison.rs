@@ -1,7 +1,7 @@
 //! What nobody can read comes out, says what is wrong, and blocks nothing.
 
 use async_nats::HeaderMap;
-use redress_core::{CommandMessage, Outcome, ReplyMessage};
+use redress_core::{CommandMessage, IdempotencyKey, Outcome, ReplyMessage};
 use redress_wire::headers::{of_command, of_reply};
 use redress_wire::{DeadLetter, Malformed, Wire};
 
@@ -13,7 +13,7 @@ async fn inject(subject: String, headers: HeaderMap, payload: &[u8]) {
 }
 
 /// A line for people: what came of a message.
-fn told(message: Result<String, Malformed>) -> String {
+fn told(message: Result<IdempotencyKey, Malformed>) -> String {
     match message {
         Ok(key) => format!("fine: {key}"),
         Err(poison) => {
@@ -71,8 +71,25 @@ async fn commands_that_nobody_can_read() {
 
     let came = come(&wire, 15).await;
     let story: Vec<String> =
-        came.into_iter().map(|message| told(message.map(|command| command.key.to_string()))).collect();
-    insta::assert_snapshot!(story.join("\n"), @"");
+        came.into_iter().map(|message| told(message.map(|command| command.key))).collect();
+    let story = story.join("\n").replace(&**wire.topology().prefix(), "redress");
+    insta::assert_snapshot!(story, @r"
+    the header `Idempotency-Key` is missing (nobody to tell)
+    the payload is not JSON: EOF while parsing an object at line 1 column 1 (tell charge-payment v1 attempt 1)
+    a text in the payload holds a NUL character (tell charge-payment v1 attempt 1)
+    the payload is not JSON: expected value at line 1 column 1 (tell charge-payment v1 attempt 1)
+    the payload has 307200 bytes, more than 262144 (tell charge-payment v1 attempt 1)
+    the header `Redress-Attempt` is unusable: number would be zero for non-zero type (nobody to tell)
+    the header `Redress-Attempt` is unusable: invalid digit found in string (nobody to tell)
+    the header `Redress-Version` is unusable: number too large to fit in target type (nobody to tell)
+    the header `Redress-Saga` is unusable: `x.y` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens (nobody to tell)
+    the header `Idempotency-Key` is unusable: `../../etc/passwd` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>` (nobody to tell)
+    the header `Redress-Action-Sent-At` is unusable: input contains invalid characters (tell charge-payment v1 attempt 1)
+    the header `Redress-Fault` is unusable: `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-reply or crash-after-commit (tell charge-payment v1 attempt 1)
+    its headers belong on the subject `redress.command.stock.charge` (nobody to tell)
+    its headers belong on the subject `redress.command.till.refund` (nobody to tell)
+    fine: 00000000-0000-0000-0000-000000000008/charge-payment/action/1
+    ");
 }
 
 #[tokio::test]
@@ -113,7 +130,7 @@ async fn replies_that_nobody_can_read() {
     headers.insert("Redress-Service", "stock");
     inject(subject.clone(), headers, b"").await;
     let (mut headers, _) = of_reply(&done);
-    headers.insert("Redress-Outcome", "x".repeat(5_000));
+    headers.insert("Redress-Outcome", "xxx");
     inject(subject.clone(), headers, b"").await;
     assert_eq!(wire.publish_replies(std::slice::from_ref(&done)).await, [Ok(())]);
 
@@ -121,11 +138,25 @@ async fn replies_that_nobody_can_read() {
     let mut came: Vec<Result<ReplyMessage, Malformed>> = Vec::new();
     while came.len() < 11 {
         let batch = soon("everything", replies.next_batch(100)).await;
-        came.extend(batch.into_iter().map(|delivery| delivery.message));
+        for delivery in batch {
+            came.push(delivery.message);
+        }
     }
-    let story: Vec<String> =
-        came.into_iter().map(|message| told(message.map(|reply| reply.key.to_string()))).collect();
-    insta::assert_snapshot!(story.join("\n"), @"");
+    let story: Vec<String> = came.into_iter().map(|message| told(message.map(|reply| reply.key))).collect();
+    let story = story.join("\n").replace(&**wire.topology().prefix(), "redress");
+    insta::assert_snapshot!(story, @r"
+    the payload is not JSON: EOF while parsing an object at line 1 column 1 (tell charge-payment v1 attempt 1)
+    a text in the payload holds a NUL character (tell charge-payment v1 attempt 1)
+    the payload is no rejection: missing field `message` at line 1 column 12 (tell charge-payment v1 attempt 1)
+    a text in the payload holds a NUL character (tell charge-payment v1 attempt 1)
+    the payload is no sentence: invalid type: map, expected a string at line 1 column 0 (tell charge-payment v1 attempt 1)
+    a text in the payload holds a NUL character (tell charge-payment v1 attempt 1)
+    the payload is not JSON: EOF while parsing a value at line 1 column 0 (tell charge-payment v1 attempt 1)
+    the outcome `maybe` is unknown (tell charge-payment v1 attempt 1)
+    its headers belong on the subject `redress.reply.stock.place-order.1` (nobody to tell)
+    the outcome `xxx` is unknown (tell charge-payment v1 attempt 1)
+    fine: 00000000-0000-0000-0000-000000000001/charge-payment/action/1
+    ");
 }
 
 #[tokio::test]
@@ -156,4 +187,69 @@ async fn a_dead_letter_keeps_what_came_and_why() {
     assert_eq!(header("Redress-Subject"), Some("redress.command.till.charge"));
     assert_eq!(header("Redress-Saga"), Some("place-order"));
     assert_eq!(header("Odd"), Some("one  two"));
+}
+
+async fn raw(subject: &str, block: &[u8]) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let shared = redress_devstack::shared().await;
+    let address: async_nats::ServerAddr = shared.nats().url().parse().unwrap();
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", shared.nats().port())).await.unwrap();
+    let mut buffer = [0; 4096];
+    socket.read(&mut buffer).await.unwrap();
+    let hello = format!(
+        "CONNECT {{\"user\":\"{}\",\"pass\":\"{}\",\"verbose\":false,\"headers\":true,\"lang\":\"x\",\"version\":\"1\"}}\r\nHPUB {subject} {} {}\r\n",
+        address.username().unwrap(),
+        address.password().unwrap(),
+        block.len(),
+        block.len() + 4
+    );
+    socket.write_all(hello.as_bytes()).await.unwrap();
+    socket.write_all(block).await.unwrap();
+    socket.write_all(b"null\r\nPING\r\n").await.unwrap();
+    let n = socket.read(&mut buffer).await.unwrap();
+    eprintln!("{}", String::from_utf8_lossy(&buffer[..n]));
+}
+
+#[tokio::test]
+async fn raw_utf8() {
+    raw_case(b"NATS/1.0\r\nName: \xff\xfe\r\n\r\n").await
+}
+#[tokio::test]
+async fn raw_cr() {
+    raw_case(b"NATS/1.0\r\nName: a\rb\r\n\r\n").await
+}
+#[tokio::test]
+async fn raw_colon() {
+    raw_case(b"NATS/1.0\r\nnocolon\r\n\r\n").await
+}
+
+async fn raw_case(block: &[u8]) {
+    let wire = crate::place::wire_with(redress_wire::Settings {
+        ack_wait: std::time::Duration::from_secs(1),
+        ..crate::place::settings()
+    })
+    .await;
+    raw(&wire.topology().command_subject("till", "charge"), block).await;
+    eprintln!("stored {}", stored(&beside_shared().await, &wire.topology().commands_stream()).await);
+    let mut till = wire.commands(&name("till"));
+    publish(&wire, &[command(1)]).await;
+    for _ in 0..4 {
+        let batch = tokio::time::timeout(std::time::Duration::from_secs(4), till.next_batch(10)).await;
+        match batch {
+            Ok(batch) => {
+                for d in batch {
+                    eprintln!(
+                        "{:?} deliveries {}",
+                        d.message.as_ref().map(|m| m.key.to_string()),
+                        d.deliveries
+                    );
+                    d.handle().ack().await;
+                }
+            }
+            Err(_) => eprintln!("nothing"),
+        }
+        eprintln!("health {:?} reconnects {:?}", wire.health(), wire.stats().reconnects);
+    }
+    eprintln!("publish: {:?}", wire.publish_commands(&[command(2)]).await);
+    panic!("end");
 }

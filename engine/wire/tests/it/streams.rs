@@ -73,7 +73,11 @@ async fn a_stream_that_would_lose_work_is_refused() {
         let error = Wire::connect(&shared.nats().url(), topology, settings()).await.unwrap_err();
         story.push(error.to_string().replace(&prefix.to_ascii_uppercase(), "REDRESS"));
     }
-    insta::assert_snapshot!(story.join("\n"), @"");
+    insta::assert_snapshot!(story.join("\n"), @r"
+    the stream `REDRESS_COMMANDS` exists with retention Interest where retention WorkQueue is needed, so it would lose work; delete it or choose another prefix
+    the stream `REDRESS_COMMANDS` exists with discard policy Old where discard policy New is needed, so it would lose work; delete it or choose another prefix
+    the stream `REDRESS_COMMANDS` exists with storage Memory where storage File is needed, so it would lose work; delete it or choose another prefix
+    ");
 }
 
 #[tokio::test]
@@ -95,7 +99,10 @@ async fn a_taken_subject_is_named() {
         story.push_str(&format!("\nbecause: {cause}"));
         source = cause.source();
     }
-    insta::assert_snapshot!(story.replace(&prefix.to_ascii_uppercase(), "REDRESS"), @"");
+    insta::assert_snapshot!(story.replace(&prefix.to_ascii_uppercase(), "REDRESS"), @r"
+    the stream `REDRESS_COMMANDS` could not be created or updated; check the server's JetStream limits
+    because: jetstream error: subjects overlap with an existing stream (code 400, error code 10065)
+    ");
 }
 
 #[tokio::test]
@@ -119,7 +126,10 @@ async fn a_bad_url_and_an_absent_server_are_told() {
     for url in ["nats://[", "nats://127.0.0.1:1"] {
         story.push(Wire::connect(url, topology.clone(), settings()).await.unwrap_err().to_string());
     }
-    insta::assert_snapshot!(story.join("\n"), @r"");
+    insta::assert_snapshot!(story.join("\n"), @r"
+    the NATS URL is unusable; it looks like nats://user:password@host:4222
+    no connection to the NATS server; check NATS_URL and that the server runs
+    ");
 }
 
 #[tokio::test]

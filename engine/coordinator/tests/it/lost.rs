@@ -1,0 +1,68 @@
+//! The answer to a COMMIT is lost: it happened, nobody heard, and what the journal says decides.
+
+use redress_coordinator::CancelRequest;
+
+use crate::party::{How, sell};
+use crate::place::{Place, Running, start, start_with};
+use crate::thief::Thief;
+
+async fn robbed(place: &Place) -> (Thief, Running) {
+    let (server, mut config) = (place.stack.postgres().port(), place.config());
+    let (thief, port) = Thief::before(server).await;
+    config.database_url = config.database_url.replace(&format!(":{server}/"), &format!(":{port}/"));
+    // Only what a test does is on the wire.
+    config.timer_poll = std::time::Duration::from_secs(3_600);
+    (thief, place.coordinator_with(config, vec![sell()]).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_finds_itself() {
+    let place = Place::new().await;
+    let (thief, coordinator) = robbed(&place).await;
+    coordinator.start(start("sell", 1)).await;
+    thief.wants(b"sell-2");
+    let started = coordinator.engine.start(start("sell", 2)).await.unwrap();
+    assert!(thief.has_stolen());
+    assert!(started.created, "it is this start's own saga");
+    // Its command was published although the commit had not been heard of: the timers rest.
+    assert_eq!(coordinator.end_of(started.id).await, "completed");
+    assert_eq!(place.count("SELECT count(*) FROM sagas").await, 2);
+    assert!(coordinator.engine.metrics().encode().contains("redress_batch_retries_total 1"));
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_decided_again_on_what_the_journal_says() {
+    let place = Place::new().await;
+    let (thief, coordinator) = robbed(&place).await;
+    let id = coordinator.start(start_with("sell", 1, "charge", How::Hold)).await;
+    place.party.holds(1).await;
+    thief.wants(b"COMMIT");
+    place.party.let_go().await;
+    assert_eq!(coordinator.end_of(id).await, "completed");
+    assert!(thief.has_stolen());
+    assert_eq!(place.gaps().await, 0);
+    let done = "SELECT count(*) FROM saga_history WHERE event = 'done' AND step = 'charge'";
+    assert_eq!(place.count(done).await, 1, "{}", place.history(id).await);
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_that_won_is_not_told_that_it_lost() {
+    let place = Place::new().await;
+    let (thief, coordinator) = robbed(&place).await;
+    let id = coordinator.start(start_with("sell", 1, "charge", How::Hold)).await;
+    place.party.holds(1).await;
+    let revision = coordinator.engine.saga(id).await.unwrap().unwrap().revision;
+    thief.wants(b"COMMIT");
+    let request = CancelRequest {
+        actor: "ann".to_owned(),
+        reason: "changed her mind".to_owned(),
+        if_match: Some(revision),
+    };
+    let view = coordinator.engine.cancel(id, request).await.unwrap();
+    assert!(thief.has_stolen());
+    assert_eq!(view.status, "compensating");
+    assert_eq!(place.count("SELECT count(*) FROM audit_log").await, 1);
+    coordinator.stop().await;
+}

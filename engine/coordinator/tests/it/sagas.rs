@@ -1,0 +1,75 @@
+//! One saga from its start to its end.
+
+use redress_coordinator::view::SagaView;
+
+use crate::party::{How, sell};
+use crate::place::{Place, start, start_with};
+
+fn statuses(view: &SagaView) -> String {
+    view.steps.iter().map(|s| format!("{} {}", s.name, s.status)).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_completes() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let id = coordinator.start(start("sell", 7)).await;
+    assert_eq!(coordinator.end_of(id).await, "completed");
+    insta::assert_snapshot!(place.history(id).await, @r"
+    1 started
+    2 sent action reserve 1
+    3 done action reserve 1
+    4 sent action charge 1
+    5 done action charge 1
+    6 sent action ship 1
+    7 done action ship 1
+    8 sent action tell 1
+    9 done action tell 1
+    10 completed
+    ");
+    let view = coordinator.engine.saga(id).await.unwrap().unwrap();
+    insta::assert_snapshot!(statuses(&view), @"reserve succeeded, charge succeeded, ship succeeded, tell succeeded");
+    insta::assert_snapshot!(view.data, @r#"{"number":7,"step":"","how":"do","noted":["reserve 7"]}"#);
+    assert_eq!(view.steps[1].reply.as_ref().unwrap().as_str(), r#"{"note":"charge 7"}"#);
+    assert!(view.ended_at >= Some(view.started_at));
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_undoes_what_stands_in_reverse() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let id = coordinator.start(start_with("sell", 7, "ship", How::Reject)).await;
+    assert_eq!(coordinator.end_of(id).await, "compensated");
+    insta::assert_snapshot!(place.history(id).await, @r"
+    1 started
+    2 sent action reserve 1
+    3 done action reserve 1
+    4 sent action charge 1
+    5 done action charge 1
+    6 sent action ship 1
+    7 rejected action ship 1
+    8 plan-frozen
+    9 sent compensation charge 1
+    10 done compensation charge 1
+    11 sent compensation reserve 1
+    12 done compensation reserve 1
+    13 compensated
+    ");
+    let view = coordinator.engine.saga(id).await.unwrap().unwrap();
+    insta::assert_snapshot!(statuses(&view), @"reserve compensated, charge compensated, ship rejected, tell pending");
+    insta::assert_snapshot!(view.cause.unwrap(), @"ship rejected: no (not today)");
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_has_no_way_out() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let id = coordinator.start(start("sell", 7)).await;
+    coordinator.end_of(id).await;
+    let update = "UPDATE sagas SET status = 'running', ended_at = NULL WHERE id = $1";
+    let error = sqlx::query(update).bind(id.0).execute(&place.pool).await.unwrap_err().to_string();
+    assert!(error.contains("a terminal state has no way out"), "{error}");
+    coordinator.stop().await;
+}

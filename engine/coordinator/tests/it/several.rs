@@ -1,0 +1,87 @@
+//! Several coordinators on one journal, with the same and with other definitions.
+
+use std::time::Duration;
+
+use redress_coordinator::Engine;
+
+use crate::party::{How, rush, sale, sell};
+use crate::place::{PATIENCE, Place, start, start_with, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_coordinators_share_two_hundred_sagas() {
+    let place = Place::new().await;
+    let (one, other) = (place.coordinator(vec![sell()]).await, place.coordinator(vec![sell()]).await);
+    for number in 0..200 {
+        let how = if number % 5 == 0 { How::Reject } else { How::Do };
+        one.start(start_with("sell", number, "ship", how)).await;
+    }
+    let ended = "SELECT count(*) FROM sagas WHERE ended_at IS NOT NULL";
+    until("200 ends", async || (place.count(ended).await == 200).then_some(())).await;
+    assert_eq!(place.count("SELECT count(*) FROM sagas WHERE status = 'completed'").await, 160);
+    assert_eq!(place.count("SELECT count(*) FROM sagas WHERE status = 'compensated'").await, 40);
+    assert_eq!(place.gaps().await, 0);
+    assert_eq!(place.count("SELECT count(*) FROM saga_history WHERE event = 'late'").await, 0);
+    for (coordinator, who) in [(&one, "one"), (&other, "the other")] {
+        let metrics = coordinator.engine.metrics().encode();
+        assert!(
+            metrics.contains("redress_sagas_ended_total{saga=\"sell\",kind=\"completed\""),
+            "{who} ended none"
+        );
+    }
+    // Only the last move of a saga touches an index: it takes the saga out of the timers'.
+    until("the statistics", async || {
+        let moves = "SELECT (n_tup_upd >= 840)::int::bigint FROM pg_stat_user_tables WHERE relname = 'sagas'";
+        (place.count(moves).await == 1).then_some(())
+    })
+    .await;
+    let cold = "SELECT n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sagas'";
+    let cold = place.count(cold).await;
+    assert!(cold <= 200 * 3 / 2, "{cold} updates of 200 sagas were not HOT");
+    one.stop().await;
+    other.stop().await;
+    let log = std::fs::read_to_string(place.stack.postgres().log()).unwrap();
+    assert!(!log.contains("no transaction in progress"), "the pool fills the server's log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_of_an_unknown_version_is_left_alone() {
+    let place = Place::new().await;
+    let old = place.coordinator(vec![rush()]).await;
+    let waiting = old.start(start_with("rush", 1, "ship", How::Ignore)).await;
+    until("the pivot is sent", async || {
+        place.party.seen().iter().any(|command| command.key.step == *"ship").then_some(())
+    })
+    .await;
+    old.stop().await;
+    let before = place.history(waiting).await;
+
+    let next = sale("rush", 2, Duration::from_secs(1));
+    let new = place.coordinator(vec![next]).await;
+    // Its own saga is due several times; the other one has been due since long ago.
+    let id = new.start(start_with("rush", 2, "reserve", How::Ignore)).await;
+    until("two re-sends", async || place.history(id).await.contains("sent action reserve 3").then_some(()))
+        .await;
+    assert_eq!(place.history(waiting).await, before);
+    let refused = new.engine.cancel(waiting, Default::default()).await.unwrap_err();
+    insta::assert_snapshot!(refused, @"this coordinator does not know version 1 of saga `rush`; ask one that does");
+    assert_eq!(new.engine.saga(waiting).await.unwrap().unwrap().version, 1);
+    new.stop().await;
+
+    let both = place.coordinator(vec![rush(), sale("rush", 2, Duration::from_secs(1))]).await;
+    until("it goes on", async || (place.history(waiting).await != before).then_some(())).await;
+    let newest = both.start(start("rush", 3)).await;
+    assert_eq!(both.engine.wait_ended(newest, PATIENCE).await.unwrap().unwrap().version, 2);
+    both.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployed_version_is_immutable() {
+    let place = Place::new().await;
+    place.coordinator(vec![sell()]).await.stop().await;
+    let changed = sale("sell", 1, Duration::from_secs(61));
+    let refused = Engine::open(place.config(), vec![changed], place.wire.clone()).await.err().unwrap();
+    insta::assert_snapshot!(refused, @"saga `sell` version 1 differs from the one that was deployed: /steps/charge/timeout_ms: stored 60000, now 61000; /steps/reserve/timeout_ms: stored 60000, now 61000; /steps/ship/timeout_ms: stored 60000, now 61000; /steps/tell/timeout_ms: stored 60000, now 61000; a deployed version is immutable, so give the changed definition version 2 and keep the old one as long as sagas of it live");
+    let twice = Engine::open(place.config(), vec![sell(), sell()], place.wire.clone()).await.err().unwrap();
+    insta::assert_snapshot!(twice, @"saga `sell` version 1 is defined twice: give one of them another version");
+    place.coordinator(vec![sell()]).await.stop().await;
+}

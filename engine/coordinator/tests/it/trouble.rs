@@ -1,0 +1,158 @@
+//! One bad saga, one bad message: set aside alone, while the others go on.
+
+use redress_core::{JsonText, Outcome, ReplyMessage, SagaId};
+use uuid::Uuid;
+
+use crate::party::{How, Party, rush, sell};
+use crate::place::{Place, Running, start, start_with, until};
+
+/// Starts sagas that are all held at `charge`, and gives their ids.
+async fn held(place: &Place, coordinator: &Running, count: u64) -> Vec<SagaId> {
+    let mut ids = Vec::new();
+    for number in 0..count {
+        ids.push(coordinator.start(start_with("sell", number, "charge", How::Hold)).await);
+    }
+    place.party.holds(usize::try_from(count).unwrap()).await;
+    ids
+}
+
+async fn all_but_the_first_complete(coordinator: &Running, ids: &[SagaId]) {
+    for &id in &ids[1..] {
+        assert_eq!(coordinator.end_of(id).await, "completed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_saga_is_set_aside_alone() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let ids = held(&place, &coordinator, 20).await;
+    place.execute("UPDATE sagas SET state = 'broken' WHERE id = $1", ids[0]).await;
+    place.party.let_go().await;
+    all_but_the_first_complete(&coordinator, &ids).await;
+    let reasons =
+        until("a dead letter", async || Some(place.dead_letters().await).filter(|l| !l.is_empty())).await;
+    insta::assert_snapshot!(reasons.join("\n"), @"the saga's row is unreadable: expected value at line 1 column 1");
+    place.execute("UPDATE sagas SET wake_at = now() WHERE id = $1", ids[0]).await;
+    let resting = "SELECT count(*) FROM sagas WHERE wake_at > now() + interval '50 minutes'";
+    until("the timer leaves it alone", async || (place.count(resting).await == 1).then_some(())).await;
+    assert!(coordinator.engine.cancel(ids[0], Default::default()).await.is_err());
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_that_cannot_be_written_is_set_aside_alone() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let ids = held(&place, &coordinator, 20).await;
+    occupy_its_next_row(&place, ids[0]).await;
+    place.party.let_go().await;
+    all_but_the_first_complete(&coordinator, &ids).await;
+    let reasons =
+        until("a dead letter", async || Some(place.dead_letters().await).filter(|l| !l.is_empty())).await;
+    insta::assert_snapshot!(reasons.join("\n"), @"the journal refused what follows from it: the database refused the statement");
+    coordinator.stop().await;
+}
+
+async fn occupy_its_next_row(place: &Place, id: SagaId) {
+    let row = "INSERT INTO saga_history (saga_id, seq, at, event, detail) \
+               SELECT saga_id, max(seq) + 1, now(), 'late', '{}' FROM saga_history WHERE saga_id = $1 GROUP BY 1";
+    place.execute(row, id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_that_cannot_be_written_does_not_stop_the_timers() {
+    let place = Place::new().await;
+    let asleep = place.coordinator(vec![sell()]).await;
+    let ids = held(&place, &asleep, 20).await;
+    asleep.stop().await;
+    occupy_its_next_row(&place, ids[0]).await;
+    // All are due at once; the bad one comes first.
+    let due = "UPDATE sagas SET wake_at = started_at, \
+               state = convert_to(replace(convert_from(state, 'UTF8'), '\"attempt\":1,\"turn\":\"asked\"', \
+                                          '\"attempt\":1,\"turn\":\"backoff\"'), 'UTF8')";
+    sqlx::query(due).execute(&place.pool).await.unwrap();
+    let until_now = "UPDATE sagas SET state = convert_to(regexp_replace(convert_from(state, 'UTF8'), \
+                     '\"until\":\"[^\"]*\"', '\"until\":\"2020-01-01T00:00:00Z\"'), 'UTF8')";
+    sqlx::query(until_now).execute(&place.pool).await.unwrap();
+    let coordinator = place.coordinator(vec![sell()]).await;
+    place.party.holds(39).await;
+    let resting = "SELECT count(*) FROM sagas WHERE wake_at > now() + interval '50 minutes'";
+    until("it is set aside", async || (place.count(resting).await == 1).then_some(())).await;
+    place.party.let_go().await;
+    all_but_the_first_complete(&coordinator, &ids).await;
+    coordinator.stop().await;
+}
+
+fn forged(saga_id: SagaId, party: &Party) -> ReplyMessage {
+    let command = party.seen().into_iter().find(|c| c.key.saga_id == saga_id).expect("it was asked");
+    crate::party::reply(&command, Outcome::Fenced)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_use_is_kept_and_blocks_nothing() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let id = coordinator.start(start("sell", 7)).await;
+    assert_eq!(coordinator.end_of(id).await, "completed");
+    // It said `done` before.
+    let contradiction = forged(id, &place.party);
+    let nobody = ReplyMessage {
+        key: redress_core::IdempotencyKey { saga_id: SagaId(Uuid::now_v7()), ..contradiction.key.clone() },
+        ..contradiction.clone()
+    };
+    let nul = Outcome::Done { reply: JsonText::parse(br#"{"note":"\u0000"}"#).unwrap() };
+    let unreadable = ReplyMessage { outcome: nul, ..contradiction.clone() };
+    for reply in [contradiction, nobody, unreadable] {
+        let before = place.dead_letters().await.len();
+        place.party.send(vec![reply]).await;
+        until("a dead letter", async || (place.dead_letters().await.len() > before).then_some(())).await;
+    }
+    insta::assert_snapshot!(place.dead_letters().await.join("\n"), @r"
+    a participant took back what it had promised
+    the saga does not exist in this journal
+    a text in the payload holds a NUL character
+    ");
+    let view = coordinator.engine.saga(id).await.unwrap().unwrap();
+    assert_eq!((view.status, view.parked), ("completed", None));
+    assert_eq!(place.gaps().await, 0);
+    let next = coordinator.start(start("sell", 8)).await;
+    assert_eq!(coordinator.end_of(next).await, "completed");
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_comes_twice_counts_once_and_heals_a_lost_command() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let id = coordinator.start(start_with("sell", 7, "charge", How::Hold)).await;
+    place.party.holds(1).await;
+    let asked = |step: &str| place.party.seen().iter().filter(|c| c.key.step == *step).count();
+    let reserved = place.party.seen().into_iter().find(|c| c.key.step == *"reserve").unwrap();
+    let done = Outcome::Done { reply: JsonText::parse(br#"{"note":"reserve 7"}"#).unwrap() };
+    let before = place.history(id).await;
+    place.party.send(vec![crate::party::reply(&reserved, done)]).await;
+    // The broker knows the message id, so the party sees it once all the same.
+    until("it is published again", async || {
+        coordinator.engine.metrics().encode().contains("redress_commands_healed_total 1").then_some(())
+    })
+    .await;
+    assert_eq!(place.history(id).await, before);
+    place.party.let_go().await;
+    assert_eq!(coordinator.end_of(id).await, "completed");
+    assert_eq!((asked("reserve"), asked("charge")), (1, 1));
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_or_absent_answer_never_stops_the_rest() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell(), rush()]).await;
+    let stuck = coordinator.start(start_with("rush", 1, "tell", How::Ignore)).await;
+    for number in 2..12 {
+        let id = coordinator.start(start("sell", number)).await;
+        assert_eq!(coordinator.end_of(id).await, "completed");
+    }
+    assert_eq!(coordinator.engine.saga(stuck).await.unwrap().unwrap().status, "running");
+    coordinator.stop().await;
+}
