@@ -61,6 +61,20 @@ pub struct Stats {
     /// Consumers built anew; the first time does not count.
     pub rebuilds: AtomicU64,
     connected_before: AtomicBool,
+    dead: AtomicBool,
+}
+
+/// Notices that the client library's own task is gone, as after a panic in it: the callback that owns this is then
+/// dropped. Nothing brings such a client back; whoever watches our health starts the process anew.
+struct Vigil(Arc<Stats>);
+
+impl Drop for Vigil {
+    fn drop(&mut self) {
+        self.0.dead.store(true, Ordering::Release);
+        if Arc::strong_count(&self.0) > 1 {
+            tracing::error!("the NATS client has ended though it is in use; start this process anew");
+        }
+    }
 }
 
 /// Whether the broker can be reached.
@@ -68,7 +82,7 @@ pub struct Stats {
 pub enum WireHealth {
     /// Connected.
     Connected,
-    /// Trying to connect.
+    /// Trying to connect, or ended for good.
     Disconnected,
 }
 
@@ -106,15 +120,15 @@ impl Wire {
     /// [`ConnectError`] if the server cannot be reached, is older than 2.10 or has no JetStream.
     pub async fn connect(url: &str, topology: Topology, settings: Settings) -> Result<Self, ConnectError> {
         let stats = Arc::new(Stats::default());
-        let seen = stats.clone();
+        let vigil = Arc::new(Vigil(stats.clone()));
         let options = ConnectOptions::new()
             .name(topology.prefix().as_str())
             .ping_interval(PING_INTERVAL)
             .connection_timeout(CONNECTION_TIMEOUT)
             .custom_inbox_prefix(format!("_INBOX_{}", topology.prefix()))
             .event_callback(move |event| {
-                let seen = seen.clone();
-                async move { seen.note(&event) }
+                let vigil = vigil.clone();
+                async move { vigil.0.note(&event) }
             });
         let options = if settings.wait_for_server { options.retry_on_initial_connect() } else { options };
         // The client library passes over the credentials of a URL.
@@ -193,6 +207,9 @@ impl Wire {
 
     /// Whether the broker can be reached.
     pub fn health(&self) -> WireHealth {
+        if self.stats().dead.load(Ordering::Acquire) {
+            return WireHealth::Disconnected;
+        }
         match self.inner.client.connection_state() {
             async_nats::connection::State::Connected => WireHealth::Connected,
             async_nats::connection::State::Pending | async_nats::connection::State::Disconnected => {

@@ -2,6 +2,11 @@
 //!
 //! Reading is total: whatever arrives becomes a message or a [`Malformed`] that says what is wrong, who could be told,
 //! and keeps what came, so that poison never blocks the message behind it and can be looked at later.
+//!
+//! One kind of poison never gets here: a header block that the client library itself cannot parse (not UTF-8, a line
+//! without a colon) breaks the connection whenever it is delivered, and a lone carriage return ends the client for
+//! good (nats.rs pull request 1612), which [`crate::Wire::health`] shows. No client library writes such a block, and
+//! the broker's permissions keep strangers off our subjects; who wrote one by hand deletes it from the stream by hand.
 
 use std::num::NonZeroU32;
 

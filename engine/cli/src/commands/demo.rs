@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, DemoStart};
 use crate::args::DemoArgs;
-use crate::commands::up::{access, carry};
+use crate::commands::up::{access, serve_api};
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, shutdown_on_signal};
 use crate::render;
@@ -64,17 +64,20 @@ async fn play_and_serve(
         played = play_all(app, engine) => played.map(|()| Exit::Ok),
         () = shutdown.cancelled() => Ok(Exit::Interrupted),
     };
+    if let (Ok(Exit::Ok), Some(listener)) = (&played, listener) {
+        render::emit(&hints(&format!("http://{}", listener.local_addr()?)));
+        serve_api(engine.clone(), listener, access, shutdown.clone()).await?;
+    }
     stop.cancel();
     coordinator.await?;
-    let (Some(listener), Exit::Ok) = (listener, played?) else {
-        return Ok(if shutdown.is_cancelled() { Exit::Interrupted } else { Exit::Ok });
-    };
-    let url = format!("http://{}", listener.local_addr()?);
-    render::emit(&format!(
+    played
+}
+
+fn hints(url: &str) -> String {
+    format!(
         "\n  API       {url}/v1/sagas\n  try       curl -s {url}/v1/definitions, or in another terminal:\n            \
          redress list --url {url}\n  stop      Ctrl-C; nothing is kept\n"
-    ));
-    carry(engine.clone(), listener, access, shutdown.clone()).await
+    )
 }
 
 /// The port that was asked for, or a free one.

@@ -77,19 +77,28 @@ async fn listen(address: SocketAddr, access: &Access) -> Result<TcpListener, Fai
 }
 
 /// Runs coordinator and API until the shutdown; requests first, then what is in flight.
-pub(crate) async fn carry(
+async fn carry(
     engine: Engine,
     listener: TcpListener,
     access: Access,
     shutdown: CancellationToken,
 ) -> Result<Exit, Failure> {
-    let address = listener.local_addr()?;
     let coordinator = {
         let (engine, shutdown) = (engine.clone(), shutdown.clone());
         tokio::spawn(async move { engine.run(shutdown).await })
     };
-    render::emit(&format!("listening on http://{address}"));
-    redress_api::serve(listener, engine, access, shutdown).await?;
+    serve_api(engine, listener, access, shutdown).await?;
     coordinator.await?;
     Ok(Exit::Ok)
+}
+
+/// Says where it listens, and serves until the shutdown.
+pub(crate) async fn serve_api(
+    engine: Engine,
+    listener: TcpListener,
+    access: Access,
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
+    render::emit(&format!("listening on http://{}", listener.local_addr()?));
+    Ok(redress_api::serve(listener, engine, access, shutdown).await?)
 }

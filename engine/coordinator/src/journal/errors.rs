@@ -50,11 +50,12 @@ impl From<sqlx::Error> for JournalError {
 
 /// Whether the trouble is the server's own and not the statement's: it passes, or somebody repairs it.
 fn is_of_the_server(code: &str) -> bool {
-    // Connection exceptions; disk full, out of memory, too many connections; shutdown, start-up, crash, statement
-    // timeout; errors of the system beneath.
-    let classes = ["08", "53", "57", "58"];
-    // Read-only after a failover; transaction ended by a timeout, as of a process that was stopped and went on.
-    let codes = ["25006", "25P03", "25P04"];
+    // Connection exceptions; not let in; disk full, out of memory, too many connections; shutdown, start-up, crash,
+    // statement timeout; errors of the system beneath.
+    let classes = ["08", "28", "53", "57", "58"];
+    // Read-only after a failover; transaction ended by a timeout, as of a process that was stopped and went on; no such
+    // database; a database that takes no connections.
+    let codes = ["25006", "25P03", "25P04", "3D000", "55000"];
     classes.iter().any(|class| code.starts_with(class)) || codes.contains(&code)
 }
 
@@ -74,8 +75,12 @@ impl JournalError {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let said = error.to_string();
+            // Some libraries repeat their source.
+            if !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         text

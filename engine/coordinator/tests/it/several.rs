@@ -28,7 +28,8 @@ async fn two_coordinators_share_two_hundred_sagas() {
             "{who} ended none"
         );
     }
-    // Only the last move of a saga touches an index: it takes the saga out of the timers'.
+    // Only the last move of a saga touches an index: it takes the saga out of the timers'. A few more find their page
+    // full; with an index on anything that moves, all 840 would be cold.
     until("the statistics", async || {
         let moves = "SELECT (n_tup_upd >= 840)::int::bigint FROM pg_stat_user_tables WHERE relname = 'sagas'";
         (place.count(moves).await == 1).then_some(())
@@ -36,7 +37,7 @@ async fn two_coordinators_share_two_hundred_sagas() {
     .await;
     let cold = "SELECT n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sagas'";
     let cold = place.count(cold).await;
-    assert!(cold <= 200 * 3 / 2, "{cold} updates of 200 sagas were not HOT");
+    assert!(cold < 420, "{cold} of 840 updates were not HOT");
     one.stop().await;
     other.stop().await;
     let log = std::fs::read_to_string(place.stack.postgres().log()).unwrap();

@@ -50,7 +50,8 @@ async fn a_saga_that_cannot_be_written_is_set_aside_alone() {
     all_but_the_first_complete(&coordinator, &ids).await;
     let reasons =
         until("a dead letter", async || Some(place.dead_letters().await).filter(|l| !l.is_empty())).await;
-    insta::assert_snapshot!(reasons.join("\n"), @"the journal refused what follows from it: the database refused the statement");
+    let known = |reason: &String| reason.contains("duplicate key value violates unique constraint");
+    assert!(reasons.len() == 1 && reasons.iter().all(known), "{reasons:?}");
     coordinator.stop().await;
 }
 

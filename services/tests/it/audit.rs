@@ -1,0 +1,92 @@
+//! The auditor: silent on honest books, and with a sentence for each kind of wrong.
+
+use std::collections::BTreeMap;
+
+use redress_contracts::{
+    CancelOrder, ChargePayment, ConfirmOrder, CreateOrder, OrderLine, RefundPayment, ReleaseInventory,
+    ReserveInventory, ShipOrder, StockLine,
+};
+use redress_services::audit::{Books, check};
+use uuid::Uuid;
+
+use crate::shop::{Shop, action, id, undo};
+
+const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
+
+/// Three sagas as a coordinator leaves them: one completed, one undone after the last step, one undone at once.
+async fn three_sagas() -> (Shop, Books, BTreeMap<Uuid, String>) {
+    let mut shop = Shop::open(&SERVICES).await;
+    for saga in [1, 2] {
+        let id = id(saga);
+        let lines = vec![OrderLine { sku: "book".to_owned(), quantity: 2, unit_price: 1_500 }];
+        let stock = vec![StockLine { sku: "book".to_owned(), quantity: 2 }];
+        let (customer, currency) = ("alice".to_owned(), "EUR".to_owned());
+        shop.ask([
+            action(saga, &CreateOrder { order: id, customer: customer.clone(), lines }),
+            action(saga, &ChargePayment { payment: id, customer, amount: 3_000, currency }),
+            action(saga, &ReserveInventory { reservation: id, lines: stock }),
+        ])
+        .await;
+    }
+    let address = "1 Harbour Street, Reykjavik".to_owned();
+    let empty = CreateOrder { order: id(3), customer: "alice".to_owned(), lines: Vec::new() };
+    shop.ask([
+        action(1, &ShipOrder { shipment: id(1), address }),
+        action(1, &ConfirmOrder { order: id(1) }),
+        undo(2, "reserve", &ReleaseInventory { reservation: id(2) }),
+        undo(2, "charge", &RefundPayment { payment: id(2) }),
+        undo(2, "create", &CancelOrder { order: id(2) }),
+        action(3, &empty),
+        // Sent and lost, then undone: the fence came first.
+        undo(3, "charge", &RefundPayment { payment: id(3) }),
+    ])
+    .await;
+    let [order, payment, inventory, shipping] = SERVICES.map(|service| shop.pools[service].clone());
+    let ended = [(1, "completed"), (2, "compensated"), (3, "compensated")];
+    let ended = ended.map(|(saga, end)| (id(saga), end.to_owned())).into();
+    (shop, Books { order, payment, inventory, shipping }, ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn honest_books_agree() {
+    let (_shop, books, ended) = three_sagas().await;
+    assert_eq!(check(&books, &ended).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_the_books_do_not_bear_out_is_found() {
+    let (_shop, books, mut ended) = three_sagas().await;
+    ended.insert(id(1), "compensated".to_owned());
+    ended.insert(id(2), "completed".to_owned());
+    ended.insert(id(3), "parked".to_owned());
+    ended.insert(id(4), "completed".to_owned());
+    insta::assert_snapshot!(check(&books, &ended).await.unwrap().join("\n"), @"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_forgery_is_found() {
+    let (shop, books, ended) = three_sagas().await;
+    // What the triggers and CHECKs let through, or would if they were gone.
+    let forgeries = [
+        ("payment", "UPDATE accounts SET balance = balance - 1 WHERE customer = 'alice'"),
+        ("payment", "INSERT INTO ledger (key, account, amount) VALUES ('x/charge/action/1', 'bob', -7)"),
+        (
+            "payment",
+            "SET session_replication_role = replica; UPDATE payments SET amount = 1 WHERE status = 'charged'; \
+                     DELETE FROM ledger WHERE key LIKE '%/compensation/%'; RESET session_replication_role",
+        ),
+        (
+            "inventory",
+            "UPDATE stock SET available = available - 1, reserved = reserved + 1 WHERE sku = 'book'",
+        ),
+        ("inventory", "UPDATE reservation_lines SET quantity = 3"),
+        ("order", "DELETE FROM orders WHERE status = 'cancelled'"),
+        ("shipping", "DELETE FROM shipments"),
+        ("payment", "DELETE FROM inbox WHERE outcome = 'fenced'"),
+        ("order", "INSERT INTO inbox (key) VALUES ('y/create/action/1')"),
+    ];
+    for (service, sql) in forgeries {
+        sqlx::raw_sql(sql).execute(&shop.pools[service]).await.unwrap();
+    }
+    insta::assert_snapshot!(check(&books, &ended).await.unwrap().join("\n"), @"");
+}
