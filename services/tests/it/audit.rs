@@ -60,7 +60,12 @@ async fn an_end_that_the_books_do_not_bear_out_is_found() {
     ended.insert(id(2), "completed".to_owned());
     ended.insert(id(3), "parked".to_owned());
     ended.insert(id(4), "completed".to_owned());
-    insta::assert_snapshot!(check(&books, &ended).await.unwrap().join("\n"), @"");
+    insta::assert_snapshot!(check(&books, &ended).await.unwrap().join("\n"), @"
+    saga 0190163d-8694-739b-aea5-000000000001 ended compensated, but order confirmed, payment charged, reservation held, shipment shipped
+    saga 0190163d-8694-739b-aea5-000000000002 ended completed, but order cancelled, payment refunded, reservation released, shipment none
+    saga 0190163d-8694-739b-aea5-000000000003 ended parked, but order none, payment none, reservation none, shipment none
+    saga 0190163d-8694-739b-aea5-000000000004 ended completed, but order none, payment none, reservation none, shipment none
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,5 +93,20 @@ async fn every_kind_of_forgery_is_found() {
     for (service, sql) in forgeries {
         sqlx::raw_sql(sql).execute(&shop.pools[service]).await.unwrap();
     }
-    insta::assert_snapshot!(check(&books, &ended).await.unwrap().join("\n"), @"");
+    insta::assert_snapshot!(check(&books, &ended).await.unwrap().join("\n"), @r#"
+    posting x/charge/action/1 does not sum to zero
+    account bob holds 500, its ledger says 493
+    account alice holds 999999996999, its ledger says 999999994000
+    payment 0190163d-8694-739b-aea5-000000000002 is refunded, but its saga posted -3000
+    payment 0190163d-8694-739b-aea5-000000000001 is charged, but its saga posted -3000
+    posting x/charge/action/1 belongs to no payment
+    the inbox says that 0190163d-8694-739b-aea5-000000000002/charge/compensation/1 is done, but nothing was posted
+    the claim y/create/action/1 was committed without an answer
+    the inbox says that 0190163d-8694-739b-aea5-000000000002/create/action/1 is done, but its effect is missing
+    the undo 0190163d-8694-739b-aea5-000000000003/charge/compensation/1 has left no fence
+    the inbox says that 0190163d-8694-739b-aea5-000000000001/ship/action/1 is done, but its effect is missing
+    saga 0190163d-8694-739b-aea5-000000000001 ended completed, but order confirmed, payment charged, reservation held, shipment none
+    saga 0190163d-8694-739b-aea5-000000000001 ordered for Some(3000) and paid Some(1)
+    saga 0190163d-8694-739b-aea5-000000000001 ordered Some("book 2") and reserved Some("book 3")
+    "#);
 }

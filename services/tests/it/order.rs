@@ -28,14 +28,29 @@ fn cancel(order: u128) -> CancelOrder {
 async fn an_order_is_confirmed_or_cancelled() {
     let mut shop = Shop::open(&["order"]).await;
     let lines = [("book", 2, 1_500), ("bookmark", 1, 0)];
-    insta::assert_snapshot!(shop.ask([1, 2].map(|saga| action(saga, &create(saga, &lines)))).await, @"");
-    insta::assert_snapshot!(shop.read("order", ORDERS).await, @"");
+    insta::assert_snapshot!(shop.ask([1, 2].map(|saga| action(saga, &create(saga, &lines)))).await, @"
+    create done null
+    create done null
+    ");
+    insta::assert_snapshot!(shop.read("order", ORDERS).await, @r#"
+    alice pending 3000 [{"sku": "book", "quantity": 2, "unit_price": 1500}, {"sku": "bookmark", "quantity": 1, "unit_price": 0}]
+    alice pending 3000 [{"sku": "book", "quantity": 2, "unit_price": 1500}, {"sku": "bookmark", "quantity": 1, "unit_price": 0}]
+    "#);
     let ends = [action(1, &confirm(1)), undo(2, "create", &cancel(2))];
-    insta::assert_snapshot!(shop.ask(ends).await, @"");
-    insta::assert_snapshot!(shop.read("order", ORDERS).await, @"");
+    insta::assert_snapshot!(shop.ask(ends).await, @"
+    confirm done null
+    create done null
+    ");
+    insta::assert_snapshot!(shop.read("order", ORDERS).await, @r#"
+    alice confirmed 3000 [{"sku": "book", "quantity": 2, "unit_price": 1500}, {"sku": "bookmark", "quantity": 1, "unit_price": 0}]
+    alice cancelled 3000 [{"sku": "book", "quantity": 2, "unit_price": 1500}, {"sku": "bookmark", "quantity": 1, "unit_price": 0}]
+    "#);
     // The other end is no end for either of them.
     let twice = [undo(1, "create", &cancel(1)), action(2, &confirm(2))];
-    insta::assert_snapshot!(shop.ask(twice).await, @"");
+    insta::assert_snapshot!(shop.ask(twice).await, @"
+    create failed: only 0 of 1 orders are pending and can be cancelled
+    confirm failed: only 0 of 1 orders are pending and can be confirmed
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +66,15 @@ async fn an_order_that_makes_no_sense_is_rejected_and_leaves_nothing() {
         &[("book", 1, i64::MAX), ("book", 1, 1)],
     ];
     let orders: Vec<_> = (1..).zip(baskets).map(|(saga, lines)| action(saga, &create(saga, lines))).collect();
-    insta::assert_snapshot!(shop.ask(orders).await, @"");
+    insta::assert_snapshot!(shop.ask(orders).await, @"
+    create rejected empty-order: an order needs at least one line
+    create rejected invalid-quantity: the quantity of `book` is 0, and must be above zero
+    create rejected invalid-quantity: the quantity of `book` is -1, and must be above zero
+    create rejected invalid-price: the prices must add up to an amount above zero
+    create rejected invalid-price: the prices must add up to an amount above zero
+    create rejected invalid-price: the prices must add up to an amount above zero
+    create rejected invalid-price: the prices must add up to an amount above zero
+    ");
     assert_eq!(shop.read("order", ORDERS).await, "");
 }
 
@@ -69,10 +92,25 @@ async fn one_bad_order_does_not_spoil_the_set() {
     ])
     .await;
     shop.serve().await;
-    insta::assert_snapshot!(shop.told(5).await, @"");
+    insta::assert_snapshot!(shop.told(5).await, @"
+    done null
+    rejected empty-order: an order needs at least one line
+    done null
+    rejected order-exists: order 0190163d-8694-739b-aea5-000000000001 belongs to another saga
+    done null
+    ");
     shop.send(&[1, 3, 5, 6].map(|saga| action(saga, &confirm(saga)))).await;
-    insta::assert_snapshot!(shop.told(4).await, @"");
-    insta::assert_snapshot!(shop.read("order", "SELECT status FROM orders ORDER BY id").await, @"");
+    insta::assert_snapshot!(shop.told(4).await, @"
+    done null
+    done null
+    done null
+    failed: only 0 of 1 orders are pending and can be confirmed
+    ");
+    insta::assert_snapshot!(shop.read("order", "SELECT status FROM orders ORDER BY id").await, @"
+    confirmed
+    confirmed
+    confirmed
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,5 +127,10 @@ async fn the_books_cannot_be_cooked() {
     for attempt in attempts {
         refusals.push(shop.refusal("order", attempt).await);
     }
-    insta::assert_snapshot!(refusals.join("\n"), @"");
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    order 0190163d-8694-739b-aea5-000000000001 is confirmed: that has no way out
+    duplicate key value violates unique constraint "orders_saga_id_key"
+    new row for relation "orders" violates check constraint "orders_status_check"
+    new row for relation "orders" violates check constraint "orders_lines_check"
+    "#);
 }

@@ -22,12 +22,25 @@ fn refund(payment: u128) -> RefundPayment {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_charge_has_two_legs_and_a_refund_the_opposite_ones() {
     let mut shop = Shop::open(&["payment"]).await;
-    insta::assert_snapshot!(shop.ask([action(1, &charge(1, "alice", 3_000))]).await, @"");
-    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"");
-    insta::assert_snapshot!(shop.ask([undo(1, "charge", &refund(1))]).await, @"");
-    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"");
-    insta::assert_snapshot!(shop.read("payment", POSTINGS).await, @"");
-    insta::assert_snapshot!(shop.read("payment", PAYMENTS).await, @"");
+    insta::assert_snapshot!(shop.ask([action(1, &charge(1, "alice", 3_000))]).await, @r#"charge done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000001"}"#);
+    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"
+    alice 999999997000 / 999999997000
+    bob 500 / 500
+    house - / -999999997500
+    ");
+    insta::assert_snapshot!(shop.ask([undo(1, "charge", &refund(1))]).await, @"charge done null");
+    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"
+    alice 1000000000000 / 1000000000000
+    bob 500 / 500
+    house - / -1000000000500
+    ");
+    insta::assert_snapshot!(shop.read("payment", POSTINGS).await, @"
+    charge/compensation/1 alice 3000
+    charge/compensation/1 house -3000
+    charge/action/1 alice -3000
+    charge/action/1 house 3000
+    ");
+    insta::assert_snapshot!(shop.read("payment", PAYMENTS).await, @"alice 3000 refunded");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,11 +58,19 @@ async fn a_charge_that_makes_no_sense_is_rejected_and_leaves_nothing() {
             action(7, &in_dollars),
         ])
         .await;
-    insta::assert_snapshot!(answers, @"");
+    insta::assert_snapshot!(answers, @"
+    charge rejected unknown-account: `mallory` has no account
+    charge rejected unknown-account: `house` has no account
+    charge rejected invalid-amount: 0 is no amount to charge
+    charge rejected invalid-amount: -9223372036854775808 is no amount to charge
+    charge rejected insufficient-funds: 9223371036854775807 minor units short of 9223372036854775807 EUR
+    charge rejected insufficient-funds: 1 minor units short of 501 EUR
+    charge rejected currency-mismatch: the account is in EUR, not in USD
+    ");
     assert_eq!(shop.read("payment", POSTINGS).await, "");
     assert_eq!(shop.read("payment", PAYMENTS).await, "");
     // What was rejected has nothing to undo.
-    insta::assert_snapshot!(shop.ask([undo(6, "charge", &refund(6))]).await, @"");
+    insta::assert_snapshot!(shop.ask([undo(6, "charge", &refund(6))]).await, @"charge done null");
     assert_eq!(shop.read("payment", POSTINGS).await, "");
 }
 
@@ -59,9 +80,22 @@ async fn the_first_to_come_get_the_money() {
     let charges: Vec<_> = (1..=5).map(|number| action(number, &charge(number, "bob", 200))).collect();
     shop.send(&charges).await;
     shop.serve().await;
-    insta::assert_snapshot!(shop.told(5).await, @"");
-    insta::assert_snapshot!(shop.read("payment", PAYMENTS).await, @"");
-    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"");
+    insta::assert_snapshot!(shop.told(5).await, @r#"
+    done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000001"}
+    done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000002"}
+    rejected insufficient-funds: 100 minor units short of 200 EUR
+    rejected insufficient-funds: 100 minor units short of 200 EUR
+    rejected insufficient-funds: 100 minor units short of 200 EUR
+    "#);
+    insta::assert_snapshot!(shop.read("payment", PAYMENTS).await, @"
+    bob 200 charged
+    bob 200 charged
+    ");
+    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"
+    alice 1000000000000 / 1000000000000
+    bob 100 / 100
+    house - / -1000000000100
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,11 +106,22 @@ async fn an_id_of_another_saga_is_rejected_also_within_a_set() {
         [(1, 1), (2, 1), (3, 3)].map(|(saga, payment)| action(saga, &charge(payment, "alice", 100)));
     shop.send(&charges).await;
     shop.serve().await;
-    insta::assert_snapshot!(shop.told(3).await, @"");
+    insta::assert_snapshot!(shop.told(3).await, @r#"
+    done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000001"}
+    rejected payment-exists: payment 0190163d-8694-739b-aea5-000000000001 belongs to another saga
+    done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000003"}
+    "#);
     // Its undo does not touch what is another saga's.
-    insta::assert_snapshot!(shop.ask([undo(2, "charge", &refund(1))]).await, @"");
-    insta::assert_snapshot!(shop.read("payment", PAYMENTS).await, @"");
-    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"");
+    insta::assert_snapshot!(shop.ask([undo(2, "charge", &refund(1))]).await, @"charge done null");
+    insta::assert_snapshot!(shop.read("payment", PAYMENTS).await, @"
+    alice 100 charged
+    alice 100 charged
+    ");
+    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"
+    alice 999999999800 / 999999999800
+    bob 500 / 500
+    house - / -1000000000300
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +138,11 @@ async fn two_instances_never_wait_for_each_other_in_a_circle() {
     let done = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Done { .. })).count();
     assert_eq!(done, 1_000, "bob has just enough for his share");
     assert_eq!(shop.batch_retries(), 0, "no batch had to be run again");
-    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"");
+    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"
+    alice 999999999500 / 999999999500
+    bob 0 / 0
+    house - / -999999999500
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,5 +163,14 @@ async fn the_books_cannot_be_cooked() {
     for attempt in attempts {
         refusals.push(shop.refusal("payment", attempt).await);
     }
-    insta::assert_snapshot!(refusals.join("\n"), @"");
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    the ledger is append-only: post the opposite instead
+    the ledger is append-only: post the opposite instead
+    the ledger is append-only: post the opposite instead
+    payment 0190163d-8694-739b-aea5-000000000001 is refunded: that has no way out
+    new row for relation "accounts" violates check constraint "accounts_balance_check"
+    new row for relation "accounts" violates check constraint "accounts_check"
+    duplicate key value violates unique constraint "payments_saga_id_key"
+    duplicate key value violates unique constraint "ledger_pkey"
+    "#);
 }
