@@ -51,6 +51,18 @@ CREATE TRIGGER sagas_end_for_good BEFORE UPDATE ON sagas
     FOR EACH ROW WHEN (OLD.status IN ('completed', 'compensated') AND NEW.status IS DISTINCT FROM OLD.status)
     EXECUTE FUNCTION refuse_a_way_out();
 
+-- A batch is written as a whole or not at all: a saga that has moved since it was read fails the statement, with the
+-- code that says that the same may be tried again.
+CREATE FUNCTION all_of(wanted bigint, written bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    IF wanted <> written THEN
+        RAISE EXCEPTION '% of % sagas have moved since they were read', wanted - written, wanted
+            USING ERRCODE = 'serialization_failure';
+    END IF;
+    RETURN written;
+END
+$$;
+
 -- What happened, attempt by attempt. Append-only; large things are written here once.
 CREATE TABLE saga_history (
     saga_id uuid NOT NULL,

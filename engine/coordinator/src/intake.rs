@@ -126,12 +126,13 @@ pub(crate) async fn work(
     events: BTreeMap<SagaId, Vec<Event>>,
 ) -> Result<Outcome, JournalError> {
     let ids: Vec<SagaId> = events.keys().copied().collect();
+    let mut selection = Selection::Unlocked(ids.clone());
     let mut tries = 0;
     loop {
         let (registry, events, clock) = (shared.registry.clone(), events.clone(), shared.clock.clone());
         let result = shared
             .journal
-            .transact(Selection::These(ids.clone()), move |snapshot| {
+            .transact(selection, move |snapshot| {
                 clock.set(snapshot.now);
                 decide_batch(&registry, snapshot, events, false)
             })
@@ -140,7 +141,11 @@ pub(crate) async fn work(
             Err(error) if error.is_worth_another_try() && tries < TRIES_MAX => {
                 tries += 1;
                 shared.metrics.batch_retries.inc();
-                tokio::time::sleep(Duration::from_millis(u64::from(rand::random::<u8>()))).await;
+                // Unlocked, it could meet others again and again; with locks it waits for them.
+                selection = Selection::These(ids.clone());
+                if tries > 1 {
+                    tokio::time::sleep(Duration::from_millis(u64::from(rand::random::<u8>()))).await;
+                }
             }
             result => return result,
         }

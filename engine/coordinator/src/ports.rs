@@ -12,7 +12,7 @@ use redress_core::{CommandMessage, Name, SagaId, Timestamp};
 
 use crate::journal::JournalError;
 
-/// A saga as the journal holds it, locked.
+/// A saga as the journal holds it.
 #[derive(Debug)]
 pub struct Stored {
     /// The saga.
@@ -27,7 +27,7 @@ pub struct Stored {
     pub state: Result<SagaState, String>,
 }
 
-/// The sagas of one unit of work, locked, with the journal's clock.
+/// The sagas of one unit of work, with the journal's clock.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The journal's clock.
@@ -53,6 +53,16 @@ pub struct Changes {
     pub audit: Vec<Audit>,
     /// Sagas that cannot be decided: the timer leaves them alone for a while.
     pub set_aside: Vec<SagaId>,
+}
+
+impl Changes {
+    /// Whether there is nothing to write but states and history.
+    pub(crate) const fn are_of_sagas_alone(&self) -> bool {
+        self.dead_letters.is_empty()
+            && self.struck.is_empty()
+            && self.audit.is_empty()
+            && self.set_aside.is_empty()
+    }
 }
 
 /// The new state of a saga.
@@ -103,6 +113,9 @@ pub struct Audit {
 /// Which sagas a unit of work is about.
 #[derive(Clone, Debug)]
 pub enum Selection {
+    /// These, as they are now: if one of them has moved when the decision is written, it is a
+    /// [`JournalError::Collision`].
+    Unlocked(Vec<SagaId>),
     /// These, whoever else wants them: waits for their locks.
     These(Vec<SagaId>),
     /// Those that are due, of the known definitions, at most so many, passing over what others hold.
@@ -112,6 +125,24 @@ pub enum Selection {
         /// At most so many.
         limit: i64,
     },
+}
+
+impl Selection {
+    /// Whether nobody else can move the sagas while they are decided on.
+    pub(crate) const fn is_locked(&self) -> bool {
+        match self {
+            Self::Unlocked(_) => false,
+            Self::These(_) | Self::Due { .. } => true,
+        }
+    }
+
+    /// The same sagas, with locks.
+    pub(crate) fn locked(self) -> Self {
+        match self {
+            Self::Unlocked(ids) => Self::These(ids),
+            Self::These(_) | Self::Due { .. } => self,
+        }
+    }
 }
 
 /// A saga that begins.
@@ -150,7 +181,7 @@ pub enum Inserted {
 
 /// The source of truth.
 pub trait Journal: Send + Sync + 'static {
-    /// Locks the selected sagas, hands them to `decide`, writes what it says, and commits.
+    /// Reads the selected sagas, hands them to `decide`, writes what it says, and commits.
     ///
     /// On an error nothing has happened, but for [`JournalError::CommitUnknown`]: then the same may be asked again, and
     /// the decision will be made on what the journal then says.

@@ -10,6 +10,7 @@ use redress_core::{CommandMessage, Name, ReplyMessage};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use crate::anchor::Anchor;
 use crate::inflow::Inflow;
 use crate::settings::Settings;
 use crate::streams::{self, StreamError};
@@ -43,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) room: Semaphore,
     /// Whether somebody is making streams anew that a publish found missing.
     pub(crate) mending: AtomicBool,
+    pub(crate) command_anchor: Anchor,
+    pub(crate) reply_anchor: Anchor,
 }
 
 /// What the wire has counted since it was connected.
@@ -71,9 +74,6 @@ struct Vigil(Arc<Stats>);
 impl Drop for Vigil {
     fn drop(&mut self) {
         self.0.dead.store(true, Ordering::Release);
-        if Arc::strong_count(&self.0) > 1 {
-            tracing::error!("the NATS client has ended though it is in use; start this process anew");
-        }
     }
 }
 
@@ -147,7 +147,9 @@ impl Wire {
             .max_ack_inflight(2 * room)
             .build(client.clone());
         let (room, mending) = (Semaphore::new(room), AtomicBool::new(false));
-        let inner = Inner { client, context, topology, settings, stats, room, mending };
+        let [command_anchor, reply_anchor] = topology.anchors().map(Anchor::new);
+        let inner =
+            Inner { client, context, topology, settings, stats, room, mending, command_anchor, reply_anchor };
         let wire = Self { inner: Arc::new(inner) };
         loop {
             match wire.prepare().await {
@@ -180,7 +182,10 @@ impl Wire {
     /// # Errors
     /// [`StreamError`] if the server refuses.
     pub async fn ensure_streams(&self) -> Result<(), StreamError> {
-        streams::ensure(&self.inner.context, &self.inner.topology, &self.inner.settings).await
+        streams::ensure(&self.inner.context, &self.inner.topology, &self.inner.settings).await?;
+        self.cast(&self.inner.command_anchor);
+        self.cast(&self.inner.reply_anchor);
+        Ok(())
     }
 
     /// The commands for a service; instances of a service share them.

@@ -12,6 +12,7 @@
 //!
 //! This is the only crate of the engine that names `async_nats`.
 
+mod anchor;
 pub mod connect;
 pub mod delivery;
 pub mod headers;

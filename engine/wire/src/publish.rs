@@ -20,6 +20,7 @@ use thiserror::Error;
 use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
+use crate::anchor::Anchor;
 use crate::connect::Wire;
 use crate::headers::{self, Envelope};
 use crate::topology::Topology;
@@ -69,6 +70,9 @@ pub enum PublishError {
 trait Outgoing {
     /// Its subject, its headers and its body.
     fn outgoing(&self, topology: &Topology) -> (String, HeaderMap, Bytes);
+
+    /// The anchor of its stream.
+    fn anchor(wire: &Wire) -> Option<&Anchor>;
 }
 
 impl Outgoing for CommandMessage {
@@ -77,12 +81,20 @@ impl Outgoing for CommandMessage {
         let body = Bytes::copy_from_slice(self.payload.as_bytes());
         (self.subject(topology), headers::of_command(self, &reply_to), body)
     }
+
+    fn anchor(wire: &Wire) -> Option<&Anchor> {
+        Some(&wire.inner.command_anchor)
+    }
 }
 
 impl Outgoing for ReplyMessage {
     fn outgoing(&self, topology: &Topology) -> (String, HeaderMap, Bytes) {
         let (headers, body) = headers::of_reply(self);
         (self.subject(topology), headers, body.into())
+    }
+
+    fn anchor(wire: &Wire) -> Option<&Anchor> {
+        Some(&wire.inner.reply_anchor)
     }
 }
 
@@ -101,6 +113,10 @@ impl Outgoing for DeadLetter {
         headers.insert("Redress-Reason", headers::one_line(&self.reason));
         headers.insert("Redress-Subject", headers::one_line(&self.subject));
         (topology.dead_letters_of(&self.service), headers, self.payload.clone().into())
+    }
+
+    fn anchor(_: &Wire) -> Option<&Anchor> {
+        None
     }
 }
 
@@ -145,11 +161,11 @@ impl Wire {
     async fn publish_portion<M: Outgoing>(&self, messages: &[M]) -> Vec<Result<(), PublishError>> {
         let size = u32::try_from(messages.len()).expect("a portion is small");
         let mut acks = Vec::with_capacity(messages.len());
-        let mut room = None;
+        let (mut room, mut bytes) = (None, 0);
         let sending = async {
             room = Some(self.inner.room.acquire_many(size).await.expect("the room is never closed"));
             for message in messages {
-                acks.push(self.send(message).await);
+                acks.push(self.send(message, &mut bytes).await);
             }
         };
         // A server that is away takes what fits into the client's queue, and then nothing for as long as it is away.
@@ -157,11 +173,19 @@ impl Wire {
         acks.resize_with(messages.len(), || Err(PublishError::TimedOut));
         let results = self.await_all(acks).await;
         drop(room);
+        if let Some(anchor) = M::anchor(self).filter(|anchor| anchor.passed_by(messages.len(), bytes)) {
+            self.cast(anchor);
+        }
         results
     }
 
-    async fn send<M: Outgoing>(&self, message: &M) -> Result<PublishAckFuture, PublishError> {
+    async fn send<M: Outgoing>(
+        &self,
+        message: &M,
+        bytes: &mut usize,
+    ) -> Result<PublishAckFuture, PublishError> {
         let (subject, headers, payload) = message.outgoing(self.topology());
+        *bytes += payload.len();
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(PublishError::TooLarge { bytes: payload.len() });
         }

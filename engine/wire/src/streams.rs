@@ -69,6 +69,8 @@ fn config(name: String, subjects: Vec<String>, retention: RetentionPolicy, setti
         max_consumers: -1,
         duplicate_window: DUPLICATE_WINDOW.min(settings.stream_age_max),
         num_replicas: 1,
+        // A new anchor takes the place of the old one.
+        allow_rollup: retention == RetentionPolicy::WorkQueue,
         ..Config::default()
     }
 }
@@ -112,6 +114,7 @@ async fn ensure_one(context: &Context, wanted: Config) -> Result<(), StreamError
                 max_bytes: wanted.max_bytes,
                 max_age: wanted.max_age,
                 duplicate_window: wanted.duplicate_window,
+                allow_rollup: present.allow_rollup || (wanted.allow_rollup && !present.deny_purge),
                 ..present.clone()
             };
             if in_line == *present {

@@ -75,6 +75,11 @@ impl Topology {
         format!("{}.dead-letter.{service}", self.prefix)
     }
 
+    /// Where the anchors of the streams of commands and of replies lie; nobody subscribes to that.
+    pub(crate) fn anchors(&self) -> [String; 2] {
+        ["command", "reply"].map(|stream| format!("{}.{stream}.anchor", self.prefix))
+    }
+
     /// Advisories of the server about messages that were given up, of our own streams only.
     pub fn advisories(&self) -> Vec<String> {
         [self.commands_stream(), self.replies_stream()]

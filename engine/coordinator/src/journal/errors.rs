@@ -88,7 +88,12 @@ impl JournalError {
 
     /// A failed COMMIT: if the database answered, nothing happened; if it did not, nobody knows.
     pub(crate) fn of_commit(error: sqlx::Error) -> Self {
-        match Self::from(error) {
+        Self::from(error).of_its_commit()
+    }
+
+    /// A failed statement that is its own transaction: the same.
+    pub(crate) fn of_its_commit(self) -> Self {
+        match self {
             Self::Unavailable(error) => Self::CommitUnknown(error),
             other => other,
         }

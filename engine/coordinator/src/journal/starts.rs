@@ -20,10 +20,7 @@ impl PgJournal {
         if struck.is_empty() {
             // One statement is its own transaction; its commit is answered with it.
             let mut connection = self.work.acquire().await.map_err(JournalError::of_connecting)?;
-            return match insert(&mut connection, sagas).await {
-                Err(JournalError::Unavailable(error)) => Err(JournalError::CommitUnknown(error)),
-                result => result,
-            };
+            return insert(&mut connection, sagas).await.map_err(JournalError::of_its_commit);
         }
         let mut transaction = self.work.begin().await.map_err(JournalError::of_connecting)?;
         let inserted = insert(&mut transaction, sagas).await?;

@@ -45,6 +45,33 @@ async fn two_coordinators_share_two_hundred_sagas() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_saga_that_moves_while_it_is_decided_on_is_decided_on_again() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let id = coordinator.start(start_with("sell", 1, "charge", How::Hold)).await;
+    place.party.holds(1).await;
+    let mut somebody_else = place.pool.begin().await.unwrap();
+    let moved =
+        sqlx::query("UPDATE sagas SET revision = revision + 1").execute(&mut *somebody_else).await.unwrap();
+    assert_eq!(moved.rows_affected(), 1);
+    place.party.let_go().await;
+    until("the reply waits for the row", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        (place.count(waiting).await == 1).then_some(())
+    })
+    .await;
+    assert!(!coordinator.engine.metrics().encode().contains("redress_batch_retries_total 1"));
+    somebody_else.commit().await.unwrap();
+    assert_eq!(coordinator.end_of(id).await, "completed");
+    assert!(coordinator.engine.metrics().encode().contains("redress_batch_retries_total 1"));
+    assert_eq!(place.gaps().await, 0);
+    let done = "SELECT count(*) FROM saga_history WHERE event = 'done' AND step = 'charge'";
+    assert_eq!(place.count(done).await, 1, "{}", place.history(id).await);
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_saga_of_an_unknown_version_is_left_alone() {
     let place = Place::new().await;
     let old = place.coordinator(vec![rush()]).await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer::PullConsumer};
+use futures_util::TryStreamExt;
 use redress_core::{CommandMessage, IdempotencyKey, JsonText, Name, Outcome, Phase, ReplyMessage, SagaId};
 use redress_devstack::{Data, Durability, Stack, StackOptions};
 use redress_wire::{Delivery, Settings, Topology, Wire};
@@ -76,9 +77,30 @@ pub(crate) async fn beside_shared() -> jetstream::Context {
     beside(&redress_devstack::shared().await.nats().url()).await
 }
 
-/// How many messages a stream holds.
+/// How many messages a stream holds, beside its anchor.
 pub(crate) async fn stored(context: &jetstream::Context, stream: &str) -> u64 {
-    context.get_stream(stream).await.unwrap().get_info().await.unwrap().state.messages
+    by_subject(context, stream)
+        .await
+        .iter()
+        .filter(|(subject, _)| !subject.ends_with(".anchor"))
+        .map(|s| s.1)
+        .sum()
+}
+
+/// How many anchors a stream has.
+pub(crate) async fn anchors(context: &jetstream::Context, stream: &str) -> u64 {
+    by_subject(context, stream)
+        .await
+        .iter()
+        .filter(|(subject, _)| subject.ends_with(".anchor"))
+        .map(|s| s.1)
+        .sum()
+}
+
+async fn by_subject(context: &jetstream::Context, stream: &str) -> Vec<(String, u64)> {
+    let stream = context.get_stream(stream).await.unwrap();
+    let subjects = stream.info_with_subjects(">").await.unwrap();
+    subjects.map_ok(|(subject, messages)| (subject, messages as u64)).try_collect().await.unwrap()
 }
 
 /// Waits until the server has sent `messages` to the consumer that are not acknowledged.

@@ -8,8 +8,8 @@ use redress_core::Outcome;
 use redress_wire::{Settings, Topology, Wire};
 
 use crate::place::{
-    beside_shared, command, name, own_server, prefix, publish, reply, sagas, settings, soon, stored, wire,
-    wire_of,
+    anchors, beside_shared, command, commands, name, own_server, prefix, publish, reply, sagas, settings,
+    soon, stored, wire, wire_of,
 };
 
 #[tokio::test]
@@ -117,6 +117,41 @@ async fn two_prefixes_on_one_server_do_not_see_each_other() {
     let came = soon("other's", other.commands(&name("till")).next_batch(9)).await;
     assert_eq!(sagas(&came), [2]);
     assert_eq!(stored(&beside_shared().await, &other.topology().replies_stream()).await, 0);
+}
+
+#[tokio::test]
+async fn each_work_queue_keeps_one_anchor_that_nobody_takes() {
+    let wire = wire().await;
+    let context = beside_shared().await;
+    let [queue, replies] = [wire.topology().commands_stream(), wire.topology().replies_stream()];
+    let one_anchor_each = async || {
+        soon("the anchors", async {
+            while (anchors(&context, &queue).await, anchors(&context, &replies).await) != (1, 1) {}
+        })
+        .await;
+    };
+    one_anchor_each().await;
+    let first_seq = async || {
+        let mut stream = context.get_stream(&queue).await.unwrap();
+        stream.info().await.unwrap().state.first_sequence
+    };
+    let before = first_seq().await;
+    // More than a mebibyte, so a new anchor takes the place of the old one.
+    let mut till = wire.commands(&name("till"));
+    let mut taken = 0;
+    for round in 0..3 {
+        publish(&wire, &commands(round * 1_000..(round + 1) * 1_000)).await;
+        while taken < (round + 1) * 1_000 {
+            let batch = soon("the commands", till.next_batch(2_000)).await;
+            taken += u32::try_from(batch.len()).unwrap();
+            for delivery in batch {
+                delivery.handle().ack().await;
+            }
+        }
+    }
+    soon("the new anchor", async { while first_seq().await <= before {} }).await;
+    soon("all are gone", async { while stored(&context, &queue).await > 0 {} }).await;
+    one_anchor_each().await;
 }
 
 #[tokio::test]
