@@ -33,6 +33,7 @@ async fn the_coordinator_is_killed_twenty_times() {
     }
     let orders = placing.accepted().await;
     let evidence = world.check(&orders).await;
+    assert!(evidence.redelivered > 0, "what the killed had in hand came again: {evidence:?}");
     println!("{KILLS} kills: {evidence:?}");
 }
 
@@ -48,6 +49,7 @@ async fn each_service_is_killed_again_and_again() {
     }
     let orders = placing.accepted().await;
     let evidence = world.check(&orders).await;
+    assert!(evidence.redelivered > 0, "what the killed had in hand came again: {evidence:?}");
     println!("{KILLS} kills: {evidence:?}");
 }
 
@@ -61,6 +63,7 @@ async fn nats_is_killed_and_comes_back() {
     }
     let orders = placing.accepted().await;
     let evidence = world.check(&orders).await;
+    assert!(evidence.redelivered > 0, "what was in flight came again: {evidence:?}");
     println!("5 restarts: {evidence:?}");
 }
 
@@ -87,6 +90,7 @@ async fn postgres_is_restarted_at_once() {
     }
     let orders = placing.accepted().await;
     let evidence = world.check(&orders).await;
+    assert!(evidence.redelivered > 0, "what could not be written came again: {evidence:?}");
     println!("3 restarts: {evidence:?}");
 }
 

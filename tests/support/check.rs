@@ -19,6 +19,8 @@ pub(crate) struct Evidence {
     pub(crate) late: i64,
     /// Settlements that were asked for.
     pub(crate) settled: i64,
+    /// Messages that were acknowledged or put back at a later delivery than their first.
+    pub(crate) redelivered: u64,
 }
 
 impl World {
@@ -35,7 +37,7 @@ impl World {
         let wrong = redress_services::audit::check(self.books(), &ends).await.expect("the books can be read");
         assert_eq!(wrong, Vec::<String>::new());
         assert_eq!(unsound_histories(self.journal()).await, Vec::<String>::new());
-        evidence(self.journal()).await
+        Evidence { redelivered: self.observer.redelivered(), ..evidence(self.journal()).await }
     }
 
     /// Waits until the journal answers again after a restart of its server.
@@ -100,5 +102,6 @@ async fn evidence(journal: &PgPool) -> Evidence {
         timed_out: row.get("timed_out"),
         late: row.get("late"),
         settled: row.get("settled"),
+        redelivered: 0,
     }
 }

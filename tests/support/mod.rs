@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 pub(crate) mod check;
+pub(crate) mod observer;
 pub(crate) mod orders;
 pub(crate) mod process;
 
@@ -35,6 +36,7 @@ pub(crate) struct World {
     pub(crate) services: Vec<Process>,
     pub(crate) http: reqwest::Client,
     pub(crate) prefix: String,
+    pub(crate) observer: observer::Observer,
     database: String,
     journal: PgPool,
     books: Books,
@@ -72,8 +74,10 @@ impl World {
         .await
         .try_into()
         .expect("there are four services");
+        let observer = observer::Observer::begin(nats(&stack).await, &name).await;
         let mut world = Self {
             stack,
+            observer,
             coordinators: Vec::new(),
             services: Vec::new(),
             http: reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("a client"),
@@ -151,13 +155,18 @@ impl World {
 
     /// The broker's address and the subjects of this world's commands and replies.
     pub(crate) async fn nats(&self) -> async_nats::Client {
-        let address: async_nats::ServerAddr = self.stack.nats().url().parse().expect("the stack's URL");
-        let options = async_nats::ConnectOptions::new().user_and_password(
-            address.username().unwrap_or_default().to_owned(),
-            address.password().unwrap_or_default().to_owned(),
-        );
-        options.connect(address).await.expect("the stack's NATS answers")
+        nats(&self.stack).await
     }
+}
+
+/// A connection of the test's own to the broker.
+async fn nats(stack: &Stack) -> async_nats::Client {
+    let address: async_nats::ServerAddr = stack.nats().url().parse().expect("the stack's URL");
+    let options = async_nats::ConnectOptions::new().user_and_password(
+        address.username().unwrap_or_default().to_owned(),
+        address.password().unwrap_or_default().to_owned(),
+    );
+    options.connect(address).await.expect("the stack's NATS answers")
 }
 
 /// A pool on a database that is made if it is missing, and that survives a restart of the server.

@@ -1,5 +1,6 @@
 //! A process of the demo binary, which ends when the test does.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -29,7 +30,9 @@ impl Process {
 
     /// SIGKILL, and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
-        self.child.kill().await.expect("it can be killed");
+        self.child.start_kill().expect("it can be killed");
+        let status = self.child.wait().await.expect("it can be waited for");
+        assert_eq!(status.signal(), Some(9), "it lived until it was killed: {status}");
     }
 
     /// Waits until it has ended by itself and gives its exit code.

@@ -9,7 +9,8 @@ pub struct Config {
     pub database_url: String,
     /// The most replies in one transaction: past this the gain per reply is small.
     pub batch_max: usize,
-    /// Batches in flight per definition: one commits while the next one is decided.
+    /// Batches in flight per definition. One: what comes meanwhile makes the next batch larger, and larger batches
+    /// cost less than a second lane gains (measured: 1.3 times the throughput on two cores).
     pub lanes: usize,
     /// How often the timers look for what is due.
     pub timer_poll: Duration,

@@ -17,7 +17,7 @@ use crate::waiters::Ended;
 
 /// How often a batch is tried again when another one is in the way or the answer to its commit was lost.
 const TRIES_MAX: u32 = 5;
-/// Batches in flight: one is written while the next one gathers.
+/// Batches in flight: while one is written, the next one gathers.
 const LANES: usize = 1;
 
 /// A start that was read and checked, waiting for its batch.

@@ -26,7 +26,8 @@ pub struct ParticipantSettings {
     /// The most commands in one transaction: past a few hundred the gain per command is small, and a batch that
     /// fails as a whole costs more.
     pub batch_max: usize,
-    /// Batches in flight: one commits while the next one runs.
+    /// Batches in flight. One: what comes meanwhile makes the next batch larger, and larger batches cost less than a
+    /// second lane gains; more than one helps a service whose handlers wait for others.
     pub lanes: usize,
     /// How long the inbox remembers.
     pub retention: Retention,

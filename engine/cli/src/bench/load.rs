@@ -200,3 +200,22 @@ pub(super) fn as_text(report: &Value) -> String {
         cpu["nats"],
     )
 }
+
+/// Under which conditions it was measured, for people.
+pub(super) fn conditions(report: &Value) -> String {
+    let (durability, versions) = (&report["durability"], &report["versions"]);
+    let said = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
+    format!(
+        "participants: {}; redress {} ({} build), Postgres {}, NATS {}\ndurability: fsync {}, synchronous_commit {}, \
+         full_page_writes {}; NATS sync_interval: {}",
+        said(&report["participants"]),
+        said(&versions["redress"]),
+        said(&versions["build"]),
+        said(&versions["postgres"]),
+        said(&versions["nats"]),
+        said(&durability["fsync"]),
+        said(&durability["synchronous_commit"]),
+        said(&durability["full_page_writes"]),
+        said(&durability["nats_sync_interval"]),
+    )
+}

@@ -100,7 +100,8 @@ pub(crate) async fn run(app: App, args: BenchArgs, output: Output) -> Result<Exi
     servers.stop().await;
     match output {
         Output::Json => render::emit(&format!("{report:#}")),
-        Output::Text | Output::Jsonl => render::emit(&report.to_string()),
+        Output::Jsonl => render::emit(&report.to_string()),
+        Output::Text => render::emit(&load::conditions(&report)),
     }
     Ok(Exit::Ok)
 }
