@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use redress_core::CommandMessage;
 use redress_devstack::StopMode;
@@ -141,12 +142,19 @@ async fn acknowledgements_of_a_former_life_hit_nothing_of_the_new_one() {
     let faster = wire_of(&stack.nats().url(), &prefix, settings()).await;
     let mut elsewhere = faster.commands(&name("till"));
     publish(&faster, &commands(100..120)).await;
-    let first = soon("one", elsewhere.next_batch(1)).await;
+    // It takes them all, so that none is on its way when it goes, and gives them back.
+    let mut taken = Vec::new();
+    while taken.len() < 20 {
+        taken.extend(soon("all of them", elsewhere.next_batch(20)).await);
+    }
     drop(elsewhere);
     for delivery in &in_hand {
         delivery.handle().ack().await;
     }
-    let mut seen = sagas(&first);
+    for delivery in &taken {
+        delivery.handle().nak(Duration::ZERO).await;
+    }
+    let mut seen = Vec::new();
     while seen.len() < 20 {
         let batch = soon("the new ones", till.next_batch(100)).await;
         for delivery in in_hand.iter().chain(&batch) {
