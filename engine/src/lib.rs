@@ -47,14 +47,16 @@
 //! A program is then `fn main() -> ExitCode { redress::main([sell()]) }`.
 
 pub use redress_cli::{App, DemoStart, app, main};
-pub use redress_coordinator::{CancelRequest, Config, Engine, SagaView, StartError, StartRequest, Started};
+pub use redress_coordinator::{Config, Engine, OrderRequest, SagaView, StartError, StartRequest, Started};
+pub use redress_core::decide::{Order, Resolution, Verb};
+pub use redress_core::definition::LateSuccess;
 pub use redress_core::{
     Command, Compensates, IdempotencyKey, Name, Phase, Rejection, RetryPolicy, SagaData, SagaDefinition,
     SagaId, saga,
 };
 pub use redress_participant::{
-    Answer, Compensate, CompensateAll, FaultObedience, Handle, HandleAll, HandlerError, Keyed, Outcome,
-    Participant, ParticipantSettings, Service, ServiceOptions, Tx, Undone, done, reject,
+    Answer, Compensate, CompensateAll, FaultObedience, Handle, HandleAll, HandlerError, Keyed, Listen,
+    Outcome, Participant, ParticipantSettings, Service, ServiceOptions, Tx, Undone, done, reject,
 };
 pub use redress_wire::{Settings, Topology, Wire};
 

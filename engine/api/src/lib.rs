@@ -7,6 +7,7 @@
 mod extract;
 mod guard;
 mod ops;
+mod orders;
 mod problem;
 mod sagas;
 mod serve;
@@ -45,7 +46,12 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/v1/sagas/{id}", get(sagas::one))
         .route("/v1/sagas/{id}/history", get(sagas::history))
         .route("/v1/sagas/{id}/plan", get(sagas::plan))
-        .route("/v1/sagas/{id}/cancel", post(sagas::cancel))
+        .route("/v1/sagas/{id}/cancel", post(orders::cancel))
+        .route("/v1/sagas/{id}/retry", post(orders::retry))
+        .route("/v1/sagas/{id}/resolve", post(orders::resolve))
+        .route("/v1/sagas/{id}/close", post(orders::close))
+        .route("/v1/sagas/{id}/pause", post(orders::pause))
+        .route("/v1/sagas/{id}/resume", post(orders::resume))
         .route("/v1/definitions", get(ops::definitions))
         .route("/v1/definitions/{saga}/{version}", get(ops::definition))
         .route("/v1/definitions/{saga}/{version}/diagram", get(ops::diagram))

@@ -5,7 +5,8 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use redress_coordinator::{CancelError, FaultError, JournalError, StartError};
+use redress_coordinator::{FaultError, JournalError, OrderError, StartError};
+use redress_core::decide::Refusal;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -184,24 +185,30 @@ impl From<FaultError> for Problem {
     }
 }
 
-impl From<CancelError> for Problem {
-    fn from(error: CancelError) -> Self {
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
         let detail = error.to_string();
         match error {
-            CancelError::NotFound(id) => Self::unknown_saga(&id.to_string()),
-            CancelError::Refused(refusal, saga) => {
-                Self::conflict("cancel-too-late", "It is too late to cancel", detail)
-                    .with("code", refusal.as_str())
-                    .with("saga", saga)
+            OrderError::NotFound(id) => Self::unknown_saga(&id.to_string()),
+            OrderError::Refused { verb, refusal, saga } => {
+                let problem = match (refusal, verb) {
+                    (Refusal::UnknownStep, _) => Self::unprocessable("unknown-step", "No such step", detail),
+                    (Refusal::ReplyDoesNotFit, _) => {
+                        Self::unprocessable("invalid-reply", "The reply does not fit", detail)
+                    }
+                    (_, "cancel") => Self::conflict("cancel-too-late", "It is too late to cancel", detail),
+                    (_, _) => Self::conflict("order-refused", "The saga does not stand like that", detail),
+                };
+                problem.with("code", refusal.as_str()).with("saga", saga)
             }
-            CancelError::StaleRevision(saga) => {
+            OrderError::StaleRevision(saga) => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "stale-revision", "The saga has moved on", detail)
                     .with("saga", saga)
             }
-            CancelError::VersionNotHere(..) => {
+            OrderError::VersionNotHere(..) => {
                 Self::conflict("version-not-here", "The saga's definition is not known here", detail)
             }
-            CancelError::Journal(error) => error.into(),
+            OrderError::Journal(error) => error.into(),
         }
     }
 }

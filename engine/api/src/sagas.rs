@@ -8,14 +8,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::Datelike as _;
-use redress_coordinator::{CancelRequest, ListFilter, PlanError, SagaView, StartRequest};
+use redress_coordinator::{ListFilter, PlanError, SagaView, StartRequest};
 use redress_core::state::Status;
 use redress_core::{SagaId, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Api;
-use crate::extract::{Asked, Body, Id, OptionalBody};
+use crate::extract::{Asked, Body, Id};
 use crate::problem::Problem;
 
 /// The longest that a request waits for the end of a saga.
@@ -123,7 +123,7 @@ fn duration(text: &str) -> Result<Duration, Problem> {
     }
 }
 
-fn with_etag(view: SagaView) -> Response {
+pub(crate) fn with_etag(view: SagaView) -> Response {
     let etag = HeaderValue::from_str(&format!("\"{}\"", view.revision));
     let mut response = Json(view).into_response();
     if let Ok(etag) = etag {
@@ -232,43 +232,5 @@ pub(crate) async fn plan(State(api): State<Api>, Id(id): Id) -> Result<Response,
             PlanError::Closure(_) => ("definition-failed", "The definition fails on this saga's data"),
         };
         Problem::new(StatusCode::CONFLICT, kind, title, error.to_string())
-    })
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with `reason` and `actor`")]
-pub(crate) struct CancelBody {
-    #[serde(default)]
-    reason: Option<String>,
-    #[serde(default)]
-    actor: Option<String>,
-}
-
-pub(crate) async fn cancel(
-    State(api): State<Api>,
-    Id(id): Id,
-    headers: HeaderMap,
-    OptionalBody(body): OptionalBody<CancelBody>,
-) -> Result<Response, Problem> {
-    let text =
-        |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned()).replace('\0', "");
-    let request = CancelRequest {
-        actor: text(body.actor, "http"),
-        reason: text(body.reason, "no reason given"),
-        if_match: if_match(&headers)?,
-    };
-    let view = api.engine.cancel(id, request).await?;
-    Ok((StatusCode::ACCEPTED, with_etag(view)).into_response())
-}
-
-fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(None);
-    }
-    text.trim_matches('"').parse().map(Some).map_err(|_| {
-        let detail = "use the ETag of the saga, as in `If-Match: \"9\"`";
-        Problem::bad_request("invalid-if-match", "The If-Match is unusable", detail)
     })
 }

@@ -1,10 +1,14 @@
 //! The command line.
 
+mod orders;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use redress_core::SagaId;
+
+pub(crate) use orders::{OrderArgs, ResolveArgs, RetryArgs};
 
 const EXAMPLES: &str = "Examples:
   redress                                  play three orders, then serve the API
@@ -12,6 +16,7 @@ const EXAMPLES: &str = "Examples:
   redress start place-order --input @order.json --wait
   redress list --status parked
   redress show 0190163d-8694-739b-aea5-966c26f8ad91
+  redress retry 0190163d-8694-739b-aea5-966c26f8ad91 --reason 'the printer is back'
   redress fault add --step ship-order --kind reject --code address-undeliverable
   redress bench --participants echo --sagas 20000 --concurrency 1,1000
 
@@ -57,7 +62,17 @@ pub(crate) enum Command {
     /// Watch a saga until it ends.
     Watch(WatchArgs),
     /// Make a saga turn back.
-    Cancel(CancelArgs),
+    Cancel(OrderArgs),
+    /// Try now what waits or is parked.
+    Retry(RetryArgs),
+    /// Tell what became of a step whose outcome is in doubt.
+    Resolve(ResolveArgs),
+    /// End a saga that is parked or paused by hand.
+    Close(OrderArgs),
+    /// Send nothing more for a saga until it is resumed.
+    Pause(OrderArgs),
+    /// Let a paused saga go on.
+    Resume(OrderArgs),
     /// Inject failures.
     Fault(FaultArgs),
     /// Show the saga definitions of this program.
@@ -267,17 +282,6 @@ pub(crate) struct WatchArgs {
     /// How long to wait, in seconds.
     #[arg(long, default_value_t = 300)]
     pub(crate) timeout_s: u64,
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CancelArgs {
-    /// The saga.
-    pub(crate) id: SagaId,
-    /// Why; goes into the history and the audit log.
-    #[arg(long)]
-    pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
 }

@@ -10,7 +10,7 @@ use redress_core::decide::{Context, Decision};
 use redress_core::fault::{Fault, FaultBook};
 use redress_core::history::HistoryEntry;
 use redress_core::plan::{Plan, plan};
-use redress_core::{CommandMessage, JsonText, Name, SagaDefinition, SagaId, Timestamp};
+use redress_core::{JsonText, Name, SagaDefinition, SagaId, Timestamp};
 use redress_wire::{Wire, WireHealth};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use crate::requests::{
 use crate::starter::{self, JournalClock, Prepared, Waiting};
 use crate::view::{Page, SagaView};
 use crate::waiters::{Ended, Forget, Waiters};
+use crate::work::Outgoing;
 use crate::{fingerprint, intake};
 
 /// Starts that may wait for their batch; beyond, callers wait their turn.
@@ -380,7 +381,7 @@ impl Shared {
         now: Timestamp,
         faults: &mut FaultBook,
         first: impl FnOnce(&mut Context<'_>, JsonText, Vec<Fault>) -> Decision,
-    ) -> (NewSaga, Vec<CommandMessage>) {
+    ) -> (NewSaga, Outgoing) {
         let definition = &self.registry.all()[start.definition];
         let mut context = Context {
             definition,
@@ -402,6 +403,6 @@ impl Shared {
             state: decision.state,
             history: decision.history,
         };
-        (saga, decision.commands)
+        (saga, Outgoing { commands: decision.commands, notifications: decision.notifications })
     }
 }

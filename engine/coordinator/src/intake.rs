@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Shared;
 use crate::journal::JournalError;
 use crate::metrics::Kind;
-use crate::ports::{Buried, Bus, Changes, Journal, Selection};
+use crate::ports::{Buried, Changes, Journal, Selection};
 use crate::waiters::Ended;
 use crate::work::{Outcome, decide_batch};
 
@@ -247,15 +247,11 @@ pub(crate) fn after_commit(
         metrics.ended.get_or_create(&Kind { saga, kind: end.status }).inc();
         ended.push(end);
     }
-    metrics.commands.inc_by(outcome.commands.len() as u64);
+    metrics.commands.inc_by(outcome.outgoing.commands.len() as u64);
     metrics.healed.inc_by(outcome.healed);
     metrics.dead_letters.inc_by(outcome.dead_letters);
     shared.waiters.notify(&ended);
     let wire = shared.wire.clone();
-    let commands = outcome.commands;
-    async move {
-        if !commands.is_empty() {
-            wire.publish(commands).await;
-        }
-    }
+    let outgoing = outcome.outgoing;
+    async move { outgoing.publish(&wire).await }
 }

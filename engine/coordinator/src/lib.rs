@@ -15,13 +15,13 @@
 //! | database down | replies rest, starts are refused with "unavailable" |
 //! | broker down | starts are accepted; commands go out when they are due |
 
-mod cancel;
 pub mod config;
 pub mod engine;
 mod fingerprint;
 mod intake;
 pub mod journal;
 pub mod metrics;
+mod orders;
 pub mod ports;
 mod registry;
 pub mod requests;
@@ -34,8 +34,7 @@ pub use config::Config;
 pub use engine::Engine;
 pub use journal::{JournalError, ListFilter};
 pub use requests::{
-    CancelError, CancelRequest, FaultError, OpenError, PlanError, Readiness, StartError, StartRequest,
-    Started,
+    FaultError, OpenError, OrderError, OrderRequest, PlanError, Readiness, StartError, StartRequest, Started,
 };
 pub use view::{Page, SagaView};
 pub use waiters::Ended;

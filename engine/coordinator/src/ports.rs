@@ -7,6 +7,7 @@ use std::future::Future;
 
 use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEntry;
+use redress_core::message::NotificationMessage;
 use redress_core::state::SagaState;
 use redress_core::{CommandMessage, Name, SagaId, Timestamp};
 
@@ -100,6 +101,8 @@ pub struct Buried {
 /// Who did what.
 #[derive(Clone, Debug)]
 pub struct Audit {
+    /// The order, to find it again if the answer to its commit was lost.
+    pub order_id: uuid::Uuid,
     /// Who.
     pub actor: String,
     /// What, as one word.
@@ -168,6 +171,14 @@ pub struct NewSaga {
     pub history: Vec<HistoryEntry>,
 }
 
+impl NewSaga {
+    /// Its status, if it has ended or parked at its first decision.
+    pub(crate) fn at_rest(&self) -> Option<&'static str> {
+        let rests = self.state.is_ended() || self.state.parked().is_some();
+        rests.then(|| self.state.status_word())
+    }
+}
+
 /// What became of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
@@ -206,6 +217,9 @@ pub trait Journal: Send + Sync + 'static {
 pub trait Bus: Send + Sync + 'static {
     /// Publishes commands whose decision is committed.
     fn publish(&self, commands: Vec<CommandMessage>) -> impl Future<Output = ()> + Send;
+
+    /// Sends notifications whose decision is committed: once, whatever becomes of them.
+    fn tell(&self, notifications: Vec<NotificationMessage>) -> impl Future<Output = ()> + Send;
 }
 
 impl Bus for redress_wire::Wire {
@@ -213,5 +227,9 @@ impl Bus for redress_wire::Wire {
         for failure in self.publish_commands(&commands).await.into_iter().filter_map(Result::err) {
             tracing::debug!(error = %failure, "command not stored");
         }
+    }
+
+    async fn tell(&self, notifications: Vec<NotificationMessage>) {
+        self.notify(&notifications).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use redress_core::decide::CancelRefusal;
+use redress_core::decide::{Order, Refusal};
 use redress_core::definition::{ClosureError, InvalidInput};
 use redress_core::{Name, SagaId};
 use serde::Serialize;
@@ -94,28 +94,33 @@ pub enum StartError {
     Journal(#[from] JournalError),
 }
 
-/// A cancel as it was asked for.
-#[derive(Clone, Debug, Default)]
-pub struct CancelRequest {
-    /// Who asks.
-    pub actor: String,
-    /// Why.
-    pub reason: String,
+/// An operator's order, and the condition on which it is given.
+#[derive(Clone, Debug)]
+pub struct OrderRequest {
+    /// What, who and why.
+    pub order: Order,
     /// Only if the saga has this revision.
     pub if_match: Option<i64>,
 }
 
-/// A saga could not be cancelled.
+/// An order could not be carried out; nothing has changed.
 #[derive(Debug, Error)]
-pub enum CancelError {
+pub enum OrderError {
     /// There is no such saga.
     #[error("there is no saga {0}")]
     NotFound(SagaId),
-    /// It is too late.
-    #[error("saga {} cannot be cancelled any more: {}", .1.id, .0.as_str())]
-    Refused(CancelRefusal, Box<SagaView>),
+    /// It is too late, or makes no sense here.
+    #[error("`{verb}` of saga {}: {}", saga.id, refusal.explain())]
+    Refused {
+        /// What was wanted.
+        verb: &'static str,
+        /// What is in the way.
+        refusal: Refusal,
+        /// The saga as it is.
+        saga: Box<SagaView>,
+    },
     /// It has moved since.
-    #[error("saga {} has moved on to revision {}", .0.id, .0.revision)]
+    #[error("saga {} has moved on to revision {}: look at it again before you decide", .0.id, .0.revision)]
     StaleRevision(Box<SagaView>),
     /// Its definition is not known here.
     #[error("this coordinator does not know version {1} of saga `{0}`; ask one that does")]

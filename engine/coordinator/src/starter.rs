@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redress_core::fault::FaultBook;
-use redress_core::{CommandMessage, SagaId, Timestamp};
+use redress_core::{SagaId, Timestamp};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::engine::Shared;
 use crate::journal::JournalError;
 use crate::metrics::Kind;
-use crate::ports::{Bus, Inserted, Journal, NewSaga};
+use crate::ports::{Inserted, Journal, NewSaga};
 use crate::waiters::Ended;
+use crate::work::Outgoing;
 
 /// How often a batch is tried again when another one is in the way or the answer to its commit was lost.
 const TRIES_MAX: u32 = 5;
@@ -113,11 +114,12 @@ async fn insert(shared: &Shared, prepared: &[Prepared]) -> Result<Vec<Inserted>,
     let mut tries = 0;
     loop {
         let mut faults = shared.journal.read_faults().await?;
-        let (sagas, commands) = decide_all(shared, prepared, &mut faults);
+        let (sagas, outgoing) = decide_all(shared, prepared, &mut faults);
+        let at_rest: Vec<Option<&'static str>> = sagas.iter().map(NewSaga::at_rest).collect();
         let struck: Vec<(i64, u32)> = faults.struck().collect();
         match shared.journal.insert(sagas, struck).await {
             Ok(inserted) => {
-                after_commit(shared, prepared, &inserted, commands).await;
+                after_commit(shared, prepared, &inserted, outgoing, &at_rest);
                 return Ok(inserted);
             }
             Err(error) if error.is_worth_another_try() && tries < TRIES_MAX => {
@@ -130,25 +132,26 @@ async fn insert(shared: &Shared, prepared: &[Prepared]) -> Result<Vec<Inserted>,
     }
 }
 
-/// The first decision of each saga, and the commands that it sends.
+/// The first decision of each saga, and what it sends.
 fn decide_all(
     shared: &Shared,
     prepared: &[Prepared],
     faults: &mut FaultBook,
-) -> (Vec<NewSaga>, Vec<Vec<CommandMessage>>) {
+) -> (Vec<NewSaga>, Vec<Outgoing>) {
     let now = shared.clock.now();
     prepared.iter().map(|start| shared.begin(start, now, faults, redress_core::decide::start)).unzip()
 }
 
-async fn after_commit(
+fn after_commit(
     shared: &Shared,
     prepared: &[Prepared],
     inserted: &[Inserted],
-    commands: Vec<Vec<CommandMessage>>,
+    outgoing: Vec<Outgoing>,
+    at_rest: &[Option<&'static str>],
 ) {
-    let mut to_send = Vec::with_capacity(commands.len());
-    let mut parked = Vec::new();
-    for ((start, inserted), commands) in prepared.iter().zip(inserted).zip(commands) {
+    let mut to_send = Outgoing::default();
+    let mut ended = Vec::new();
+    for (((start, inserted), outgoing), at_rest) in prepared.iter().zip(inserted).zip(outgoing).zip(at_rest) {
         // A saga that had been started before was sent its first command before; but one of this very start, found
         // after the answer to its commit was lost, was not.
         let is_ours = match inserted {
@@ -161,13 +164,11 @@ async fn after_commit(
         }
         let saga = shared.registry.all()[start.definition].name.to_string();
         shared.metrics.started.get_or_create(&Kind { saga, kind: "start" }).inc();
-        if commands.is_empty() {
-            parked.push(Ended { id: start.id, status: "parked" });
-        }
-        to_send.extend(commands);
+        ended.extend(at_rest.map(|status| Ended { id: start.id, status }));
+        to_send.extend(outgoing);
     }
-    shared.metrics.commands.inc_by(to_send.len() as u64);
-    shared.waiters.notify(&parked);
+    shared.metrics.commands.inc_by(to_send.commands.len() as u64);
+    shared.waiters.notify(&ended);
     let wire = shared.wire.clone();
-    shared.tasks.spawn(async move { wire.publish(to_send).await });
+    shared.tasks.spawn(async move { to_send.publish(&wire).await });
 }

@@ -6,24 +6,49 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redress_core::decide::{CancelRefusal, Context, Decision, Effect, Event, decide};
+use redress_core::decide::{Context, Decision, Effect, Event, Refusal, decide};
 use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEvent;
+use redress_core::message::NotificationMessage;
 use redress_core::state::SagaState;
 use redress_core::{CommandMessage, SagaDefinition, SagaId, Timestamp};
 
-use crate::ports::{Buried, Change, Changes, Snapshot, Stored};
+use crate::ports::{Buried, Bus, Change, Changes, Snapshot, Stored};
 use crate::registry::Registry;
 use crate::waiters::Ended;
+
+/// What leaves the coordinator once a decision is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    pub(crate) commands: Vec<CommandMessage>,
+    pub(crate) notifications: Vec<NotificationMessage>,
+}
+
+impl Outgoing {
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.commands.extend(other.commands);
+        self.notifications.extend(other.notifications);
+    }
+
+    /// Publishes it all; a notification is sent even if the commands before it were not stored.
+    pub(crate) async fn publish(self, bus: &impl Bus) {
+        if !self.commands.is_empty() {
+            bus.publish(self.commands).await;
+        }
+        if !self.notifications.is_empty() {
+            bus.tell(self.notifications).await;
+        }
+    }
+}
 
 /// What comes of a unit of work once it is committed.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    pub(crate) commands: Vec<CommandMessage>,
+    pub(crate) outgoing: Outgoing,
     pub(crate) healed: u64,
     pub(crate) ended: Vec<(String, Ended)>,
     pub(crate) events: BTreeMap<(String, HistoryEvent), u64>,
-    pub(crate) refusals: Vec<(SagaId, CancelRefusal)>,
+    pub(crate) refusals: Vec<(SagaId, Refusal)>,
     pub(crate) dead_letters: u64,
 }
 
@@ -123,7 +148,7 @@ impl Batch {
     ) {
         let Some(state) = folded.state else { return };
         self.outcome.healed += folded.healed;
-        self.outcome.commands.extend(folded.commands);
+        self.outcome.outgoing.extend(folded.outgoing);
         self.outcome.refusals.extend(folded.refusals.into_iter().map(|refusal| (id, refusal)));
         for event in &folded.contradictions {
             self.bury(id, event, "a participant took back what it had promised");
@@ -157,8 +182,8 @@ impl Batch {
     fn bury(&mut self, id: SagaId, event: &Event, reason: &str) {
         let (subject, payload) = match event {
             Event::Reply(reply) => (format!("reply of {}", reply.service), format!("{reply:?}")),
-            // The timer comes again by itself, and whoever cancels is told.
-            Event::TimerFired | Event::CancelRequested { .. } => return,
+            // The timer comes again by itself, and whoever gives an order is told.
+            Event::TimerFired | Event::Ordered(_) => return,
         };
         self.outcome.dead_letters += 1;
         self.changes.dead_letters.push(Buried {
@@ -174,10 +199,10 @@ impl Batch {
 #[derive(Default)]
 struct Folded {
     state: Option<SagaState>,
-    commands: Vec<CommandMessage>,
+    outgoing: Outgoing,
     history: Vec<redress_core::history::HistoryEntry>,
     healed: u64,
-    refusals: Vec<CancelRefusal>,
+    refusals: Vec<Refusal>,
     contradictions: Vec<Event>,
 }
 
@@ -186,10 +211,11 @@ impl Folded {
         match decision.effect {
             Effect::Moved | Effect::Noted => {}
             Effect::Ignored => self.healed += decision.commands.len() as u64,
-            Effect::CancelRefused(refusal) => self.refusals.push(refusal),
+            Effect::Refused(refusal) => self.refusals.push(refusal),
             Effect::Contradiction => self.contradictions.push(event.clone()),
         }
-        self.commands.extend(decision.commands);
+        let Decision { commands, notifications, .. } = decision;
+        self.outgoing.extend(Outgoing { commands, notifications });
         self.history.extend(decision.history);
         decision.state
     }

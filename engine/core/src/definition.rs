@@ -8,6 +8,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -17,6 +18,7 @@ use crate::retry::RetryPolicy;
 
 pub(crate) type Make = Arc<dyn Fn(&JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
 pub(crate) type Fold = Arc<dyn Fn(&JsonText, &JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
+pub(crate) type When = Arc<dyn Fn(&JsonText) -> Result<bool, serde_json::Error> + Send + Sync>;
 pub(crate) type ReadInput = Arc<dyn Fn(&Value) -> Result<JsonText, InvalidInput> + Send + Sync>;
 
 /// How long an attempt may stay unanswered before it counts as failed, in milliseconds: ten times the slowest
@@ -35,6 +37,8 @@ pub enum StepKind {
     Pivot,
     /// Must succeed in the end; only after the pivot.
     Retriable,
+    /// Told once and never answered; has no effect that the saga knows of.
+    Notification,
 }
 
 impl StepKind {
@@ -44,6 +48,7 @@ impl StepKind {
             Self::Compensatable { .. } => "compensatable",
             Self::Pivot => "pivot",
             Self::Retriable => "retriable",
+            Self::Notification => "notification",
         }
     }
 }
@@ -55,7 +60,20 @@ pub struct Compensation {
     pub command: Name,
     /// How often it is tried before the saga parks.
     pub retry: RetryPolicy,
+    /// What becomes of the step if it succeeded after it had been given up.
+    pub late_success: LateSuccess,
     pub(crate) make: Make,
+}
+
+/// What to do when a settlement finds that a step succeeded after all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LateSuccess {
+    /// Go on, as if the answer had come in time.
+    #[default]
+    Accept,
+    /// Turn back and undo it with the rest: a success that late is worth nothing.
+    Compensate,
 }
 
 /// A named unit of a saga: an action and, unless it needs none, its compensation.
@@ -63,6 +81,8 @@ pub struct Compensation {
 pub struct Step {
     /// Its name, unique in the definition.
     pub name: Name,
+    /// The stage to which it belongs, from 0 and never falling: the steps of one stage run side by side.
+    pub stage: u32,
     /// What may be done with it.
     pub kind: StepKind,
     /// The participant.
@@ -75,6 +95,7 @@ pub struct Step {
     pub retry: RetryPolicy,
     /// JSON Schema of the command and of its reply.
     pub schemas: StepSchemas,
+    pub(crate) when: Option<When>,
     pub(crate) make: Make,
     pub(crate) fold: Option<Fold>,
 }
@@ -91,6 +112,22 @@ pub struct StepSchemas {
 }
 
 impl Step {
+    /// Whether the step is done for this data, or skipped.
+    ///
+    /// # Errors
+    /// As [`action_payload`](Self::action_payload).
+    pub fn applies(&self, data: &JsonText) -> Result<bool, ClosureError> {
+        match &self.when {
+            Some(when) => guarded(&self.name, "when", || when(data)),
+            None => Ok(true),
+        }
+    }
+
+    /// Whether it has a condition.
+    pub const fn is_conditional(&self) -> bool {
+        self.when.is_some()
+    }
+
     /// The action's payload for this data.
     ///
     /// # Errors
@@ -108,9 +145,10 @@ impl Step {
             StepKind::Compensatable { compensation: Some(compensation) } => {
                 guarded(&self.name, "compensate", || (compensation.make)(data)).map(Some)
             }
-            StepKind::Compensatable { compensation: None } | StepKind::Pivot | StepKind::Retriable => {
-                Ok(None)
-            }
+            StepKind::Compensatable { compensation: None }
+            | StepKind::Pivot
+            | StepKind::Retriable
+            | StepKind::Notification => Ok(None),
         }
     }
 
@@ -129,18 +167,18 @@ impl Step {
     pub fn compensation(&self) -> Option<&Compensation> {
         match &self.kind {
             StepKind::Compensatable { compensation } => compensation.as_ref(),
-            StepKind::Pivot | StepKind::Retriable => None,
+            StepKind::Pivot | StepKind::Retriable | StepKind::Notification => None,
         }
     }
 }
 
-fn guarded(
+fn guarded<T>(
     step: &Name,
     closure: &'static str,
-    call: impl FnOnce() -> Result<JsonText, serde_json::Error>,
-) -> Result<JsonText, ClosureError> {
+    call: impl FnOnce() -> Result<T, serde_json::Error>,
+) -> Result<T, ClosureError> {
     match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(json)) => Ok(json),
+        Ok(Ok(value)) => Ok(value),
         Ok(Err(problem)) => {
             Err(ClosureError::Data { step: step.clone(), closure, problem: problem.to_string() })
         }
@@ -156,7 +194,7 @@ pub enum ClosureError {
     Data {
         /// The step.
         step: Name,
-        /// `action`, `compensate` or `on_reply`.
+        /// `when`, `action`, `compensate` or `on_reply`.
         closure: &'static str,
         /// What serde says.
         problem: String,
@@ -166,7 +204,7 @@ pub enum ClosureError {
     Panicked {
         /// The step.
         step: Name,
-        /// `action`, `compensate` or `on_reply`.
+        /// `when`, `action`, `compensate` or `on_reply`.
         closure: &'static str,
     },
 }

@@ -11,14 +11,16 @@ impl SagaDefinition {
     pub fn to_mermaid(&self) -> String {
         let mut lines =
             vec!["flowchart LR".to_owned(), format!("    start([\"{} v{}\"])", self.name, self.version)];
-        let mut before = "start".to_owned();
-        for step in &self.steps {
-            let node = node("do", &step.name);
-            lines.push(format!("    {node}{}", shape(step)));
-            lines.push(format!("    {before} --> {node}"));
-            before = node;
+        let mut before = vec!["start".to_owned()];
+        for stage in self.steps.chunk_by(|step, next| step.stage == next.stage) {
+            let nodes: Vec<String> = stage.iter().map(|step| node("do", &step.name)).collect();
+            for (step, node) in stage.iter().zip(&nodes) {
+                lines.push(format!("    {node}{}", shape(step)));
+                lines.extend(before.iter().map(|before| format!("    {before} --> {node}")));
+            }
+            before = nodes;
         }
-        lines.push(format!("    {before} --> completed([\"completed\"])"));
+        lines.extend(before.iter().map(|before| format!("    {before} --> completed([\"completed\"])")));
         self.draw_the_way_back(&mut lines);
         lines.push(String::new());
         lines.join("\n")
@@ -26,10 +28,8 @@ impl SagaDefinition {
 
     /// The compensations from last to first, reached from the step that decides the saga.
     fn draw_the_way_back(&self, lines: &mut Vec<String>) {
-        let Some(decides) = self.steps.iter().rposition(|step| !matches!(step.kind, StepKind::Retriable))
-        else {
-            return;
-        };
+        let may_fail = |step: &Step| matches!(step.kind, StepKind::Compensatable { .. } | StepKind::Pivot);
+        let Some(decides) = self.steps.iter().rposition(may_fail) else { return };
         let undone: Vec<&Step> =
             self.steps.iter().rev().filter(|step| step.compensation().is_some()).collect();
         for step in &undone {
@@ -58,10 +58,14 @@ fn node(what: &str, name: &Name) -> String {
 }
 
 fn shape(step: &Step) -> String {
-    let label = format!("{}<br/>{}.{}", step.name, step.service, step.command);
+    let mut label = format!("{}<br/>{}.{}", step.name, step.service, step.command);
+    if step.is_conditional() {
+        label.push_str("<br/>if its condition holds");
+    }
     match step.kind {
         StepKind::Compensatable { .. } => format!("[\"{label}\"]"),
         StepKind::Pivot => format!("{{{{\"{label}<br/>no return from here\"}}}}"),
         StepKind::Retriable => format!("[[\"{label}<br/>until it succeeds\"]]"),
+        StepKind::Notification => format!("[\\\"{label}<br/>told, not asked\"\\]"),
     }
 }

@@ -10,35 +10,12 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::definition::SagaDefinition;
+use crate::definition::{LateSuccess, SagaDefinition, Step};
 
 impl SagaDefinition {
     /// The definition as plain JSON: what the journal keeps and HTTP shows.
     pub fn graph(&self) -> Value {
-        let steps: Vec<Value> = self
-            .steps
-            .iter()
-            .map(|step| {
-                let compensation = step.compensation().map(|compensation| {
-                    json!({
-                        "command": compensation.command,
-                        "retry": compensation.retry,
-                        "schema": step.schemas.compensation,
-                    })
-                });
-                json!({
-                    "name": step.name,
-                    "kind": step.kind.as_str(),
-                    "service": step.service,
-                    "command": step.command,
-                    "timeout_ms": step.timeout_ms,
-                    "retry": step.retry,
-                    "schema": step.schemas.command,
-                    "reply_schema": step.schemas.reply,
-                    "compensation": compensation,
-                })
-            })
-            .collect();
+        let steps: Vec<Value> = self.steps.iter().map(|step| self.node(step)).collect();
         json!({
             "saga": self.name,
             "version": self.version,
@@ -46,6 +23,40 @@ impl SagaDefinition {
             "steps": steps,
             "input_schema": self.input_schema,
         })
+    }
+
+    /// A step of the graph. What came later into the language of definitions stands there only where it is used, so
+    /// that a newer engine does not change what was deployed.
+    fn node(&self, step: &Step) -> Value {
+        let compensation = step.compensation().map(|compensation| {
+            let mut node = json!({
+                "command": compensation.command,
+                "retry": compensation.retry,
+                "schema": step.schemas.compensation,
+            });
+            if compensation.late_success != LateSuccess::default() {
+                node["late_success"] = json!(compensation.late_success);
+            }
+            node
+        });
+        let mut node = json!({
+            "name": step.name,
+            "kind": step.kind.as_str(),
+            "service": step.service,
+            "command": step.command,
+            "timeout_ms": step.timeout_ms,
+            "retry": step.retry,
+            "schema": step.schemas.command,
+            "reply_schema": step.schemas.reply,
+            "compensation": compensation,
+        });
+        if self.steps.iter().filter(|other| other.stage == step.stage).count() > 1 {
+            node["stage"] = json!(step.stage);
+        }
+        if step.is_conditional() {
+            node["conditional"] = json!(true);
+        }
+        node
     }
 }
 

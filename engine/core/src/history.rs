@@ -79,8 +79,22 @@ history_events! {
     TimedOut = "timed-out",
     /// A reply came to a question that was closed; it had no effect. `detail` holds its outcome.
     Late = "late",
+    /// Somebody was told, once; nobody answers. `detail` holds service, command and payload.
+    Notified = "notified",
+    /// Its condition did not hold; the step has no effect.
+    Skipped = "skipped",
     /// Somebody asked the saga to turn back; `detail` holds who and why.
     CancelRequested = "cancel-requested",
+    /// An operator asked for another try; `detail` holds who and why.
+    RetryRequested = "retry-requested",
+    /// An operator told the outcome of a step; `detail` holds who, why and what.
+    Resolved = "resolved",
+    /// A participant has told the same outcome as the operator.
+    Verified = "verified",
+    /// An operator stopped the saga; `detail` holds who and why.
+    Paused = "paused",
+    /// An operator let the saga go on; `detail` holds who and why.
+    Resumed = "resumed",
     /// The saga's deadline passed before its pivot.
     DeadlinePassed = "deadline-passed",
     /// What will be undone, in this order; `detail` holds the steps.
@@ -93,6 +107,8 @@ history_events! {
     Completed = "completed",
     /// Every effect that has a compensation is undone.
     Compensated = "compensated",
+    /// An operator ended the saga by hand; `detail` holds who and why.
+    Closed = "closed",
 }
 
 impl fmt::Display for HistoryEvent {

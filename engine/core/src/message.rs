@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fault::FaultKind;
-use crate::ids::{IdempotencyKey, Name, Timestamp};
+use crate::ids::{IdempotencyKey, Name, SagaId, Timestamp};
 use crate::json::JsonText;
 
 /// The largest payload of a command or a reply, in bytes: below the broker's 1 MiB with room for headers.
@@ -35,6 +35,27 @@ pub struct CommandMessage {
     /// W3C trace context of the saga.
     pub traceparent: Option<String>,
     /// The command itself, the same bytes in every attempt; `null` in a settlement.
+    pub payload: JsonText,
+}
+
+/// A notification on its way to a participant: sent once, at most once heard, never answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotificationMessage {
+    /// The saga that tells.
+    pub saga_id: SagaId,
+    /// The saga definition's name.
+    pub saga: Name,
+    /// The saga definition's version.
+    pub version: u32,
+    /// The step.
+    pub step: Name,
+    /// The participant that is told.
+    pub service: Name,
+    /// The command.
+    pub command: Name,
+    /// W3C trace context of the saga.
+    pub traceparent: Option<String>,
+    /// The command itself.
     pub payload: JsonText,
 }
 

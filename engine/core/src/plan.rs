@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::definition::{ClosureError, SagaDefinition};
+use crate::definition::{ClosureError, SagaDefinition, StepKind};
 use crate::ids::{Name, Phase};
 use crate::json::JsonText;
 use crate::state::{Place, PlannedUndo, Progress, Question, SagaState, Status, Unwinding};
@@ -26,7 +26,9 @@ pub struct Plan {
 pub struct RemainingStep {
     /// The step.
     pub step: Name,
-    /// `compensatable`, `pivot` or `retriable`.
+    /// Its stage: the steps of one stage run side by side.
+    pub stage: u32,
+    /// `compensatable`, `pivot`, `retriable` or `notification`.
     pub kind: &'static str,
     /// Its status as one word.
     pub status: &'static str,
@@ -51,11 +53,15 @@ pub struct Undo {
 /// [`ClosureError`] if a closure of the definition fails on the saga's data.
 pub fn plan(definition: &SagaDefinition, state: &SagaState) -> Result<Plan, ClosureError> {
     let forward = match &state.status {
-        Status::Running | Status::Parked { place: Place::Running, .. } => true,
+        Status::Running
+        | Status::Parked { place: Place::Running, .. }
+        | Status::Paused { place: Place::Running } => true,
         Status::Compensating { .. }
         | Status::Parked { place: Place::Compensating { .. }, .. }
+        | Status::Paused { place: Place::Compensating { .. } }
         | Status::Completed
-        | Status::Compensated { .. } => false,
+        | Status::Compensated { .. }
+        | Status::Closed { .. } => false,
     };
     let steps = || definition.steps.iter().zip(&state.steps);
     let remaining = steps()
@@ -65,13 +71,16 @@ pub fn plan(definition: &SagaDefinition, state: &SagaState) -> Result<Plan, Clos
         })
         .map(|(step, stepped)| RemainingStep {
             step: step.name.clone(),
+            stage: step.stage,
             kind: step.kind.as_str(),
             status: stepped.progress.as_str(),
         });
-    let in_doubt = state
-        .open()
-        .filter(|(_, question)| question.phase != Phase::Compensation)
-        .map(|(place, _)| state.steps[place].name.clone());
+    let in_doubt = steps()
+        .filter(|(_, stepped)| {
+            let asked = stepped.open().or_else(|| stepped.parked().map(|(question, _)| question));
+            !state.is_ended() && asked.is_some_and(|question| question.phase != Phase::Compensation)
+        })
+        .map(|(step, _)| step.name.clone());
     Ok(Plan { remaining: remaining.collect(), in_doubt: in_doubt.collect(), undo: undo(definition, state)? })
 }
 
@@ -80,14 +89,19 @@ fn undo(definition: &SagaDefinition, state: &SagaState) -> Result<Vec<Undo>, Clo
         Status::Compensating { unwinding: Unwinding::Frozen { plan }, .. }
         | Status::Parked {
             place: Place::Compensating { unwinding: Unwinding::Frozen { plan }, .. }, ..
-        } => Some(plan),
+        }
+        | Status::Paused { place: Place::Compensating { unwinding: Unwinding::Frozen { plan }, .. } } => {
+            Some(plan)
+        }
         Status::Compensating { unwinding: Unwinding::Settling, .. }
         | Status::Parked { place: Place::Compensating { unwinding: Unwinding::Settling, .. }, .. }
+        | Status::Paused { place: Place::Compensating { unwinding: Unwinding::Settling, .. } }
         | Status::Parked { place: Place::Running, .. }
+        | Status::Paused { place: Place::Running }
         | Status::Running => None,
-        Status::Completed | Status::Compensated { .. } => return Ok(Vec::new()),
+        Status::Completed | Status::Compensated { .. } | Status::Closed { .. } => return Ok(Vec::new()),
     };
-    if pivot_succeeded(definition, state) {
+    if pivot_passed(definition, state) {
         return Ok(Vec::new());
     }
     let mut undo = Vec::new();
@@ -110,24 +124,27 @@ fn undo(definition: &SagaDefinition, state: &SagaState) -> Result<Vec<Undo>, Clo
     Ok(undo)
 }
 
-fn pivot_succeeded(definition: &SagaDefinition, state: &SagaState) -> bool {
+fn pivot_passed(definition: &SagaDefinition, state: &SagaState) -> bool {
     definition
         .steps
         .iter()
         .zip(&state.steps)
-        .any(|(step, stepped)| step.kind.as_str() == "pivot" && stepped.progress == Progress::Succeeded)
+        .any(|(step, stepped)| matches!(step.kind, StepKind::Pivot) && stepped.progress.is_passed())
 }
 
 const fn still_stands(progress: &Progress) -> bool {
     match progress {
         Progress::Succeeded
         | Progress::Open(Question { phase: Phase::Compensation, .. })
-        | Progress::Parked { phase: Phase::Compensation } => true,
+        | Progress::Parked { question: Question { phase: Phase::Compensation, .. }, .. } => true,
         Progress::Pending
         | Progress::Open(Question { phase: Phase::Action | Phase::Settlement, .. })
         | Progress::Rejected
         | Progress::Fenced
         | Progress::Compensated
-        | Progress::Parked { phase: Phase::Action | Phase::Settlement } => false,
+        | Progress::Skipped
+        | Progress::Parked { question: Question { phase: Phase::Action | Phase::Settlement, .. }, .. } => {
+            false
+        }
     }
 }

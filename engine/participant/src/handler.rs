@@ -121,6 +121,21 @@ pub trait Compensate<C: Command>: Send + Sync + 'static {
     fn compensate(&self, tx: &mut Tx<'_>, command: C) -> impl Future<Output = Undone<C::Reply>> + Send;
 }
 
+/// Hears the notification `C`: told once, heard at most once, never answered.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not listen to `{C}`",
+    label = "no listener for this notification",
+    note = "write `impl Listen<{C}> for {Self}`"
+)]
+pub trait Listen<C: Command>: Send + Sync + 'static {
+    /// Hears it, in a transaction of its own; if this fails, the notification is lost.
+    fn listen(
+        &self,
+        tx: &mut Tx<'_>,
+        notification: C,
+    ) -> impl Future<Output = Result<(), HandlerError>> + Send;
+}
+
 /// A command with its key, as a member of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyed<C> {

@@ -54,6 +54,7 @@ mod batch;
 mod echo;
 mod erased;
 mod handler;
+mod listen;
 mod retryable;
 mod serve;
 mod service;
@@ -63,8 +64,8 @@ mod worker;
 
 pub use echo::echo;
 pub use handler::{
-    Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, Keyed, Outcome, Tx, Undone, done,
-    reject,
+    Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, Keyed, Listen, Outcome, Tx, Undone,
+    done, reject,
 };
 pub use serve::{Participant, ServeError};
 pub use service::{MigrateError, Service, ServiceError, ServiceOptions};

@@ -11,11 +11,13 @@ use redress_wire::Wire;
 use sqlx::PgPool;
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::batch::Handlers;
 use crate::erased::{Action, ActionSet, Echo, Erased, Undo, UndoSet};
-use crate::handler::{Compensate, CompensateAll, Handle, HandleAll};
+use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, Listen};
+use crate::listen::{Ear, Listener, Listening};
 use crate::settings::{ParticipantSettings, Stats};
 use crate::worker::Worker;
 
@@ -25,6 +27,7 @@ pub struct Participant<S> {
     pool: PgPool,
     wire: Wire,
     handlers: HashMap<&'static str, Box<dyn Erased<S>>>,
+    listeners: HashMap<&'static str, Box<dyn Listener<S>>>,
     /// A command that cannot be registered here, if there was one.
     misplaced: Option<&'static str>,
     echo: bool,
@@ -57,6 +60,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
             pool,
             wire,
             handlers: HashMap::new(),
+            listeners: HashMap::new(),
             misplaced: None,
             echo: false,
             settings: ParticipantSettings::default(),
@@ -99,6 +103,19 @@ impl<S: Send + Sync + 'static> Participant<S> {
         S: CompensateAll<C>,
     {
         self.register::<C>(Box::new(UndoSet::<C>(PhantomData)))
+    }
+
+    /// Registers the listener to the notification `C`.
+    #[must_use]
+    pub fn listen<C: Command>(mut self) -> Self
+    where
+        S: Listen<C>,
+    {
+        if C::SERVICE != self.service {
+            self.misplaced.get_or_insert(C::NAME);
+        }
+        self.listeners.insert(C::NAME, Box::new(Ear::<C>(PhantomData)));
+        self
     }
 
     fn register<C: Command>(mut self, handler: Box<dyn Erased<S>>) -> Self {
@@ -145,6 +162,19 @@ impl<S: Send + Sync + 'static> Participant<S> {
         for (command, handler) in self.handlers {
             by_command.insert(Name::new(command)?, handler);
         }
+        let author = Arc::new(handlers);
+        let mut listeners = HashMap::new();
+        for (command, listener) in self.listeners {
+            listeners.insert(Name::new(command)?, listener);
+        }
+        let listening = Listening {
+            service: service.clone(),
+            author: author.clone(),
+            listeners,
+            pool: self.pool.clone(),
+            wire: self.wire.clone(),
+            stats: self.stats.clone(),
+        };
         let echo = |phase| self.echo.then(|| Box::new(Echo(phase)) as Box<dyn Erased<S>>);
         let worker = Arc::new(Worker {
             handlers: Handlers {
@@ -153,14 +183,19 @@ impl<S: Send + Sync + 'static> Participant<S> {
                 undos_without_name: echo(Phase::Compensation),
             },
             service,
-            author: handlers,
+            author,
             pool: self.pool,
             wire: self.wire,
             settings: self.settings,
             stats: self.stats,
             database_down: Notify::new(),
         });
+        let stop = CancellationToken::new();
+        let listening = tokio::spawn(listening.run(stop.clone()));
         take(worker, shutdown).await;
+        stop.cancel();
+        // A listener that panics is caught where it is called.
+        let _ = listening.await;
         Ok(())
     }
 }

@@ -96,6 +96,10 @@ stats! {
     dead_letters,
     /// Batches that had to be run again.
     batch_retries,
+    /// Notifications that were heard.
+    heard,
+    /// Notifications that were lost here.
+    unheard,
     /// Deliveries that carried on after an injected failure.
     injected,
 }

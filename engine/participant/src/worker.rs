@@ -33,7 +33,7 @@ const UNKNOWN_COMMAND_DELIVERIES: u32 = 10;
 pub(crate) struct Worker<S> {
     pub(crate) handlers: Handlers<S>,
     pub(crate) service: Name,
-    pub(crate) author: S,
+    pub(crate) author: Arc<S>,
     pub(crate) pool: PgPool,
     pub(crate) wire: Wire,
     pub(crate) settings: ParticipantSettings,

@@ -172,7 +172,10 @@ impl Run<'_> {
             let must = match &self.world.state.status {
                 Status::Completed => 1,
                 Status::Compensated { .. } => 0,
-                Status::Running | Status::Compensating { .. } => return Err("it does not rest".to_owned()),
+                Status::Running | Status::Compensating { .. } | Status::Paused { .. } => {
+                    return Err("it does not rest".to_owned());
+                }
+                Status::Closed { .. } => return Err("closed by nobody".to_owned()),
                 Status::Parked { reason, .. } => return Err(format!("parked: {}", reason.message)),
             };
             if stands != must {

@@ -78,7 +78,7 @@ impl<'d> World<'d> {
     }
 
     fn keep(&mut self, decision: Decision) {
-        let stores = !matches!(decision.effect, Effect::Ignored | Effect::CancelRefused(_));
+        let stores = !matches!(decision.effect, Effect::Ignored | Effect::Refused(_));
         assert!(stores || decision.history.is_empty(), "an ignored event leaves no row");
         self.state = decision.state;
         self.history.extend(decision.history);

@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use async_nats::HeaderMap;
 use redress_core::fault::FaultKind;
 use redress_core::ids::IdempotencyKey;
-use redress_core::message::PAYLOAD_BYTES_MAX;
+use redress_core::message::{NotificationMessage, PAYLOAD_BYTES_MAX};
 use redress_core::{CommandMessage, JsonText, Name, Outcome, Rejection, ReplyMessage, Timestamp};
 
 use crate::topology::Topology;
@@ -98,6 +98,35 @@ pub fn of_command(command: &CommandMessage, reply_to: &str) -> HeaderMap {
         headers.insert(TRACE, one_line(trace));
     }
     headers
+}
+
+/// The headers of a notification.
+pub(crate) fn of_notification(notification: &NotificationMessage) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(SAGA_ID, notification.saga_id.to_string());
+    headers.insert(SAGA, notification.saga.as_str());
+    headers.insert(VERSION, notification.version.to_string());
+    headers.insert(STEP, notification.step.as_str());
+    headers.insert(SERVICE, notification.service.as_str());
+    headers.insert(COMMAND, notification.command.as_str());
+    if let Some(trace) = &notification.traceparent {
+        headers.insert(TRACE, one_line(trace));
+    }
+    headers
+}
+
+/// Reads a notification, or says what is wrong with it.
+pub(crate) fn read_notification(headers: &HeaderMap, payload: &[u8]) -> Result<NotificationMessage, String> {
+    Ok(NotificationMessage {
+        saga_id: parsed(headers, SAGA_ID)?,
+        saga: parsed(headers, SAGA)?,
+        version: parsed(headers, VERSION)?,
+        step: parsed(headers, STEP)?,
+        service: parsed(headers, SERVICE)?,
+        command: parsed(headers, COMMAND)?,
+        traceparent: headers.get(TRACE).map(|value| value.as_str().to_owned()),
+        payload: body(payload)?,
+    })
 }
 
 /// The headers and the body of a reply.

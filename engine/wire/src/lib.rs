@@ -8,6 +8,7 @@
 //! - [`headers`]: the envelope of a message, in headers; the body is only the payload.
 //! - [`streams`]: what the streams must look like.
 //! - [`Inflow`]: a supervised consumer that never ends. [`Delivery`]: one message of it, to be settled.
+//! - [`Notifications`]: what is told once, over core NATS, and kept nowhere.
 //! - [`Wire`]: the connection; publishes in bursts.
 //!
 //! This is the only crate of the engine that names `async_nats`.
@@ -18,6 +19,7 @@ pub mod delivery;
 pub mod headers;
 pub mod inflow;
 mod life;
+pub mod notify;
 pub mod publish;
 pub mod settings;
 pub mod streams;
@@ -27,6 +29,7 @@ pub use connect::{ConnectError, Stats, Wire, WireHealth};
 pub use delivery::Delivery;
 pub use headers::{Malformed, ReplyAddress};
 pub use inflow::Inflow;
+pub use notify::Notifications;
 pub use publish::{DeadLetter, PublishError};
 pub use settings::Settings;
 pub use topology::Topology;

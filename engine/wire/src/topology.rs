@@ -55,6 +55,16 @@ impl Topology {
         format!("{}.command.{service}.*", self.prefix)
     }
 
+    /// Where this notification of this service goes; no stream captures it.
+    pub fn notification_subject(&self, service: &str, command: &str) -> String {
+        format!("{}.notify.{service}.{command}", self.prefix)
+    }
+
+    /// All notifications of this service.
+    pub fn notifications_of(&self, service: &str) -> String {
+        format!("{}.notify.{service}.*", self.prefix)
+    }
+
     /// Where this reply goes.
     pub fn reply_subject(&self, reply: &ReplyMessage) -> String {
         self.reply_subject_of(&reply.service, &reply.saga, reply.version)

@@ -1,12 +1,12 @@
 //! One file per command.
 
-pub(crate) mod cancel;
 pub(crate) mod definitions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod fault;
 pub(crate) mod list;
 pub(crate) mod migrate;
+pub(crate) mod order;
 pub(crate) mod service;
 pub(crate) mod show;
 pub(crate) mod start;

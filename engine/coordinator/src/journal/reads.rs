@@ -126,23 +126,10 @@ impl PgJournal {
         rows.iter().map(history_entry).collect()
     }
 
-    /// Whether the saga's history holds a cancel of this actor for this reason.
-    pub(crate) async fn was_cancelled_by(
-        &self,
-        id: SagaId,
-        actor: &str,
-        reason: &str,
-    ) -> Result<bool, JournalError> {
-        let details: Vec<Vec<u8>> =
-            sqlx::query_scalar("SELECT detail FROM saga_history WHERE saga_id = $1 AND event = $2")
-                .bind(id.0)
-                .bind(HistoryEvent::CancelRequested.as_str())
-                .fetch_all(&self.read)
-                .await?;
-        let asked = serde_json::json!({ "actor": actor, "reason": reason });
-        Ok(details
-            .iter()
-            .any(|detail| serde_json::from_slice(detail).is_ok_and(|d: serde_json::Value| d == asked)))
+    /// Whether an order was carried out: asked when the answer to its commit was lost.
+    pub(crate) async fn has_order(&self, order_id: Uuid) -> Result<bool, JournalError> {
+        let found = sqlx::query_scalar("SELECT EXISTS (SELECT FROM audit_log WHERE order_id = $1)");
+        Ok(found.bind(order_id).fetch_one(&self.read).await?)
     }
 
     /// How many sagas stand where: by definition, version and status.

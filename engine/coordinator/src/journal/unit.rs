@@ -299,11 +299,12 @@ async fn write_dead_letters(connection: &mut PgConnection, letters: &[Buried]) -
 }
 
 async fn write_audit(connection: &mut PgConnection, audit: &Audit) -> Result<(), JournalError> {
-    sqlx::query("INSERT INTO audit_log (actor, verb, saga_id, reason) VALUES ($1, $2, $3, $4)")
+    sqlx::query("INSERT INTO audit_log (actor, verb, saga_id, reason, order_id) VALUES ($1, $2, $3, $4, $5)")
         .bind(audit.actor.replace('\0', ""))
         .bind(audit.verb)
         .bind(audit.saga_id.0)
         .bind(audit.reason.replace('\0', ""))
+        .bind(audit.order_id)
         .execute(connection)
         .await?;
     Ok(())

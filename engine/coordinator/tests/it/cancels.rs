@@ -1,13 +1,13 @@
 //! Cancel: it wins or it loses, and leaves a trace of who asked only if it wins.
 
-use redress_coordinator::{CancelError, CancelRequest};
-use redress_core::decide::CancelRefusal;
+use redress_coordinator::{OrderError, OrderRequest};
+use redress_core::decide::Refusal;
 
 use crate::party::{How, sell};
 use crate::place::{Place, start_with};
 
-fn request() -> CancelRequest {
-    CancelRequest { actor: "ann".to_owned(), reason: "changed her mind".to_owned(), if_match: None }
+fn request() -> OrderRequest {
+    crate::place::cancel("ann", "changed her mind")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +16,7 @@ async fn before_the_pivot_it_wins_once() {
     let coordinator = place.coordinator(vec![sell()]).await;
     let id = coordinator.start(start_with("sell", 7, "charge", How::Hold)).await;
     place.party.holds(1).await;
-    let view = coordinator.engine.cancel(id, request()).await.unwrap();
+    let view = coordinator.engine.order(id, request()).await.unwrap();
     assert_eq!(view.cause.unwrap().to_string(), "cancelled: ann: changed her mind");
     assert_eq!(coordinator.end_of(id).await, "compensated");
     insta::assert_snapshot!(place.history(id).await, @r"
@@ -34,8 +34,8 @@ async fn before_the_pivot_it_wins_once() {
     12 done compensation reserve 1
     13 compensated
     ");
-    let late = coordinator.engine.cancel(id, request()).await.unwrap_err();
-    assert!(matches!(late, CancelError::Refused(CancelRefusal::Ended, _)), "{late:?}");
+    let late = coordinator.engine.order(id, request()).await.unwrap_err();
+    assert!(matches!(late, OrderError::Refused { refusal: Refusal::Ended, .. }), "{late:?}");
     let audited = "SELECT count(*) FROM audit_log WHERE actor = 'ann' AND verb = 'cancel'";
     assert_eq!(place.count(audited).await, 1);
     coordinator.stop().await;
@@ -47,9 +47,9 @@ async fn from_the_pivot_on_it_loses() {
     let coordinator = place.coordinator(vec![sell()]).await;
     let id = coordinator.start(start_with("sell", 7, "ship", How::Hold)).await;
     place.party.holds(1).await;
-    let lost = coordinator.engine.cancel(id, request()).await.unwrap_err();
+    let lost = coordinator.engine.order(id, request()).await.unwrap_err();
     assert!(
-        matches!(&lost, CancelError::Refused(CancelRefusal::PivotSent, view) if view.id == id),
+        matches!(&lost, OrderError::Refused { refusal: Refusal::PivotSent, saga, .. } if saga.id == id),
         "{lost:?}"
     );
     place.party.let_go().await;
@@ -65,11 +65,11 @@ async fn a_condition_on_the_revision_is_kept() {
     let id = coordinator.start(start_with("sell", 7, "charge", How::Hold)).await;
     place.party.holds(1).await;
     let now = coordinator.engine.saga(id).await.unwrap().unwrap().revision;
-    let with = |revision| CancelRequest { if_match: Some(revision), ..request() };
-    let stale = coordinator.engine.cancel(id, with(now - 1)).await.unwrap_err();
-    assert!(matches!(&stale, CancelError::StaleRevision(view) if view.revision == now), "{stale:?}");
+    let with = |revision| OrderRequest { if_match: Some(revision), ..request() };
+    let stale = coordinator.engine.order(id, with(now - 1)).await.unwrap_err();
+    assert!(matches!(&stale, OrderError::StaleRevision(view) if view.revision == now), "{stale:?}");
     assert_eq!(place.count("SELECT count(*) FROM audit_log").await, 0);
-    coordinator.engine.cancel(id, with(now)).await.unwrap();
+    coordinator.engine.order(id, with(now)).await.unwrap();
     assert_eq!(coordinator.end_of(id).await, "compensated");
     coordinator.stop().await;
 }
@@ -87,7 +87,7 @@ async fn what_was_begun_is_finished_when_the_caller_goes_away() {
         .execute(&mut *lock)
         .await
         .unwrap();
-    let cancel = coordinator.engine.cancel(id, request());
+    let cancel = coordinator.engine.order(id, request());
     let waits = async {
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         crate::place::until("the cancel waits for the lock", async || {

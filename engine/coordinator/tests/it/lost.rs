@@ -1,9 +1,9 @@
 //! The answer to a COMMIT is lost: it happened, nobody heard, and what the journal says decides.
 
-use redress_coordinator::CancelRequest;
+use redress_coordinator::OrderRequest;
 
 use crate::party::{How, sell};
-use crate::place::{Place, Running, start, start_with};
+use crate::place::{Place, Running, cancel, start, start_with};
 use crate::thief::Thief;
 
 async fn robbed(place: &Place) -> (Thief, Running) {
@@ -56,12 +56,8 @@ async fn a_cancel_that_won_is_not_told_that_it_lost() {
     place.party.holds(1).await;
     let revision = coordinator.engine.saga(id).await.unwrap().unwrap().revision;
     thief.wants(b"COMMIT");
-    let request = CancelRequest {
-        actor: "ann".to_owned(),
-        reason: "changed her mind".to_owned(),
-        if_match: Some(revision),
-    };
-    let view = coordinator.engine.cancel(id, request).await.unwrap();
+    let request = OrderRequest { if_match: Some(revision), ..cancel("ann", "changed her mind") };
+    let view = coordinator.engine.order(id, request).await.unwrap();
     assert!(thief.has_stolen());
     assert_eq!(view.status, "compensating");
     assert_eq!(place.count("SELECT count(*) FROM audit_log").await, 1);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use redress_coordinator::{Config, Engine, StartRequest};
+use redress_coordinator::{Config, Engine, OrderRequest, StartRequest};
+use redress_core::decide::{Order, Verb};
 use redress_core::{Name, SagaDefinition, SagaId};
 use redress_devstack::Stack;
 use redress_wire::{Settings, Topology, Wire};
@@ -157,6 +158,16 @@ pub(crate) fn start_with(saga: &str, number: u64, step: &str, how: How) -> Start
         key: format!("{saga}-{number}"),
         ..StartRequest::default()
     }
+}
+
+/// An order of `ann`'s to turn back, or of whoever.
+pub(crate) fn cancel(actor: &str, reason: &str) -> OrderRequest {
+    order(Verb::Cancel, actor, reason)
+}
+
+pub(crate) fn order(verb: Verb, actor: &str, reason: &str) -> OrderRequest {
+    let order = Order { verb, actor: actor.to_owned(), reason: reason.to_owned() };
+    OrderRequest { order, if_match: None }
 }
 
 impl Running {

@@ -90,7 +90,8 @@ async fn a_saga_of_an_unknown_version_is_left_alone() {
     until("two re-sends", async || place.history(id).await.contains("sent action reserve 3").then_some(()))
         .await;
     assert_eq!(place.history(waiting).await, before);
-    let refused = new.engine.cancel(waiting, Default::default()).await.unwrap_err();
+    let refused =
+        new.engine.order(waiting, crate::place::cancel("ann", "changed her mind")).await.unwrap_err();
     insta::assert_snapshot!(refused, @"this coordinator does not know version 1 of saga `rush`; ask one that does");
     assert_eq!(new.engine.saga(waiting).await.unwrap().unwrap().version, 1);
     new.stop().await;

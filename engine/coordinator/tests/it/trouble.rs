@@ -36,7 +36,7 @@ async fn an_unreadable_saga_is_set_aside_alone() {
     place.execute("UPDATE sagas SET wake_at = now() WHERE id = $1", ids[0]).await;
     let resting = "SELECT count(*) FROM sagas WHERE wake_at > now() + interval '50 minutes'";
     until("the timer leaves it alone", async || (place.count(resting).await == 1).then_some(())).await;
-    assert!(coordinator.engine.cancel(ids[0], Default::default()).await.is_err());
+    assert!(coordinator.engine.order(ids[0], crate::place::cancel("ann", "changed her mind")).await.is_err());
     coordinator.stop().await;
 }
 

@@ -1,38 +1,19 @@
-//! Going forward: begin, next step, retries, settlement, timers, cancel.
+//! Going forward: stages, conditions, notifications, retries, settlement, timers.
 
 use serde_json::json;
 
-use crate::decide::CancelRefusal;
-use crate::decide::machine::Machine;
-use crate::definition::StepKind;
+use crate::decide::machine::{Course, Hold, Machine};
+use crate::definition::{ClosureError, StepKind};
 use crate::history::HistoryEvent;
 use crate::ids::Phase;
 use crate::json::JsonText;
+use crate::message::NotificationMessage;
 use crate::retry::RetryPolicy;
 use crate::state::{Cause, CauseKind, ParkCode, Progress, Question, Status, Turn};
 
 impl Machine<'_, '_> {
-    /// The first move of a saga.
-    pub(super) fn begin(&mut self) {
-        self.record_start();
-        self.go_on();
-    }
-
-    /// The first move of a saga whose first command the timer will send.
-    pub(super) fn begin_unsent(&mut self) {
-        self.record_start();
-        match self.step(0).action_payload(&self.state.data) {
-            Ok(payload) => {
-                let until = self.ctx.now;
-                let unsent =
-                    Question { phase: Phase::Action, attempt: 0, turn: Turn::Backoff, until, payload };
-                self.state.steps[0].progress = Progress::Open(unsent);
-            }
-            Err(error) => self.park_closure(&error),
-        }
-    }
-
-    fn record_start(&mut self) {
+    /// The first row of a saga.
+    pub(super) fn record_start(&mut self) {
         let detail = json!({
             "saga": self.ctx.definition.name,
             "version": self.ctx.definition.version,
@@ -41,19 +22,75 @@ impl Machine<'_, '_> {
         self.record(HistoryEvent::Started, &detail);
     }
 
-    /// Sends the first step that is pending; a saga without one is completed.
+    /// Starts the next stage once every step before it is passed; a saga that has passed all is completed.
     pub(super) fn go_on(&mut self) {
-        let pending = self.state.steps.iter().position(|step| step.progress == Progress::Pending);
-        let Some(place) = pending else {
-            self.state.ended_at = Some(self.ctx.now);
-            self.state.status = Status::Completed;
-            self.record(HistoryEvent::Completed, &json!({}));
-            return;
-        };
-        match self.step(place).action_payload(&self.state.data) {
-            Ok(payload) => self.ask(place, Phase::Action, 1, payload),
-            Err(error) => self.park_closure(&error),
+        while self.hold.is_none() && matches!(self.course, Course::Forward) {
+            let Some(first) = self.state.steps.iter().position(|step| !step.progress.is_passed()) else {
+                self.course = Course::Over(Status::Completed);
+                self.state.ended_at = Some(self.ctx.now);
+                return self.record(HistoryEvent::Completed, &json!({}));
+            };
+            let stage = self.step(first).stage;
+            let is_next = |place: &usize| {
+                self.step(*place).stage == stage && self.state.steps[*place].progress == Progress::Pending
+            };
+            let next: Vec<usize> = (first..self.state.steps.len()).filter(is_next).collect();
+            if next.is_empty() {
+                return;
+            }
+            for place in next {
+                if let Err(error) = self.start_step(place) {
+                    return self.park_closure(&error);
+                }
+            }
         }
+    }
+
+    fn start_step(&mut self, place: usize) -> Result<(), ClosureError> {
+        let step = self.step(place);
+        if !step.applies(&self.state.data)? {
+            self.record_unsent(HistoryEvent::Skipped, &step.name, Phase::Action, &json!({}));
+            self.pass(place, Progress::Skipped);
+            return Ok(());
+        }
+        let payload = step.action_payload(&self.state.data)?;
+        match step.kind {
+            StepKind::Notification => self.notify(place, payload),
+            StepKind::Compensatable { .. } | StepKind::Pivot | StepKind::Retriable => {
+                self.ask(place, Question::new(Phase::Action, payload, self.ctx.now));
+            }
+        }
+        Ok(())
+    }
+
+    /// The saga goes on past a step; past the pivot no deadline counts any more.
+    pub(super) fn pass(&mut self, place: usize, progress: Progress) {
+        self.state.steps[place].progress = progress;
+        if matches!(self.step(place).kind, StepKind::Pivot) {
+            self.state.deadline_at = None;
+        }
+    }
+
+    /// Tells somebody once and goes on: whether it arrives is not known and not asked.
+    fn notify(&mut self, place: usize, payload: JsonText) {
+        let (step, now) = (self.step(place), self.ctx.now);
+        let detail = json!({ "service": step.service, "command": step.command, "payload": payload });
+        let stepped = &mut self.state.steps[place];
+        stepped.attempts = 1;
+        stepped.started_at = Some(now);
+        stepped.ended_at = Some(now);
+        self.record_step(HistoryEvent::Notified, &step.name, Phase::Action, 1, &detail);
+        self.notifications.push(NotificationMessage {
+            saga_id: self.ctx.saga_id,
+            saga: self.ctx.definition.name.clone(),
+            version: self.ctx.definition.version,
+            step: step.name.clone(),
+            service: step.service.clone(),
+            command: step.command.clone(),
+            traceparent: self.state.traceparent.clone(),
+            payload,
+        });
+        self.pass(place, Progress::Succeeded);
     }
 
     /// An attempt failed or stayed unanswered: again, or on to the next means.
@@ -65,31 +102,50 @@ impl Machine<'_, '_> {
             Phase::Compensation => step.compensation().map_or(RetryPolicy::COMPENSATION, |c| c.retry),
         };
         let must_succeed = matches!(step.kind, StepKind::Retriable);
-        if must_succeed || !policy.is_used_up(question.attempt) {
-            let pause_ms = policy.pause_ms(question.attempt, self.ctx.jitter);
+        let attempts = question.counted();
+        if must_succeed || !policy.is_used_up(attempts) {
+            let pause_ms = policy.pause_ms(attempts, self.ctx.jitter);
             return self.back_off(place, question, pause_ms);
         }
         match question.phase {
             Phase::Action | Phase::Settlement => self.settle(place),
             Phase::Compensation => {
                 let message = format!(
-                    "the compensation failed {} times, as often as its policy allows; \
-                     the ones behind it wait",
-                    question.attempt
+                    "the compensation failed {attempts} times, as often as its policy allows; the ones behind it wait"
                 );
-                self.park_step(place, Phase::Compensation, ParkCode::CompensationFailed, message);
+                self.park_step(place, question, ParkCode::CompensationFailed, message);
             }
         }
     }
 
     /// Asks what became of an action, and fences it if nothing did.
     pub(super) fn settle(&mut self, place: usize) {
-        self.ask(place, Phase::Settlement, 1, JsonText::null());
+        self.ask(place, self.settlement(place));
     }
 
     /// Turns what time has run out for: unanswered attempts, pauses, the deadline.
+    ///
+    /// The time of a parked saga stands still; that of a paused one only for its questions. What an operator has
+    /// told is verified in any case.
     pub(super) fn on_timer(&mut self) {
-        self.check_deadline();
+        self.verify_due();
+        match self.hold {
+            Some(Hold::Parked(_)) => {}
+            Some(Hold::Paused) => self.check_deadline(),
+            None => {
+                self.check_deadline();
+                self.ask_due();
+                // One that was started inside a transaction of its caller's has sent nothing yet.
+                self.go_on();
+            }
+        }
+    }
+
+    /// Asks again, or gives an attempt up, where time has run out.
+    pub(super) fn ask_due(&mut self) {
+        if matches!(self.course, Course::Over(_)) {
+            return;
+        }
         let due: Vec<(usize, Question)> = self
             .state
             .open()
@@ -98,24 +154,26 @@ impl Machine<'_, '_> {
             .collect();
         for (place, question) in due {
             match question.turn {
-                Turn::Backoff => self.ask(place, question.phase, question.attempt + 1, question.payload),
+                Turn::Backoff => self.ask(place, question),
                 Turn::Asked => {
-                    let step = self.step(place);
-                    let message = format!("no answer within {} ms", step.timeout_ms);
-                    self.set_error(place, "timed-out", &message);
-                    let detail = json!({ "timeout_ms": step.timeout_ms });
-                    let (phase, attempt) = (question.phase, question.attempt);
-                    self.record_step(HistoryEvent::TimedOut, &step.name, phase, attempt, &detail);
+                    self.record_timeout(place, &question);
                     self.attempt_failed(place, question);
                 }
             }
         }
     }
 
+    pub(super) fn record_timeout(&mut self, place: usize, question: &Question) {
+        let step = self.step(place);
+        self.set_error(place, "timed-out", &format!("no answer within {} ms", step.timeout_ms));
+        let detail = json!({ "timeout_ms": step.timeout_ms });
+        self.record_step(HistoryEvent::TimedOut, &step.name, question.phase, question.attempt, &detail);
+    }
+
     /// A saga that is late turns back before its pivot; at its pivot it asks what became of it; after it goes on.
     fn check_deadline(&mut self) {
         let passed = self.state.deadline_at.is_some_and(|deadline| deadline <= self.ctx.now);
-        if !passed || self.state.status != Status::Running {
+        if !passed || !matches!(self.course, Course::Forward) {
             return;
         }
         self.state.deadline_at = None;
@@ -135,6 +193,7 @@ impl Machine<'_, '_> {
                 | Progress::Succeeded
                 | Progress::Rejected
                 | Progress::Fenced
+                | Progress::Skipped
                 | Progress::Compensated
                 | Progress::Parked { .. },
             )) => {}
@@ -142,29 +201,8 @@ impl Machine<'_, '_> {
     }
 
     /// The pivot's place and progress, if the definition has one.
-    fn pivot(&self) -> Option<(usize, &Progress)> {
+    pub(super) fn pivot(&self) -> Option<(usize, &Progress)> {
         let place = self.ctx.definition.steps.iter().position(|step| matches!(step.kind, StepKind::Pivot))?;
         Some((place, &self.state.steps[place].progress))
-    }
-
-    /// Turns back because somebody asked for it, if it is not too late.
-    pub(super) fn on_cancel(&mut self, reason: &str, actor: &str) -> Result<(), CancelRefusal> {
-        match &self.state.status {
-            Status::Completed | Status::Compensated { .. } => return Err(CancelRefusal::Ended),
-            Status::Compensating { .. } => return Err(CancelRefusal::AlreadyCompensating),
-            Status::Parked { .. } => return Err(CancelRefusal::Parked),
-            Status::Running => {}
-        }
-        if self.pivot().is_some_and(|(_, progress)| *progress != Progress::Pending) {
-            return Err(CancelRefusal::PivotSent);
-        }
-        self.record(HistoryEvent::CancelRequested, &json!({ "actor": actor, "reason": reason }));
-        self.turn_back(Cause {
-            step: None,
-            kind: CauseKind::Cancelled,
-            code: "cancelled".to_owned(),
-            message: format!("{actor}: {reason}"),
-        });
-        Ok(())
     }
 }

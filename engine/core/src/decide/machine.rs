@@ -8,26 +8,77 @@ use crate::fault::Target;
 use crate::history::{HistoryEntry, HistoryEvent};
 use crate::ids::{IdempotencyKey, Name, Phase};
 use crate::json::JsonText;
-use crate::message::CommandMessage;
+use crate::message::{CommandMessage, NotificationMessage};
 use crate::state::{
-    Closed, ParkCode, ParkReason, Place, Progress, Question, SagaState, Status, StepError, Turn,
+    Cause, Closed, ParkCode, ParkReason, Place, Progress, Question, SagaState, Status, StepError, Turn,
+    Unwinding,
 };
 
-/// A decision in the making.
+/// Which way the saga goes, whatever holds it up.
+pub(super) enum Course {
+    Forward,
+    Back { cause: Cause, unwinding: Unwinding },
+    Over(Status),
+}
+
+/// What holds a saga up: answers are heard and questions kept, but nothing is sent.
+pub(super) enum Hold {
+    Parked(ParkReason),
+    Paused,
+}
+
+/// A decision in the making. The status is taken apart into course and hold, and put together again at the end.
 pub(super) struct Machine<'c, 'd> {
     pub(super) ctx: &'c mut Context<'d>,
     pub(super) state: SagaState,
+    pub(super) course: Course,
+    pub(super) hold: Option<Hold>,
     commands: Vec<CommandMessage>,
+    pub(super) notifications: Vec<NotificationMessage>,
     history: Vec<HistoryEntry>,
 }
 
 impl<'c, 'd> Machine<'c, 'd> {
-    pub(super) fn new(ctx: &'c mut Context<'d>, state: SagaState) -> Self {
-        Self { ctx, state, commands: Vec::new(), history: Vec::new() }
+    pub(super) fn new(ctx: &'c mut Context<'d>, mut state: SagaState) -> Self {
+        let (course, hold) = match std::mem::replace(&mut state.status, Status::Running) {
+            Status::Parked { reason, place } => (place.into(), Some(Hold::Parked(reason))),
+            Status::Paused { place } => (place.into(), Some(Hold::Paused)),
+            Status::Running => (Course::Forward, None),
+            Status::Compensating { cause, unwinding } => (Course::Back { cause, unwinding }, None),
+            end @ (Status::Completed | Status::Compensated { .. } | Status::Closed { .. }) => {
+                (Course::Over(end), None)
+            }
+        };
+        Self {
+            ctx,
+            state,
+            course,
+            hold,
+            commands: Vec::new(),
+            notifications: Vec::new(),
+            history: Vec::new(),
+        }
     }
 
-    pub(super) fn finish(self, effect: Effect) -> Decision {
-        Decision { state: self.state, commands: self.commands, history: self.history, effect }
+    pub(super) fn finish(mut self, effect: Effect) -> Decision {
+        let place = match self.course {
+            Course::Forward => Ok(Place::Running),
+            Course::Back { cause, unwinding } => Ok(Place::Compensating { cause, unwinding }),
+            Course::Over(end) => Err(end),
+        };
+        self.state.status = match (place, self.hold) {
+            (Ok(place), Some(Hold::Parked(reason))) => Status::Parked { reason, place },
+            (Ok(place), Some(Hold::Paused)) => Status::Paused { place },
+            (Ok(place), None) => place.into(),
+            (Err(end), _) => end,
+        };
+        Decision {
+            state: self.state,
+            commands: self.commands,
+            notifications: self.notifications,
+            history: self.history,
+            effect,
+        }
     }
 
     /// Every move leaves a row in the history; without one nothing has moved.
@@ -57,6 +108,11 @@ impl<'c, 'd> Machine<'c, 'd> {
         self.append(event, Some(step.clone()), Some(phase), Some(attempt), detail);
     }
 
+    /// Appends a row about a step that was not sent.
+    pub(super) fn record_unsent(&mut self, event: HistoryEvent, step: &Name, phase: Phase, detail: &Value) {
+        self.append(event, Some(step.clone()), Some(phase), None, detail);
+    }
+
     fn append(
         &mut self,
         event: HistoryEvent,
@@ -78,10 +134,23 @@ impl<'c, 'd> Machine<'c, 'd> {
         });
     }
 
-    /// Sends a question for the first or the next time.
-    pub(super) fn ask(&mut self, place: usize, phase: Phase, attempt: u32, payload: JsonText) {
+    /// Sends the next attempt of a question; while the saga is held up, keeps it until it goes on.
+    pub(super) fn ask(&mut self, place: usize, question: Question) {
+        let now = self.ctx.now;
+        if self.hold.is_some() {
+            let kept = Question { turn: Turn::Backoff, until: now, ..question };
+            self.state.steps[place].progress = Progress::Open(kept);
+            return;
+        }
+        let question = self.send(place, question);
+        self.state.steps[place].progress = Progress::Open(question);
+    }
+
+    /// Sends the next attempt of a question, counts and records it.
+    pub(super) fn send(&mut self, place: usize, question: Question) -> Question {
         let step = self.step(place);
         let now = self.ctx.now;
+        let (phase, attempt) = (question.phase, question.attempt + 1);
         let stepped = &mut self.state.steps[place];
         match phase {
             Phase::Action => stepped.attempts = attempt,
@@ -90,7 +159,7 @@ impl<'c, 'd> Machine<'c, 'd> {
         }
         stepped.started_at.get_or_insert(now);
         let until = after_ms(now, step.timeout_ms);
-        let question = Question { phase, attempt, turn: Turn::Asked, until, payload };
+        let question = Question { attempt, turn: Turn::Asked, until, ..question };
         let command = self.command(place, &question, true);
         let mut detail = json!({ "service": command.service, "command": command.command });
         if attempt == 1 && phase != Phase::Settlement {
@@ -99,13 +168,27 @@ impl<'c, 'd> Machine<'c, 'd> {
         if let Some(fault) = &command.fault {
             detail["fault"] = json!(fault.to_string());
         }
-        self.state.steps[place].progress = Progress::Open(question);
         self.record_step(HistoryEvent::Sent, &step.name, phase, attempt, &detail);
         self.commands.push(command);
+        question
+    }
+
+    /// The question what became of a step's action, not sent yet. Its attempts go on counting, as their numbers are
+    /// part of the message ids.
+    pub(super) fn settlement(&self, place: usize) -> Question {
+        let attempt = self.state.steps[place].settlement_attempts;
+        Question {
+            attempt,
+            forgiven: attempt,
+            ..Question::new(Phase::Settlement, JsonText::null(), self.ctx.now)
+        }
     }
 
     /// Publishes the open commands once more, same attempt and message id: a crash may have lost them.
     pub(super) fn ask_again_as_before(&mut self) {
+        if self.hold.is_some() {
+            return;
+        }
         let asked: Vec<(usize, Question)> = self
             .state
             .open()
@@ -160,7 +243,7 @@ impl<'c, 'd> Machine<'c, 'd> {
             Progress::Open(Question { turn: Turn::Backoff, until, ..question });
     }
 
-    /// Closes the question of a step with its final answer.
+    /// Closes the question of a step with its final answer. If the saga was parked for want of it, it goes on.
     pub(super) fn close(&mut self, place: usize, phase: Phase, progress: Progress) {
         let stepped = &mut self.state.steps[place];
         let phase = match phase {
@@ -171,6 +254,27 @@ impl<'c, 'd> Machine<'c, 'd> {
             Some(Closed { step: stepped.name.clone(), phase, generation: stepped.generation });
         stepped.progress = progress;
         stepped.ended_at = Some(self.ctx.now);
+        self.release(place);
+    }
+
+    /// Takes a step out of the reasons to be parked.
+    pub(super) fn release(&mut self, place: usize) {
+        let name = &self.state.steps[place].name;
+        if let Some(Hold::Parked(reason)) = &self.hold
+            && reason.step.as_ref() == Some(name)
+            && reason.code.is_of_its_step()
+        {
+            self.hold = self.next_parked().map(Hold::Parked);
+        }
+    }
+
+    /// Why the saga stays parked: another step that is.
+    fn next_parked(&self) -> Option<ParkReason> {
+        self.state.steps.iter().find_map(|step| {
+            let (question, code) = step.parked()?;
+            let message = step.error.as_ref().map_or_else(|| code.as_str().to_owned(), |e| e.message.clone());
+            Some(ParkReason { step: Some(step.name.clone()), phase: Some(question.phase), code, message })
+        })
     }
 
     pub(super) fn set_error(&mut self, place: usize, code: &str, message: &str) {
@@ -179,10 +283,11 @@ impl<'c, 'd> Machine<'c, 'd> {
     }
 
     /// Stops at a step until an operator acts.
-    pub(super) fn park_step(&mut self, place: usize, phase: Phase, code: ParkCode, message: String) {
+    pub(super) fn park_step(&mut self, place: usize, question: Question, code: ParkCode, message: String) {
         let step = self.state.steps[place].name.clone();
-        self.state.steps[place].progress = Progress::Parked { phase };
-        self.park(ParkReason { step: Some(step), phase: Some(phase), code, message });
+        let phase = Some(question.phase);
+        self.state.steps[place].progress = Progress::Parked { question, code };
+        self.park(ParkReason { step: Some(step), phase, code, message });
     }
 
     /// Stops because a closure of the definition failed; the step's own progress is what it was.
@@ -193,16 +298,21 @@ impl<'c, 'd> Machine<'c, 'd> {
         self.park(ParkReason { step, phase: None, code: ParkCode::Definition, message: error.to_string() });
     }
 
+    /// Stops until an operator acts; the first reason of several is the one that is shown.
     pub(super) fn park(&mut self, reason: ParkReason) {
         self.record(HistoryEvent::Parked, &json!(reason));
-        let place = match std::mem::replace(&mut self.state.status, Status::Running) {
-            Status::Running | Status::Completed => Place::Running,
-            Status::Compensating { cause, unwinding } => Place::Compensating { cause, unwinding },
-            Status::Parked { place, .. } => place,
-            Status::Compensated { cause } => {
-                unreachable!("an ended saga never parks; it was compensated because of {cause}")
-            }
-        };
-        self.state.status = Status::Parked { reason, place };
+        match self.hold {
+            Some(Hold::Parked(_)) => {}
+            Some(Hold::Paused) | None => self.hold = Some(Hold::Parked(reason)),
+        }
+    }
+}
+
+impl From<Place> for Course {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Running => Self::Forward,
+            Place::Compensating { cause, unwinding } => Self::Back { cause, unwinding },
+        }
     }
 }

@@ -15,13 +15,22 @@
 //! - **Back.** From the first failure, cancel or deadline nothing new is sent forward. What was ever sent and has
 //!   no final answer is settled first; only then is the plan frozen and carried out, strictly in reverse.
 //!   (`unwind.rs`)
+//! - **Stages.** The steps of a stage run side by side; the next stage starts when all of them are passed. A step
+//!   whose condition does not hold is skipped, a notification is passed as soon as it is sent.
 //! - **The pivot.** From the decision that sends it, cancel loses and a deadline only starts its settlement.
+//! - **Held up.** While a saga is parked or paused, answers are heard and nothing is sent. (`machine.rs`)
+//! - **Operators.** An order moves the saga or is refused; what an operator tells of a step is believed and verified.
+//!   (`verbs.rs`, `told.rs`)
 //! - **Ends are ends.** A reply to an ended saga is at most noted.
 
 mod forward;
 mod machine;
 mod reply;
+mod told;
 mod unwind;
+mod verbs;
+
+pub use verbs::{Order, Refusal, Resolution, Verb};
 
 use chrono::TimeDelta;
 
@@ -30,7 +39,7 @@ use crate::fault::{Fault, FaultBook};
 use crate::history::HistoryEntry;
 use crate::ids::{SagaId, Timestamp};
 use crate::json::JsonText;
-use crate::message::{CommandMessage, ReplyMessage};
+use crate::message::{CommandMessage, NotificationMessage, ReplyMessage};
 use crate::state::SagaState;
 
 use machine::Machine;
@@ -59,13 +68,8 @@ pub enum Event {
     Reply(ReplyMessage),
     /// `due_at` may have passed; harmless when it has not.
     TimerFired,
-    /// Somebody wants the saga to turn back.
-    CancelRequested {
-        /// Why, for people.
-        reason: String,
-        /// Who.
-        actor: String,
-    },
+    /// An operator wants something.
+    Ordered(Order),
 }
 
 /// What to store and what to do.
@@ -76,6 +80,8 @@ pub struct Decision {
     pub state: SagaState,
     /// Commands to publish after the commit.
     pub commands: Vec<CommandMessage>,
+    /// Notifications to send once after the commit, and never again.
+    pub notifications: Vec<NotificationMessage>,
     /// Rows to append in the same transaction.
     pub history: Vec<HistoryEntry>,
     /// What kind of decision it is.
@@ -91,35 +97,10 @@ pub enum Effect {
     Noted,
     /// Nothing to store. There may be a command to publish again: the one that a crash may have lost.
     Ignored,
-    /// The cancel came too late.
-    CancelRefused(CancelRefusal),
+    /// An operator's order came too late or makes no sense here.
+    Refused(Refusal),
     /// A participant took back what it had promised: keep a dead letter too.
     Contradiction,
-}
-
-/// Why a cancel came too late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelRefusal {
-    /// The pivot was sent: it alone decides now.
-    PivotSent,
-    /// The saga has ended.
-    Ended,
-    /// The saga is parked: an operator must act.
-    Parked,
-    /// The saga is going back already.
-    AlreadyCompensating,
-}
-
-impl CancelRefusal {
-    /// A stable word for programs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PivotSent => "pivot-sent",
-            Self::Ended => "ended",
-            Self::Parked => "parked",
-            Self::AlreadyCompensating => "already-compensating",
-        }
-    }
 }
 
 /// Begins a saga: its first state, with the first command.
@@ -129,7 +110,8 @@ pub fn start(ctx: &mut Context<'_>, data: JsonText, own_faults: Vec<Fault>) -> D
     let mut state = SagaState::new(ctx.definition, data, own_faults, ctx.now);
     state.traceparent = ctx.traceparent.clone();
     let mut machine = Machine::new(ctx, state);
-    machine.begin();
+    machine.record_start();
+    machine.go_on();
     machine.moved()
 }
 
@@ -140,7 +122,7 @@ pub fn start_unsent(ctx: &mut Context<'_>, data: JsonText, own_faults: Vec<Fault
     let mut state = SagaState::new(ctx.definition, data, own_faults, ctx.now);
     state.traceparent = ctx.traceparent.clone();
     let mut machine = Machine::new(ctx, state);
-    machine.begin_unsent();
+    machine.record_start();
     machine.moved()
 }
 
@@ -156,9 +138,9 @@ pub fn decide(ctx: &mut Context<'_>, state: SagaState, event: Event) -> Decision
             machine.on_timer();
             machine.moved()
         }
-        Event::CancelRequested { reason, actor } => match machine.on_cancel(&reason, &actor) {
+        Event::Ordered(order) => match machine.on_order(&order) {
             Ok(()) => machine.moved(),
-            Err(refusal) => machine.finish(Effect::CancelRefused(refusal)),
+            Err(refusal) => machine.finish(Effect::Refused(refusal)),
         },
     }
 }

@@ -3,81 +3,128 @@
 use serde_json::{Value, json};
 
 use crate::decide::Effect;
-use crate::decide::machine::Machine;
-use crate::definition::StepKind;
+use crate::decide::machine::{Course, Machine};
+use crate::definition::{LateSuccess, StepKind};
 use crate::history::HistoryEvent;
 use crate::ids::Phase;
 use crate::json::JsonText;
 use crate::message::{Outcome, Rejection, ReplyMessage};
-use crate::state::{
-    Cause, CauseKind, ParkCode, ParkReason, Place, Progress, Question, Status, StepError, Turn,
-};
+use crate::state::{Cause, CauseKind, Finding, ParkCode, ParkReason, Progress, Question, StepError, Turn};
 
 impl Machine<'_, '_> {
     pub(super) fn on_reply(&mut self, reply: ReplyMessage) -> Effect {
         let Some((place, _)) = self.ctx.definition.step(&reply.key.step) else {
             return self.late(&reply, "the definition has no such step");
         };
-        if reply.key.generation != self.state.steps[place].generation {
+        let stepped = &self.state.steps[place];
+        if reply.key.generation != stepped.generation {
             return self.late(&reply, "it answers an older generation of the step");
         }
-        match reply.key.phase {
-            Phase::Action | Phase::Settlement => self.on_outcome(place, reply),
-            Phase::Compensation => self.on_undo(place, reply),
+        let told = stepped.told.as_ref().and_then(|told| Some((told.finding, told.verification.clone()?)));
+        match (reply.key.phase, told) {
+            (Phase::Action | Phase::Settlement, Some((finding, question))) => {
+                self.on_verification(place, finding, question, &reply)
+            }
+            (Phase::Action | Phase::Settlement | Phase::Compensation, _)
+                if matches!(self.course, Course::Over(_)) =>
+            {
+                self.on_closed(place, &reply)
+            }
+            (Phase::Action | Phase::Settlement, None) => self.on_outcome(place, &reply),
+            (Phase::Compensation, _) => self.on_undo(place, &reply),
         }
     }
 
     /// An answer to "do it" or to "did you do it?": both are about the action.
-    fn on_outcome(&mut self, place: usize, reply: ReplyMessage) -> Effect {
-        let Some(question) = self.open_at(place).filter(|q| q.phase != Phase::Compensation) else {
-            return self.on_closed(place, &reply);
+    fn on_outcome(&mut self, place: usize, reply: &ReplyMessage) -> Effect {
+        let Some(question) = self.asked(place, reply).filter(|q| q.phase != Phase::Compensation) else {
+            return self.on_closed(place, reply);
         };
         match &reply.outcome {
-            Outcome::Failed { message } => return self.on_failed(place, question, &reply, message),
-            Outcome::Refused { reason } => return self.on_refused(place, &question, &reply, reason),
+            Outcome::Failed { message } => return self.on_failed(place, question, reply, message),
+            Outcome::Refused { reason } => return self.on_refused(place, question, reply, reason),
             Outcome::Done { reply: answer } => {
-                self.record_reply(&reply, HistoryEvent::Done, &json!({ "reply": answer }));
-                self.succeeded(place, answer);
+                self.record_reply(reply, HistoryEvent::Done, &json!({ "reply": answer }));
+                self.succeeded(place, &question, answer);
             }
             Outcome::Rejected(rejection) => {
-                self.record_reply(&reply, HistoryEvent::Rejected, &json!(rejection));
-                self.rejected(place, rejection);
+                self.record_reply(reply, HistoryEvent::Rejected, &json!(rejection));
+                self.rejected(place, question, rejection);
             }
             Outcome::Fenced => {
-                self.record_reply(&reply, HistoryEvent::Fenced, &json!({}));
-                self.fenced(place);
+                self.record_reply(reply, HistoryEvent::Fenced, &json!({}));
+                self.fenced(place, question);
             }
             Outcome::Expired => {
-                self.record_reply(&reply, HistoryEvent::Expired, &json!({}));
-                self.expired(place, reply.key.phase);
+                self.record_reply(reply, HistoryEvent::Expired, &json!({}));
+                self.expired(place, question);
             }
         }
         Effect::Moved
     }
 
-    fn succeeded(&mut self, place: usize, answer: &JsonText) {
+    /// The question that a reply answers: the open one, or the one at which the step is parked if the reply is what
+    /// was waited for in vain.
+    fn asked(&self, place: usize, reply: &ReplyMessage) -> Option<Question> {
+        let stepped = &self.state.steps[place];
+        let answers = match &reply.outcome {
+            Outcome::Done { .. } => true,
+            Outcome::Rejected(_) | Outcome::Fenced => reply.key.phase != Phase::Compensation,
+            Outcome::Failed { .. } | Outcome::Expired | Outcome::Refused { .. } => false,
+        };
+        let waited_in_vain = |(question, code): (&Question, ParkCode)| {
+            let is_open = match code {
+                ParkCode::CompensationFailed | ParkCode::Expired | ParkCode::Refused => true,
+                ParkCode::RetriableRejected | ParkCode::Definition | ParkCode::Contradiction => false,
+            };
+            (is_open && answers).then(|| question.clone())
+        };
+        stepped.open().cloned().or_else(|| stepped.parked().and_then(waited_in_vain))
+    }
+
+    fn succeeded(&mut self, place: usize, question: &Question, answer: &JsonText) {
         self.close(place, Phase::Action, Progress::Succeeded);
+        self.pass(place, Progress::Succeeded);
         self.state.steps[place].error = None;
+        if !self.fold(place, answer) {
+            return;
+        }
+        let is_unwanted = question.phase == Phase::Settlement
+            && matches!(self.course, Course::Forward)
+            && self.step(place).compensation().is_some_and(|c| c.late_success == LateSuccess::Compensate);
+        if is_unwanted {
+            return self.turn_back(Cause {
+                step: Some(self.step(place).name.clone()),
+                kind: CauseKind::LateSuccess,
+                code: "late-success".to_owned(),
+                message: "the step succeeded after it had been given up, and is undone then".to_owned(),
+            });
+        }
+        self.advance();
+    }
+
+    /// Folds a reply into the data; keeps it for a retry if the closure fails.
+    pub(super) fn fold(&mut self, place: usize, answer: &JsonText) -> bool {
         match self.step(place).fold_reply(&self.state.data, answer) {
-            Ok(data) => self.state.data = data,
-            Err(error) => return self.park_closure(&error),
-        }
-        if matches!(self.step(place).kind, StepKind::Pivot) {
-            self.state.deadline_at = None;
-        }
-        match &self.state.status {
-            Status::Running => self.go_on(),
-            Status::Compensating { .. } => self.unwind(),
-            Status::Parked { .. } | Status::Completed | Status::Compensated { .. } => {}
+            Ok(data) => {
+                self.state.data = data;
+                self.state.steps[place].unfolded = None;
+                true
+            }
+            Err(error) => {
+                self.state.steps[place].unfolded = Some(answer.clone());
+                self.park_closure(&error);
+                false
+            }
         }
     }
 
-    fn rejected(&mut self, place: usize, rejection: &Rejection) {
+    fn rejected(&mut self, place: usize, question: Question, rejection: &Rejection) {
         self.set_error(place, &rejection.code, &rejection.message);
         if matches!(self.step(place).kind, StepKind::Retriable) {
             let message =
                 format!("a retriable step was rejected: {} ({})", rejection.code, rejection.message);
-            return self.park_step(place, Phase::Action, ParkCode::RetriableRejected, message);
+            return self.park_step(place, question, ParkCode::RetriableRejected, message);
         }
         self.close(place, Phase::Action, Progress::Rejected);
         self.turn_or_go_on_back(Cause {
@@ -88,7 +135,11 @@ impl Machine<'_, '_> {
         });
     }
 
-    fn fenced(&mut self, place: usize) {
+    fn fenced(&mut self, place: usize, question: Question) {
+        if matches!(self.step(place).kind, StepKind::Retriable) {
+            let message = "a retriable step was fenced: it will never happen under this key".to_owned();
+            return self.park_step(place, question, ParkCode::RetriableRejected, message);
+        }
         self.close(place, Phase::Action, Progress::Fenced);
         let error = self.state.steps[place].error.clone().unwrap_or(StepError {
             code: "fenced".to_owned(),
@@ -102,21 +153,12 @@ impl Machine<'_, '_> {
         });
     }
 
-    /// The first failure is the cause; one that comes while the saga goes back already only ends a doubt.
-    fn turn_or_go_on_back(&mut self, cause: Cause) {
-        match &self.state.status {
-            Status::Running => self.turn_back(cause),
-            Status::Compensating { .. } => self.unwind(),
-            Status::Parked { .. } | Status::Completed | Status::Compensated { .. } => {}
-        }
-    }
-
-    fn expired(&mut self, place: usize, phase: Phase) {
+    fn expired(&mut self, place: usize, question: Question) {
         let message = "the participant no longer remembers this step: it may have happened or not; \
                        look there before you say which"
             .to_owned();
         self.set_error(place, "expired", &message);
-        self.park_step(place, phase, ParkCode::Expired, message);
+        self.park_step(place, question, ParkCode::Expired, message);
     }
 
     fn on_failed(&mut self, place: usize, question: Question, reply: &ReplyMessage, message: &str) -> Effect {
@@ -130,13 +172,7 @@ impl Machine<'_, '_> {
     }
 
     /// Trying again is no use. An action in doubt can still be settled; anything else needs a person.
-    fn on_refused(
-        &mut self,
-        place: usize,
-        question: &Question,
-        reply: &ReplyMessage,
-        reason: &str,
-    ) -> Effect {
+    fn on_refused(&mut self, place: usize, question: Question, reply: &ReplyMessage, reason: &str) -> Effect {
         if question.phase != reply.key.phase {
             return self.late(reply, "the question is being settled");
         }
@@ -147,55 +183,33 @@ impl Machine<'_, '_> {
             self.settle(place);
         } else {
             let message = format!("the participant refused the command: {reason}");
-            self.park_step(place, question.phase, ParkCode::Refused, message);
+            self.park_step(place, question, ParkCode::Refused, message);
         }
         Effect::Moved
     }
 
-    fn on_undo(&mut self, place: usize, reply: ReplyMessage) -> Effect {
-        self.resume_parked_undo(place, &reply);
-        let Some(question) = self.open_at(place).filter(|q| q.phase == Phase::Compensation) else {
-            return self.on_closed(place, &reply);
+    fn on_undo(&mut self, place: usize, reply: &ReplyMessage) -> Effect {
+        let Some(question) = self.asked(place, reply).filter(|q| q.phase == Phase::Compensation) else {
+            return self.on_closed(place, reply);
         };
         match &reply.outcome {
-            Outcome::Failed { message } => self.on_failed(place, question, &reply, message),
-            Outcome::Refused { reason } => self.on_refused(place, &question, &reply, reason),
+            Outcome::Failed { message } => self.on_failed(place, question, reply, message),
+            Outcome::Refused { reason } => self.on_refused(place, question, reply, reason),
             Outcome::Done { reply: answer } => {
-                self.record_reply(&reply, HistoryEvent::Done, &json!({ "reply": answer }));
+                self.record_reply(reply, HistoryEvent::Done, &json!({ "reply": answer }));
                 self.undone(place);
                 Effect::Moved
             }
             Outcome::Expired => {
-                self.record_reply(&reply, HistoryEvent::Expired, &json!({}));
-                self.expired(place, Phase::Compensation);
+                self.record_reply(reply, HistoryEvent::Expired, &json!({}));
+                self.expired(place, question);
                 Effect::Moved
             }
             // No participant that keeps the protocol says so; believing it would report amends that never were.
             Outcome::Rejected(_) | Outcome::Fenced => {
                 let reason = format!("a compensation cannot be answered `{}`", reply.outcome.as_str());
-                self.on_refused(place, &question, &reply, &reason)
+                self.on_refused(place, question, reply, &reason)
             }
-        }
-    }
-
-    /// A compensation that was given up and got done after all: its reason to park is gone.
-    fn resume_parked_undo(&mut self, place: usize, reply: &ReplyMessage) {
-        let given_up = self.state.steps[place].progress == Progress::Parked { phase: Phase::Compensation };
-        let Status::Parked { reason, place: Place::Compensating { cause, unwinding } } = &self.state.status
-        else {
-            return;
-        };
-        let by_budget = reason.code == ParkCode::CompensationFailed;
-        if given_up && by_budget && matches!(reply.outcome, Outcome::Done { .. }) {
-            self.state.status = Status::Compensating { cause: cause.clone(), unwinding: unwinding.clone() };
-            let attempt = self.state.steps[place].compensation_attempts;
-            self.state.steps[place].progress = Progress::Open(Question {
-                phase: Phase::Compensation,
-                attempt,
-                turn: Turn::Asked,
-                until: self.ctx.now,
-                payload: JsonText::null(),
-            });
         }
     }
 
@@ -220,59 +234,69 @@ impl Machine<'_, '_> {
         self.late(reply, "the question was answered before")
     }
 
-    /// What the participant had said, if this reply says the opposite.
+    /// What was said before, if this reply says the opposite.
     fn broken_promise(&self, place: usize, reply: &ReplyMessage) -> Option<&'static str> {
+        let stepped = &self.state.steps[place];
         if reply.key.phase == Phase::Compensation {
-            return None;
-        }
-        match (&self.state.steps[place].progress, &reply.outcome) {
-            (Progress::Fenced, Outcome::Done { .. }) => Some("fenced"),
-            (Progress::Rejected, Outcome::Done { .. }) => Some("rejected"),
-            (Progress::Succeeded, Outcome::Rejected(_) | Outcome::Fenced) => Some("done"),
-            (
-                Progress::Pending
-                | Progress::Open(_)
-                | Progress::Succeeded
-                | Progress::Rejected
-                | Progress::Fenced
-                | Progress::Compensated
-                | Progress::Parked { .. },
+            let elsewhere = stepped.told.as_ref().is_some_and(|told| told.finding == Finding::Compensated);
+            return match &reply.outcome {
+                Outcome::Done { .. } if elsewhere => Some("an operator told that it was undone elsewhere"),
                 Outcome::Done { .. }
                 | Outcome::Rejected(_)
                 | Outcome::Failed { .. }
                 | Outcome::Fenced
                 | Outcome::Expired
-                | Outcome::Refused { .. },
-            ) => None,
+                | Outcome::Refused { .. } => None,
+            };
+        }
+        let happened = match &reply.outcome {
+            Outcome::Done { .. } => true,
+            Outcome::Rejected(_) | Outcome::Fenced => false,
+            Outcome::Failed { .. } | Outcome::Expired | Outcome::Refused { .. } => return None,
+        };
+        match &stepped.progress {
+            Progress::Fenced if happened => Some("fenced"),
+            Progress::Rejected | Progress::Parked { code: ParkCode::RetriableRejected, .. } if happened => {
+                Some("rejected")
+            }
+            Progress::Succeeded if !happened => Some("done"),
+            Progress::Pending
+            | Progress::Open(_)
+            | Progress::Succeeded
+            | Progress::Rejected
+            | Progress::Fenced
+            | Progress::Skipped
+            | Progress::Compensated
+            | Progress::Parked { .. } => None,
         }
     }
 
     /// An open saga parks; an ended one keeps its status, and the fact is kept apart.
-    fn contradiction(&mut self, reply: &ReplyMessage, promised: &str) -> Effect {
+    pub(super) fn contradiction(&mut self, reply: &ReplyMessage, promised: &str) -> Effect {
         let said = reply.outcome.as_str();
         self.record_reply(reply, HistoryEvent::Contradiction, &json!({ "promised": promised, "said": said }));
-        match &self.state.status {
-            Status::Running | Status::Compensating { .. } => self.park(ParkReason {
+        match &self.course {
+            Course::Forward | Course::Back { .. } => self.park(ParkReason {
                 step: Some(reply.key.step.clone()),
                 phase: Some(reply.key.phase),
                 code: ParkCode::Contradiction,
                 message: format!(
-                    "{} answered `{promised}` before and `{said}` now: look there for the truth",
+                    "{} says `{said}` now, and before that: {promised}; look there for the truth",
                     reply.service
                 ),
             }),
-            Status::Parked { .. } | Status::Completed | Status::Compensated { .. } => {}
+            Course::Over(_) => {}
         }
         Effect::Contradiction
     }
 
-    fn late(&mut self, reply: &ReplyMessage, why: &str) -> Effect {
+    pub(super) fn late(&mut self, reply: &ReplyMessage, why: &str) -> Effect {
         let detail = json!({ "outcome": reply.outcome.as_str(), "why": why });
         self.record_reply(reply, HistoryEvent::Late, &detail);
         Effect::Noted
     }
 
-    fn record_reply(&mut self, reply: &ReplyMessage, event: HistoryEvent, detail: &Value) {
+    pub(super) fn record_reply(&mut self, reply: &ReplyMessage, event: HistoryEvent, detail: &Value) {
         self.record_step(event, &reply.key.step, reply.key.phase, reply.attempt, detail);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::decide::machine::Machine;
+use crate::decide::machine::{Course, Machine};
 use crate::history::HistoryEvent;
 use crate::ids::{Name, Phase};
 use crate::state::{Cause, PlannedUndo, Progress, Question, Status, Unwinding};
@@ -11,7 +11,7 @@ impl Machine<'_, '_> {
     /// Stops going forward. What was sent and has no final answer is settled, also while it waits for its retry:
     /// its command may still lie in the stream.
     pub(super) fn turn_back(&mut self, cause: Cause) {
-        self.state.status = Status::Compensating { cause, unwinding: Unwinding::Settling };
+        self.course = Course::Back { cause, unwinding: Unwinding::Settling };
         let in_doubt: Vec<usize> = self
             .state
             .open()
@@ -24,18 +24,20 @@ impl Machine<'_, '_> {
         self.unwind();
     }
 
-    /// The next move back.
+    /// The next move back, once nothing is in doubt.
     pub(super) fn unwind(&mut self) {
-        if self.state.open().next().is_some() {
+        if self.hold.is_some() || self.state.open().next().is_some() {
             return;
         }
-        if let Status::Compensating { unwinding: Unwinding::Settling, .. } = &self.state.status {
+        if let Course::Back { unwinding: Unwinding::Settling, .. } = &self.course {
             self.freeze_plan();
         }
         self.undo_next();
     }
 
     /// Fixes what will be undone: what succeeded and has a compensation, in reverse.
+    ///
+    /// The definition's order is one of the dependencies, so its reverse undoes nothing before what depends on it.
     fn freeze_plan(&mut self) {
         let mut plan = Vec::new();
         for (stepped, step) in self.state.steps.iter().zip(&self.ctx.definition.steps).rev() {
@@ -50,27 +52,25 @@ impl Machine<'_, '_> {
         }
         let names: Vec<&Name> = plan.iter().map(|undo| &undo.step).collect();
         self.record(HistoryEvent::PlanFrozen, &json!({ "steps": names }));
-        if let Status::Compensating { unwinding, .. } = &mut self.state.status {
+        if let Course::Back { unwinding, .. } = &mut self.course {
             *unwinding = Unwinding::Frozen { plan };
         }
     }
 
     /// Undoes the first of the plan that still stands; without one the saga is compensated.
     fn undo_next(&mut self) {
-        let Status::Compensating { cause, unwinding: Unwinding::Frozen { plan } } = &self.state.status else {
-            return;
-        };
+        let Course::Back { cause, unwinding: Unwinding::Frozen { plan } } = &self.course else { return };
         let stands = |undo: &&PlannedUndo| {
             self.state.steps.iter().any(|s| s.name == undo.step && s.progress == Progress::Succeeded)
         };
         let next = plan.iter().find(stands).cloned();
         let Some(PlannedUndo { step, payload }) = next else {
-            self.state.status = Status::Compensated { cause: cause.clone() };
+            self.course = Course::Over(Status::Compensated { cause: cause.clone() });
             self.state.ended_at = Some(self.ctx.now);
             return self.record(HistoryEvent::Compensated, &json!({}));
         };
         let (place, _) = self.ctx.definition.step(&step).expect("a plan names steps of its definition");
-        self.ask(place, Phase::Compensation, 1, payload);
+        self.ask(place, Question::new(Phase::Compensation, payload, self.ctx.now));
     }
 
     /// A compensation was done: the next one.
@@ -79,16 +79,21 @@ impl Machine<'_, '_> {
         self.unwind();
     }
 
-    /// The question that is open at a step, taken out of it.
-    pub(super) fn open_at(&self, place: usize) -> Option<Question> {
-        match &self.state.steps[place].progress {
-            Progress::Open(question) => Some(question.clone()),
-            Progress::Pending
-            | Progress::Succeeded
-            | Progress::Rejected
-            | Progress::Fenced
-            | Progress::Compensated
-            | Progress::Parked { .. } => None,
+    /// On in whichever direction the saga goes.
+    pub(super) fn advance(&mut self) {
+        match &self.course {
+            Course::Forward => self.go_on(),
+            Course::Back { .. } => self.unwind(),
+            Course::Over(_) => {}
+        }
+    }
+
+    /// The first failure is the cause; one that comes while the saga goes back already only ends a doubt.
+    pub(super) fn turn_or_go_on_back(&mut self, cause: Cause) {
+        match &self.course {
+            Course::Forward => self.turn_back(cause),
+            Course::Back { .. } => self.unwind(),
+            Course::Over(_) => {}
         }
     }
 }

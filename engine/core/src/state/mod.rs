@@ -1,15 +1,15 @@
 //! Where a saga stands.
 //!
 //! One enum per lifecycle, with the data of a situation inside its variant. [`Status`] is the saga's, [`Progress`] a
-//! step's; both are stored by the journal as they are here, by names. `completed`, `compensated` and nothing else
-//! are the ends, and no transition leads out of them.
+//! step's; both are stored by the journal as they are here, by names. `completed`, `compensated` and `closed` are the
+//! ends, and no transition leads out of them.
 //!
 //! ```text
-//! running ──────────────► completed
-//!    │  ▲ │
-//!    │  │ └──► parked ◄──┐
-//!    ▼  └─────── (operator)
-//! compensating ─────────► compensated
+//! running ───────────────► completed
+//!    │  ▲                                      from each of these on the left,
+//!    │  └──── parked, paused ───► closed       an operator: pause, close;
+//!    ▼  ┌────  (operator)                      the engine: park
+//! compensating ──────────► compensated
 //! ```
 
 use std::fmt;
@@ -20,6 +20,10 @@ use crate::definition::SagaDefinition;
 use crate::fault::Fault;
 use crate::ids::{Name, Phase, Timestamp};
 use crate::json::JsonText;
+
+mod step;
+
+pub use step::{Closed, Finding, Progress, Question, StepError, StepState, Told, Turn};
 
 /// A saga: all that a decision needs to know of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +76,11 @@ pub enum Status {
         /// Where it goes on when the reason is gone.
         place: Place,
     },
+    /// An operator holds it: answers are heard, nothing is sent.
+    Paused {
+        /// Where it goes on when it is resumed.
+        place: Place,
+    },
     /// Every awaited effect stands.
     Completed,
     /// No effect that has a compensation stands.
@@ -79,9 +88,18 @@ pub enum Status {
         /// Why it went back.
         cause: Cause,
     },
+    /// An operator ended it by hand: what it left is that operator's to know.
+    Closed {
+        /// Who.
+        actor: String,
+        /// Why.
+        reason: String,
+        /// Why it was going back, if it was.
+        cause: Option<Cause>,
+    },
 }
 
-/// The place that a parked saga keeps.
+/// The place that a parked or paused saga keeps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
@@ -143,6 +161,8 @@ pub enum CauseKind {
     Cancelled,
     /// Its deadline passed.
     Deadline,
+    /// A step succeeded after it had been given up, and is made to be undone then.
+    LateSuccess,
 }
 
 /// Why the engine cannot go on by itself.
@@ -172,130 +192,17 @@ pub enum ParkCode {
     Refused,
     /// A closure of the definition failed on this saga's data.
     Definition,
-    /// A participant took back what it had promised.
+    /// A participant took back what it had promised, or denies what an operator has told.
     Contradiction,
-}
-
-/// A step of a saga.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepState {
-    /// Its name in the definition.
-    pub name: Name,
-    /// Where it stands.
-    pub progress: Progress,
-    /// 1, and one more when an operator re-opens it.
-    pub generation: u32,
-    /// How often its action was sent.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub attempts: u32,
-    /// How often its compensation was sent.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub compensation_attempts: u32,
-    /// How often its settlement was sent.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub settlement_attempts: u32,
-    /// When its action was first sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Timestamp>,
-    /// When it got its last final answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<Timestamp>,
-    /// What went wrong last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<StepError>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
-/// What went wrong with a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepError {
-    /// A stable word for programs: a rejection's code, or `failed`, `timed-out`, ...
-    pub code: String,
-    /// A sentence for people.
-    pub message: String,
-}
-
-/// Where a step stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Progress {
-    /// Not sent yet.
-    Pending,
-    /// Asked, and without a final answer.
-    Open(Question),
-    /// Its effect stands.
-    Succeeded,
-    /// The participant said no; it has no effect.
-    Rejected,
-    /// It never happened and never will.
-    Fenced,
-    /// Its effect is undone.
-    Compensated,
-    /// An operator must say what becomes of it.
-    Parked {
-        /// What it was being asked.
-        phase: Phase,
-    },
-}
-
-/// A question that has no final answer yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Question {
-    /// What is asked.
-    pub phase: Phase,
-    /// The attempt that was sent last, from 1.
-    pub attempt: u32,
-    /// Whose turn it is.
-    pub turn: Turn,
-    /// When the turn ends.
-    pub until: Timestamp,
-    /// The command's payload, the same in every attempt.
-    pub payload: JsonText,
-}
-
-/// Whose turn it is in an open question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Turn {
-    /// The participant's: the command was sent.
-    Asked,
-    /// Ours: the next attempt waits for its time.
-    Backoff,
-}
-
-/// A question that has been closed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closed {
-    /// The step.
-    pub step: Name,
-    /// Compensation, or else action; a settlement closes the action that it asks about.
-    pub phase: Phase,
-    /// The step's generation.
-    pub generation: u32,
 }
 
 impl SagaState {
     /// A saga that has not sent anything yet.
     pub fn new(definition: &SagaDefinition, data: JsonText, faults: Vec<Fault>, now: Timestamp) -> Self {
-        let steps = definition.steps.iter().map(|step| StepState {
-            name: step.name.clone(),
-            progress: Progress::Pending,
-            generation: 1,
-            attempts: 0,
-            compensation_attempts: 0,
-            settlement_attempts: 0,
-            started_at: None,
-            ended_at: None,
-            error: None,
-        });
         Self {
             status: Status::Running,
             data,
-            steps: steps.collect(),
+            steps: definition.steps.iter().map(|step| StepState::new(step.name.clone())).collect(),
             faults,
             started_at: now,
             ended_at: None,
@@ -308,35 +215,39 @@ impl SagaState {
 
     /// When something must happen even if no reply comes; `None` if nothing will by itself.
     pub fn due_at(&self) -> Option<Timestamp> {
+        let verifications = self.verifications().map(|(_, question)| question.until);
+        let open = self.open().map(|(_, question)| question.until);
         match &self.status {
-            Status::Parked { .. } | Status::Completed | Status::Compensated { .. } => None,
-            Status::Running => self.open_until().into_iter().chain(self.deadline_at).min(),
-            Status::Compensating { .. } => self.open_until(),
+            // A saga that was started inside a transaction of its caller's has sent nothing yet.
+            Status::Running if self.open().next().is_none() => Some(self.started_at),
+            Status::Running => verifications.chain(open).chain(self.deadline_at).min(),
+            Status::Compensating { .. } => verifications.chain(open).min(),
+            Status::Paused { place: Place::Running } => verifications.chain(self.deadline_at).min(),
+            Status::Paused { place: Place::Compensating { .. } }
+            | Status::Parked { .. }
+            | Status::Completed
+            | Status::Compensated { .. }
+            | Status::Closed { .. } => verifications.min(),
         }
-    }
-
-    fn open_until(&self) -> Option<Timestamp> {
-        self.open().map(|(_, question)| question.until).min()
     }
 
     /// The open questions and the places of their steps.
     pub fn open(&self) -> impl Iterator<Item = (usize, &Question)> {
-        self.steps.iter().enumerate().filter_map(|(place, step)| match &step.progress {
-            Progress::Open(question) => Some((place, question)),
-            Progress::Pending
-            | Progress::Succeeded
-            | Progress::Rejected
-            | Progress::Fenced
-            | Progress::Compensated
-            | Progress::Parked { .. } => None,
-        })
+        self.steps.iter().enumerate().filter_map(|(place, step)| Some((place, step.open()?)))
+    }
+
+    /// What is still asked about steps whose outcome an operator has told.
+    pub fn verifications(&self) -> impl Iterator<Item = (usize, &Question)> {
+        self.steps.iter().enumerate().filter_map(|(place, step)| Some((place, step.verification()?)))
     }
 
     /// Whether the saga has ended.
     pub const fn is_ended(&self) -> bool {
         match &self.status {
-            Status::Completed | Status::Compensated { .. } => true,
-            Status::Running | Status::Compensating { .. } | Status::Parked { .. } => false,
+            Status::Completed | Status::Compensated { .. } | Status::Closed { .. } => true,
+            Status::Running | Status::Compensating { .. } | Status::Parked { .. } | Status::Paused { .. } => {
+                false
+            }
         }
     }
 
@@ -350,8 +261,13 @@ impl SagaState {
         match &self.status {
             Status::Compensating { cause, .. }
             | Status::Compensated { cause }
-            | Status::Parked { place: Place::Compensating { cause, .. }, .. } => Some(cause),
-            Status::Running | Status::Completed | Status::Parked { place: Place::Running, .. } => None,
+            | Status::Parked { place: Place::Compensating { cause, .. }, .. }
+            | Status::Paused { place: Place::Compensating { cause, .. } } => Some(cause),
+            Status::Closed { cause, .. } => cause.as_ref(),
+            Status::Running
+            | Status::Completed
+            | Status::Parked { place: Place::Running, .. }
+            | Status::Paused { place: Place::Running } => None,
         }
     }
 
@@ -361,15 +277,27 @@ impl SagaState {
             Status::Parked { reason, .. } => Some(reason),
             Status::Running
             | Status::Compensating { .. }
+            | Status::Paused { .. }
             | Status::Completed
-            | Status::Compensated { .. } => None,
+            | Status::Compensated { .. }
+            | Status::Closed { .. } => None,
+        }
+    }
+}
+
+impl From<Place> for Status {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Running => Self::Running,
+            Place::Compensating { cause, unwinding } => Self::Compensating { cause, unwinding },
         }
     }
 }
 
 impl Status {
     /// The words of all states, the ends last.
-    pub const WORDS: [&'static str; 5] = ["running", "compensating", "parked", "completed", "compensated"];
+    pub const WORDS: [&'static str; 7] =
+        ["running", "compensating", "parked", "paused", "completed", "compensated", "closed"];
 
     /// The status as one word.
     pub const fn as_str(&self) -> &'static str {
@@ -377,26 +305,32 @@ impl Status {
             Self::Running => "running",
             Self::Compensating { .. } => "compensating",
             Self::Parked { .. } => "parked",
+            Self::Paused { .. } => "paused",
             Self::Completed => "completed",
             Self::Compensated { .. } => "compensated",
+            Self::Closed { .. } => "closed",
         }
     }
 }
 
-impl Progress {
-    /// The step's status as one word.
-    pub const fn as_str(&self) -> &'static str {
+impl ParkCode {
+    /// The code as one word.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Pending => "pending",
-            Self::Open(Question { phase: Phase::Action, turn: Turn::Asked, .. }) => "running",
-            Self::Open(Question { phase: Phase::Action, turn: Turn::Backoff, .. }) => "waiting",
-            Self::Open(Question { phase: Phase::Settlement, .. }) => "settling",
-            Self::Open(Question { phase: Phase::Compensation, .. }) => "compensating",
-            Self::Succeeded => "succeeded",
-            Self::Rejected => "rejected",
-            Self::Fenced => "fenced",
-            Self::Compensated => "compensated",
-            Self::Parked { .. } => "parked",
+            Self::CompensationFailed => "compensation-failed",
+            Self::RetriableRejected => "retriable-rejected",
+            Self::Expired => "expired",
+            Self::Refused => "refused",
+            Self::Definition => "definition",
+            Self::Contradiction => "contradiction",
+        }
+    }
+
+    /// Whether the reason is gone once the step that it names has its answer.
+    pub const fn is_of_its_step(self) -> bool {
+        match self {
+            Self::CompensationFailed | Self::RetriableRejected | Self::Expired | Self::Refused => true,
+            Self::Definition | Self::Contradiction => false,
         }
     }
 }
@@ -409,6 +343,7 @@ impl CauseKind {
             Self::Fenced => "fenced",
             Self::Cancelled => "cancelled",
             Self::Deadline => "deadline",
+            Self::LateSuccess => "late-success",
         }
     }
 }

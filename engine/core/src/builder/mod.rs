@@ -30,117 +30,29 @@
 //! assert_eq!(definition.steps.len(), 2);
 //! ```
 
+mod draft;
+mod phase;
+
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contract::{Command, Compensates, SagaData};
 use crate::definition::{
-    Compensation, Fold, InvalidDefinition, Make, SagaDefinition, Step, StepKind, StepSchemas,
-    TIMEOUT_MS_DEFAULT,
+    InvalidDefinition, LateSuccess, Make, SagaDefinition, Step, StepSchemas, TIMEOUT_MS_DEFAULT,
 };
 use crate::digest;
-use crate::ids::Name;
 use crate::input;
 use crate::json::JsonText;
 use crate::retry::RetryPolicy;
 use crate::schema;
 
-/// Phase: the pivot has not been passed, everything can still be undone.
-#[derive(Debug)]
-pub enum BeforePivot {}
-/// Phase: the pivot has been passed, everything must succeed in the end.
-#[derive(Debug)]
-pub enum AfterPivot {}
+use draft::{Draft, DraftCompensation, DraftKind, checked};
 
-/// A phase in which steps can be compensated.
-#[diagnostic::on_unimplemented(
-    message = "a compensatable step after the pivot",
-    label = "the saga can no longer go back here",
-    note = "use `.retriable(..)`, or move this step before `.pivot(..)`"
-)]
-pub trait MayCompensate {}
-impl MayCompensate for BeforePivot {}
-
-/// A phase in which the pivot may stand.
-#[diagnostic::on_unimplemented(
-    message = "a second pivot",
-    label = "the saga has decided already",
-    note = "a saga has one point of no return; what comes after it is `.retriable(..)`"
-)]
-pub trait MayPivot {}
-impl MayPivot for BeforePivot {}
-
-/// A phase in which steps are retried until they succeed.
-#[diagnostic::on_unimplemented(
-    message = "a retriable step before the pivot",
-    label = "no pivot stands before it",
-    note = "use `.step(..)` with `.compensate(..)`, or put a `.pivot(..)` before it"
-)]
-pub trait MayRetry {}
-impl MayRetry for AfterPivot {}
-
-/// Last step: there is none yet.
-#[derive(Debug)]
-pub enum NoStep {}
-/// Last step: its command is `C`, and how it is undone has not been said.
-#[derive(Debug)]
-pub struct Open<C>(PhantomData<fn() -> C>);
-/// Last step: its command is `C`, and it has a compensation.
-#[derive(Debug)]
-pub struct Compensated<C>(PhantomData<fn() -> C>);
-/// Last step: its command is `C`, and nothing will undo it.
-#[derive(Debug)]
-pub struct Closed<C>(PhantomData<fn() -> C>);
-
-/// Nothing remains to be said about the last step.
-#[diagnostic::on_unimplemented(
-    message = "the step before this one has no compensation",
-    label = "the step above is still open",
-    note = "add `.compensate(|data| ..)`, or `.no_compensation()` if it has nothing to undo"
-)]
-pub trait Resolved {}
-impl Resolved for NoStep {}
-impl<C> Resolved for Compensated<C> {}
-impl<C> Resolved for Closed<C> {}
-
-/// There is a last step.
-#[diagnostic::on_unimplemented(
-    message = "no step stands before this call",
-    label = "belongs to a step",
-    note = "add a `.step(..)`, `.pivot(..)` or `.retriable(..)` before it"
-)]
-pub trait HasStep {
-    /// Its command.
-    type Command: Command;
-}
-impl<C: Command> HasStep for Open<C> {
-    type Command = C;
-}
-impl<C: Command> HasStep for Compensated<C> {
-    type Command = C;
-}
-impl<C: Command> HasStep for Closed<C> {
-    type Command = C;
-}
-
-/// How the last step is undone has not been said.
-#[diagnostic::on_unimplemented(
-    message = "this step has its compensation already, or needs none",
-    label = "no open step to compensate",
-    note = "`.compensate(..)` or `.no_compensation()` stands once, after a `.step(..)`"
-)]
-pub trait AwaitsCompensation: HasStep {}
-impl<C: Command> AwaitsCompensation for Open<C> {}
-
-/// The last step has a compensation.
-#[diagnostic::on_unimplemented(
-    message = "no compensation stands before this call",
-    label = "belongs to a compensation",
-    note = "put it after `.compensate(|data| ..)`"
-)]
-pub trait HasCompensation: HasStep {}
-impl<C: Command> HasCompensation for Compensated<C> {}
+pub use phase::{
+    AfterPivot, AwaitsCompensation, BeforePivot, Closed, Compensated, HasCompensation, HasStep, MayBeSkipped,
+    MayBranch, MayCompensate, MayPivot, MayRetry, NoStep, Notified, Open, Parallel, Resolved, StandsAlone,
+};
 
 /// A saga definition in the making; see the [module](self).
 #[must_use = "a definition exists only after `.build()`"]
@@ -149,43 +61,29 @@ pub struct Builder<D, P, L> {
     version: u32,
     deadline_ms: Option<u64>,
     steps: Vec<Draft>,
+    /// The number of the next stage.
+    next_stage: u32,
+    /// The stage that all steps join until it is left; `None` while each begins its own.
+    joined_stage: Option<u32>,
     _types: PhantomData<Types<D, P, L>>,
 }
 
 /// What a builder knows of its saga and does not own.
 type Types<D, P, L> = fn() -> (D, P, L);
 
-/// A step whose names have not been checked.
-struct Draft {
-    name: &'static str,
-    service: &'static str,
-    command: &'static str,
-    kind: DraftKind,
-    timeout_ms: u64,
-    retry: RetryPolicy,
-    schemas: StepSchemas,
-    make: Make,
-    fold: Option<Fold>,
-}
-
-enum DraftKind {
-    Compensatable(Option<DraftCompensation>),
-    Pivot,
-    Retriable,
-}
-
-struct DraftCompensation {
-    service: &'static str,
-    command: &'static str,
-    retry: RetryPolicy,
-    make: Make,
-}
-
 /// Begins the definition of a saga with data of type `D`.
 ///
 /// `name` is a [`Name`]; `version` counts from 1, and a definition that was deployed never changes under its version.
 pub fn saga<D: SagaData>(name: &str, version: u32) -> Builder<D, BeforePivot, NoStep> {
-    Builder { name: name.to_owned(), version, deadline_ms: None, steps: Vec::new(), _types: PhantomData }
+    Builder {
+        name: name.to_owned(),
+        version,
+        deadline_ms: None,
+        steps: Vec::new(),
+        next_stage: 0,
+        joined_stage: None,
+        _types: PhantomData,
+    }
 }
 
 impl<D: SagaData, P, L> Builder<D, P, L> {
@@ -211,7 +109,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         action: impl Fn(&D) -> C + Send + Sync + 'static,
     ) -> Builder<D, AfterPivot, Closed<C>>
     where
-        P: MayPivot,
+        P: MayPivot + StandsAlone,
         L: Resolved,
     {
         self.push(name, DraftKind::Pivot, RetryPolicy::ACTION, action)
@@ -228,6 +126,51 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         L: Resolved,
     {
         self.push(name, DraftKind::Retriable, RetryPolicy::FOR_EVER, action)
+    }
+
+    /// Adds somebody who is told and not asked: sent once, heard at most once, never answered, retried or undone.
+    ///
+    /// For what may be lost without harm, such as a hint to a dashboard.
+    pub fn notify<C: Command>(
+        self,
+        name: &'static str,
+        notification: impl Fn(&D) -> C + Send + Sync + 'static,
+    ) -> Builder<D, P, Notified>
+    where
+        L: Resolved,
+    {
+        self.push(name, DraftKind::Notification, RetryPolicy::ACTION, notification)
+    }
+
+    /// Adds a stage: steps that run side by side. The next one starts when all of them are done.
+    ///
+    /// If one of them fails the others are settled before anything is undone.
+    pub fn parallel<L2: Resolved>(
+        mut self,
+        stage: impl FnOnce(Builder<D, Parallel<P>, NoStep>) -> Builder<D, Parallel<P>, L2>,
+    ) -> Builder<D, P, NoStep>
+    where
+        P: MayBranch,
+        L: Resolved,
+    {
+        self.joined_stage = Some(self.next_stage);
+        let mut joined = stage(self.into_typed());
+        joined.joined_stage = None;
+        joined.next_stage += 1;
+        joined.into_typed()
+    }
+
+    /// Does the last step only if this holds of the saga's data when its turn comes; else it is skipped.
+    ///
+    /// A skipped pivot counts as passed: there is no way back from there.
+    pub fn when(mut self, condition: impl Fn(&D) -> bool + Send + Sync + 'static) -> Self
+    where
+        L: MayBeSkipped,
+    {
+        if let Some(step) = self.steps.last_mut() {
+            step.when = Some(Arc::new(move |data: &JsonText| Ok(condition(&data.read()?))));
+        }
+        self
     }
 
     /// Says how the last step is undone.
@@ -254,6 +197,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
                 service: K::SERVICE,
                 command: K::NAME,
                 retry: RetryPolicy::COMPENSATION,
+                late_success: LateSuccess::default(),
                 make: maker(compensation),
             }));
         }
@@ -307,7 +251,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         if let Some(step) = self.steps.last_mut() {
             step.retry = match step.kind {
                 DraftKind::Retriable => RetryPolicy { attempts_max: None, ..policy },
-                DraftKind::Compensatable(_) | DraftKind::Pivot => policy,
+                DraftKind::Compensatable(_) | DraftKind::Pivot | DraftKind::Notification => policy,
             };
         }
         self
@@ -321,6 +265,18 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.steps.last_mut()
         {
             compensation.retry = policy;
+        }
+        self
+    }
+
+    /// What becomes of the last step if it succeeded after it had been given up; default is to go on.
+    pub fn late_success(mut self, policy: LateSuccess) -> Self
+    where
+        L: HasCompensation,
+    {
+        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.steps.last_mut()
+        {
+            compensation.late_success = policy;
         }
         self
     }
@@ -393,8 +349,13 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         retry: RetryPolicy,
         action: impl Fn(&D) -> C + Send + Sync + 'static,
     ) -> Builder<D, P2, L2> {
+        let stage = self.joined_stage.unwrap_or(self.next_stage);
+        if self.joined_stage.is_none() {
+            self.next_stage += 1;
+        }
         self.steps.push(Draft {
             name,
+            stage,
             service: C::SERVICE,
             command: C::NAME,
             kind,
@@ -405,6 +366,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
                 reply: schema::of::<C::Reply>(),
                 compensation: None,
             },
+            when: None,
             make: maker(action),
             fold: None,
         });
@@ -417,52 +379,11 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             version: self.version,
             deadline_ms: self.deadline_ms,
             steps: self.steps,
+            next_stage: self.next_stage,
+            joined_stage: self.joined_stage,
             _types: PhantomData,
         }
     }
-}
-
-impl Draft {
-    fn check(self, saga: &str) -> Result<Step, InvalidDefinition> {
-        if self.timeout_ms == 0 {
-            return Err(InvalidDefinition::ZeroTimeout { saga: saga.to_owned(), step: self.name.to_owned() });
-        }
-        let kind = match self.kind {
-            DraftKind::Pivot => StepKind::Pivot,
-            DraftKind::Retriable => StepKind::Retriable,
-            DraftKind::Compensatable(None) => StepKind::Compensatable { compensation: None },
-            DraftKind::Compensatable(Some(draft)) if draft.service != self.service => {
-                return Err(InvalidDefinition::OtherService {
-                    saga: saga.to_owned(),
-                    step: self.name.to_owned(),
-                    action: self.service.to_owned(),
-                    compensation: draft.service.to_owned(),
-                });
-            }
-            DraftKind::Compensatable(Some(draft)) => StepKind::Compensatable {
-                compensation: Some(Compensation {
-                    command: checked(saga, draft.command)?,
-                    retry: draft.retry,
-                    make: draft.make,
-                }),
-            },
-        };
-        Ok(Step {
-            name: checked(saga, self.name)?,
-            kind,
-            service: checked(saga, self.service)?,
-            command: checked(saga, self.command)?,
-            timeout_ms: self.timeout_ms,
-            retry: self.retry,
-            schemas: self.schemas,
-            make: self.make,
-            fold: self.fold,
-        })
-    }
-}
-
-fn checked(saga: &str, name: &str) -> Result<Name, InvalidDefinition> {
-    Name::new(name).map_err(|problem| InvalidDefinition::Name { saga: saga.to_owned(), problem })
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,0 +1,84 @@
+//! A step in the making, and the checks that types cannot make.
+
+use crate::definition::{
+    Compensation, Fold, InvalidDefinition, LateSuccess, Make, Step, StepKind, StepSchemas, When,
+};
+use crate::ids::Name;
+use crate::retry::RetryPolicy;
+
+/// A step whose names have not been checked.
+pub(super) struct Draft {
+    pub(super) name: &'static str,
+    pub(super) stage: u32,
+    pub(super) service: &'static str,
+    pub(super) command: &'static str,
+    pub(super) kind: DraftKind,
+    pub(super) timeout_ms: u64,
+    pub(super) retry: RetryPolicy,
+    pub(super) schemas: StepSchemas,
+    pub(super) make: Make,
+    pub(super) when: Option<When>,
+    pub(super) fold: Option<Fold>,
+}
+
+pub(super) enum DraftKind {
+    Compensatable(Option<DraftCompensation>),
+    Pivot,
+    Retriable,
+    Notification,
+}
+
+pub(super) struct DraftCompensation {
+    pub(super) service: &'static str,
+    pub(super) command: &'static str,
+    pub(super) retry: RetryPolicy,
+    pub(super) late_success: LateSuccess,
+    pub(super) make: Make,
+}
+
+impl Draft {
+    pub(super) fn check(self, saga: &str) -> Result<Step, InvalidDefinition> {
+        if self.timeout_ms == 0 {
+            return Err(InvalidDefinition::ZeroTimeout { saga: saga.to_owned(), step: self.name.to_owned() });
+        }
+        let kind = match self.kind {
+            DraftKind::Pivot => StepKind::Pivot,
+            DraftKind::Retriable => StepKind::Retriable,
+            DraftKind::Notification => StepKind::Notification,
+            DraftKind::Compensatable(None) => StepKind::Compensatable { compensation: None },
+            DraftKind::Compensatable(Some(draft)) if draft.service != self.service => {
+                return Err(InvalidDefinition::OtherService {
+                    saga: saga.to_owned(),
+                    step: self.name.to_owned(),
+                    action: self.service.to_owned(),
+                    compensation: draft.service.to_owned(),
+                });
+            }
+            DraftKind::Compensatable(Some(draft)) => StepKind::Compensatable {
+                compensation: Some(Compensation {
+                    command: checked(saga, draft.command)?,
+                    retry: draft.retry,
+                    late_success: draft.late_success,
+                    make: draft.make,
+                }),
+            },
+        };
+        Ok(Step {
+            name: checked(saga, self.name)?,
+            stage: self.stage,
+            kind,
+            service: checked(saga, self.service)?,
+            command: checked(saga, self.command)?,
+            timeout_ms: self.timeout_ms,
+            retry: self.retry,
+            schemas: self.schemas,
+            when: self.when,
+            make: self.make,
+            fold: self.fold,
+        })
+    }
+}
+
+pub(super) fn checked(saga: &str, name: &str) -> Result<Name, InvalidDefinition> {
+    Name::new(name).map_err(|problem| InvalidDefinition::Name { saga: saga.to_owned(), problem })
+}

@@ -1,0 +1,143 @@
+//! The rules of the builder as types, each with the message that a broken rule prints.
+
+use std::marker::PhantomData;
+
+use crate::contract::Command;
+
+/// Phase: the pivot has not been passed, everything can still be undone.
+#[derive(Debug)]
+pub enum BeforePivot {}
+/// Phase: the pivot has been passed, everything must succeed in the end.
+#[derive(Debug)]
+pub enum AfterPivot {}
+/// Phase: inside a stage whose steps run side by side; `P` is the phase around it.
+#[derive(Debug)]
+pub struct Parallel<P>(PhantomData<fn() -> P>);
+
+/// A phase in which steps can be compensated.
+#[diagnostic::on_unimplemented(
+    message = "a compensatable step after the pivot",
+    label = "the saga can no longer go back here",
+    note = "use `.retriable(..)`, or move this step before `.pivot(..)`"
+)]
+pub trait MayCompensate {}
+impl MayCompensate for BeforePivot {}
+impl<P: MayCompensate> MayCompensate for Parallel<P> {}
+
+/// A phase in which the pivot may stand.
+#[diagnostic::on_unimplemented(
+    message = "a second pivot",
+    label = "the saga has decided already",
+    note = "a saga has one point of no return; what comes after it is `.retriable(..)`"
+)]
+pub trait MayPivot {}
+impl MayPivot for BeforePivot {}
+impl<P> MayPivot for Parallel<P> {}
+
+/// A place outside of a stage, where the pivot stands alone.
+#[diagnostic::on_unimplemented(
+    message = "a pivot inside `.parallel(..)`",
+    label = "other steps run beside it here",
+    note = "put it before or after the stage: a saga must not decide while another of its steps may still fail"
+)]
+pub trait StandsAlone {}
+impl StandsAlone for BeforePivot {}
+impl StandsAlone for AfterPivot {}
+
+/// A place outside of a stage, where a stage may begin.
+#[diagnostic::on_unimplemented(
+    message = "a stage inside a stage",
+    label = "the steps around it run side by side already",
+    note = "put its steps directly into the outer `.parallel(..)`, or the inner `.parallel(..)` behind it"
+)]
+pub trait MayBranch {}
+impl MayBranch for BeforePivot {}
+impl MayBranch for AfterPivot {}
+
+/// A phase in which steps are retried until they succeed.
+#[diagnostic::on_unimplemented(
+    message = "a retriable step before the pivot",
+    label = "no pivot stands before it",
+    note = "use `.step(..)` with `.compensate(..)`, or put a `.pivot(..)` before it"
+)]
+pub trait MayRetry {}
+impl MayRetry for AfterPivot {}
+impl<P: MayRetry> MayRetry for Parallel<P> {}
+
+/// Last step: there is none yet.
+#[derive(Debug)]
+pub enum NoStep {}
+/// Last step: its command is `C`, and how it is undone has not been said.
+#[derive(Debug)]
+pub struct Open<C>(PhantomData<fn() -> C>);
+/// Last step: its command is `C`, and it has a compensation.
+#[derive(Debug)]
+pub struct Compensated<C>(PhantomData<fn() -> C>);
+/// Last step: its command is `C`, and nothing will undo it.
+#[derive(Debug)]
+pub struct Closed<C>(PhantomData<fn() -> C>);
+/// Last step: a notification, which nobody answers.
+#[derive(Debug)]
+pub enum Notified {}
+
+/// Nothing remains to be said about the last step.
+#[diagnostic::on_unimplemented(
+    message = "the step before this one has no compensation",
+    label = "the step above is still open",
+    note = "add `.compensate(|data| ..)`, or `.no_compensation()` if it has nothing to undo"
+)]
+pub trait Resolved {}
+impl Resolved for NoStep {}
+impl<C> Resolved for Compensated<C> {}
+impl<C> Resolved for Closed<C> {}
+impl Resolved for Notified {}
+
+/// There is a last step, answered or not.
+#[diagnostic::on_unimplemented(
+    message = "no step stands before this call",
+    label = "belongs to a step",
+    note = "add a `.step(..)`, `.pivot(..)`, `.retriable(..)` or `.notify(..)` before it"
+)]
+pub trait MayBeSkipped {}
+impl<C> MayBeSkipped for Open<C> {}
+impl<C> MayBeSkipped for Compensated<C> {}
+impl<C> MayBeSkipped for Closed<C> {}
+impl MayBeSkipped for Notified {}
+
+/// There is a last step.
+#[diagnostic::on_unimplemented(
+    message = "no step that is answered stands before this call",
+    label = "belongs to a step that is answered",
+    note = "add a `.step(..)`, `.pivot(..)` or `.retriable(..)` before it"
+)]
+pub trait HasStep {
+    /// Its command.
+    type Command: Command;
+}
+impl<C: Command> HasStep for Open<C> {
+    type Command = C;
+}
+impl<C: Command> HasStep for Compensated<C> {
+    type Command = C;
+}
+impl<C: Command> HasStep for Closed<C> {
+    type Command = C;
+}
+
+/// How the last step is undone has not been said.
+#[diagnostic::on_unimplemented(
+    message = "this step has its compensation already, or needs none",
+    label = "no open step to compensate",
+    note = "`.compensate(..)` or `.no_compensation()` stands once, after a `.step(..)`"
+)]
+pub trait AwaitsCompensation: HasStep {}
+impl<C: Command> AwaitsCompensation for Open<C> {}
+
+/// The last step has a compensation.
+#[diagnostic::on_unimplemented(
+    message = "no compensation stands before this call",
+    label = "belongs to a compensation",
+    note = "put it after `.compensate(|data| ..)`"
+)]
+pub trait HasCompensation: HasStep {}
+impl<C: Command> HasCompensation for Compensated<C> {}
