@@ -4,12 +4,12 @@
 //! the saga rests, it comes twice, or the coordinator crashes between its commit and the publishing. The number of
 //! mishaps in one run is bounded so that the search ends; within the bound it is complete.
 
-use redress_core::history::HistoryEvent;
-use redress_core::state::Status;
-use redress_core::{CommandMessage, Outcome, Phase, SagaDefinition};
+use redress_core::{CommandMessage, SagaDefinition};
 
+use crate::check;
 use crate::exhaust::Choices;
-use crate::world::{Without, World};
+use crate::participants::Without;
+use crate::world::World;
 
 /// Moves after which a run that has not ended never will.
 const MOVES_MAX: usize = 400;
@@ -127,8 +127,7 @@ impl Run<'_> {
                 self.world.hear(reply);
             }
             Fate::Failed => {
-                let mut reply = self.world.deliver_nothing(command);
-                reply.outcome = Outcome::Failed { message: "injected".to_owned() };
+                let reply = self.world.deliver_in_vain(command);
                 self.world.hear(reply);
             }
             Fate::RequestLost => {}
@@ -162,62 +161,19 @@ impl Run<'_> {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.check_effects()?;
-        self.check_history()
-    }
-
-    fn check_effects(&self) -> Result<(), String> {
-        for step in &self.world.definition().steps {
-            let stands = self.world.effect(&step.name);
-            let must = match &self.world.state.status {
-                Status::Completed => 1,
-                Status::Compensated { .. } => 0,
-                Status::Running | Status::Compensating { .. } | Status::Paused { .. } => {
-                    return Err("it does not rest".to_owned());
-                }
-                Status::Closed { .. } => return Err("closed by nobody".to_owned()),
-                Status::Parked { reason, .. } => return Err(format!("parked: {}", reason.message)),
-            };
-            if stands != must {
-                let status = self.world.state.status_word();
-                return Err(format!("{status}, and the effect of {} stands {stands} times", step.name));
-            }
+        let (definition, world) = (self.world.definition(), &self.world);
+        if let Some(wrong) = world.wrong() {
+            return Err(wrong.to_owned());
         }
-        Ok(())
-    }
-
-    fn check_history(&self) -> Result<(), String> {
-        let history = &self.world.history;
-        if history.iter().enumerate().any(|(place, row)| row.seq as usize != place + 1) {
-            return Err("the history has a gap".to_owned());
-        }
-        let is_undo = |row: &&redress_core::history::HistoryEntry| row.phase == Some(Phase::Compensation);
-        let frozen = history.iter().position(|row| row.event == HistoryEvent::PlanFrozen);
-        let sent_after = |place: usize| {
-            history[place..]
-                .iter()
-                .any(|row| row.event == HistoryEvent::Sent && row.phase == Some(Phase::Action))
-        };
-        if frozen.is_some_and(sent_after) {
-            return Err("an action was sent after the plan was frozen".to_owned());
-        }
-        let done = |undo: bool| {
-            let rows = history.iter().filter(|row| row.event == HistoryEvent::Done && is_undo(row) == undo);
-            rows.filter_map(|row| row.step.clone()).collect::<Vec<_>>()
-        };
-        let (mut forward, back) = (done(false), done(true));
-        forward.reverse();
-        if !back.is_empty() && forward != back {
-            return Err(format!("done {forward:?} in reverse, undone {back:?}"));
-        }
-        Ok(())
+        check::effects(definition, &world.state, |step| world.effect(step))?;
+        check::history(definition, &world.history)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specimen::five_steps;
+    use crate::specimen::{branching, five_steps};
 
     #[test]
     fn every_mix_of_four_mishaps_ends_with_all_or_amends() {
@@ -225,6 +181,14 @@ mod tests {
         assert_eq!(found.shortest, None);
         println!("{} executions", found.executions);
         assert!(found.executions > 100_000, "{} executions", found.executions);
+    }
+
+    #[test]
+    fn steps_side_by_side_end_with_all_or_amends_too() {
+        let found = explore(&branching(1), Without::Nothing, 3);
+        assert_eq!(found.shortest, None);
+        println!("{} executions", found.executions);
+        assert!(found.executions > 10_000, "{} executions", found.executions);
     }
 
     fn broken(without: Without) -> String {

@@ -1,15 +1,21 @@
-//! The saga that is explored: three compensatable steps, a pivot and a retriable step.
+//! The sagas that are explored: one after the other, and side by side.
 
+use std::time::Duration;
+
+use redress_core::definition::LateSuccess;
 use redress_core::{Command, Compensates, RetryPolicy, SagaDefinition, saga};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Data of the specimen: nothing but a number that grows with each reply.
+/// Data of the specimens.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Data {
     /// How many replies were folded in.
     #[serde(default)]
     pub replies: u32,
+    /// Whether there is a gift.
+    #[serde(default)]
+    pub gift: bool,
 }
 
 macro_rules! commands {
@@ -71,5 +77,42 @@ pub fn five_steps(attempts_max: u32) -> SagaDefinition {
         .pivot("ship", |_| Ship {})
         .retry(action)
         .retriable("confirm", |_| Confirm {})
+        .build()
+}
+
+/// All that a definition can say: a stage of three steps side by side (one of them undone if it succeeds late), a step
+/// and a notification on conditions, a step that needs no compensation, a deadline.
+pub fn branching(attempts_max: u32) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    saga::<Data>("branching", 1)
+        .step("create", |_| Create {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(attempts_max * 4))
+        .parallel(|stage| {
+            stage
+                .step("charge", |_| Charge {})
+                .on_reply(|data, ()| data.replies += 1)
+                .compensate(|_| Refund {})
+                .retry(action)
+                .compensation_retry(undo.attempts(attempts_max * 4))
+                .late_success(LateSuccess::Compensate)
+                .step("reserve", |_| Reserve {})
+                .on_reply(|data, ()| data.replies += 1)
+                .compensate(|_| Release {})
+                .retry(action)
+                .compensation_retry(undo.attempts(attempts_max * 4))
+                .step("gift", |_| Create {})
+                .no_compensation()
+                .when(|data| data.gift)
+                .retry(action)
+        })
+        .notify("tell", |_| Confirm {})
+        .when(|data| data.replies > 1)
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .retriable("confirm", |_| Confirm {})
+        .deadline(Duration::from_secs(600))
         .build()
 }

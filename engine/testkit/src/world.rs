@@ -3,30 +3,15 @@
 //! A rule of the protocol can be taken away, by a wrapper around the core and never by a flag in it, to show what
 //! the rule is for.
 
-use std::collections::BTreeMap;
-
 use redress_core::decide::{Context, Decision, Effect, Event, decide, start};
 use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEntry;
-use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, rule};
 use redress_core::state::SagaState;
 use redress_core::{
-    CommandMessage, IdempotencyKey, JsonText, Name, Outcome, Phase, Rejection, ReplyMessage, SagaDefinition,
-    SagaId, Timestamp,
+    CommandMessage, Name, Outcome, Phase, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
 };
 
-/// A rule that is taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Without {
-    /// None: the protocol as it is.
-    Nothing,
-    /// Silence at the pivot is taken for a refusal.
-    SettlingThePivot,
-    /// What never happened leaves no fence.
-    Fences,
-    /// The same key may get another answer.
-    Memory,
-}
+use crate::participants::{Business, Participants, Without, reply};
 
 /// A saga, its participants and what happened so far.
 #[derive(Debug)]
@@ -42,8 +27,7 @@ pub struct World<'d> {
     pub history: Vec<HistoryEntry>,
     /// What happened, line by line, for counter-examples.
     pub story: Vec<String>,
-    inbox: BTreeMap<IdempotencyKey, Record>,
-    effects: BTreeMap<Name, i32>,
+    participants: Participants,
     last_reply: Option<ReplyMessage>,
 }
 
@@ -62,8 +46,7 @@ impl<'d> World<'d> {
             wire: Vec::new(),
             history: Vec::new(),
             story: Vec::new(),
-            inbox: BTreeMap::new(),
-            effects: BTreeMap::new(),
+            participants: Participants::new(without),
             last_reply: None,
         };
         world.keep(first);
@@ -125,61 +108,29 @@ impl<'d> World<'d> {
 
     /// A participant gets a command; `rejects` is what its business would say. Gives the reply.
     pub fn deliver(&mut self, command: &CommandMessage, rejects: bool) -> ReplyMessage {
-        let own = self.inbox.get(&command.key).cloned();
-        let own = own.filter(|_| self.without != Without::Memory || command.key.phase != Phase::Action);
-        let action = self.inbox.get(&command.key.of_action()).cloned();
-        let outcome = match rule(command, own.as_ref(), action.as_ref(), self.now, &Retention::DEFAULT) {
-            Ruling::Refuse { reason } => Outcome::Refused { reason },
-            Ruling::Answer { outcome, record } => {
-                for (key, record) in record {
-                    if self.without != Without::Fences || record.recorded != Recorded::Fenced {
-                        self.inbox.insert(key, record);
-                    }
-                }
-                outcome
-            }
-            Ruling::Run => self.run(command, rejects),
-        };
+        let business = if rejects { Business::Rejected(Rejection::new("no", "no")) } else { Business::Done };
+        let outcome = self.participants.handle(command, self.now, &business);
         reply(command, outcome)
     }
 
-    /// The handler fails and leaves nothing behind; the reply is yet to be filled in.
-    pub fn deliver_nothing(&self, command: &CommandMessage) -> ReplyMessage {
-        reply(command, Outcome::Failed { message: String::new() })
+    /// The handler fails and leaves nothing behind.
+    pub fn deliver_in_vain(&self, command: &CommandMessage) -> ReplyMessage {
+        reply(command, Outcome::Failed { message: "injected".to_owned() })
     }
 
     /// Whether delivering the command would run its handler, so that the business has a say.
     pub fn would_run(&self, command: &CommandMessage) -> bool {
-        let own = self.inbox.get(&command.key);
-        command.key.phase == Phase::Action && (own.is_none() || self.without == Without::Memory)
-    }
-
-    fn run(&mut self, command: &CommandMessage, rejects: bool) -> Outcome {
-        let fingerprint = Some(Fingerprint::of(&command.command, &command.payload));
-        let effect = self.effects.entry(command.key.step.clone()).or_default();
-        let (outcome, recorded) = match command.key.phase {
-            Phase::Action if rejects => {
-                let rejection = Rejection::new("no", "no");
-                (Outcome::Rejected(rejection.clone()), Recorded::Rejected(rejection))
-            }
-            Phase::Action => {
-                // Without memory a repeated effect is not the point, its forgetting is.
-                *effect = if self.without == Without::Memory { 1 } else { *effect + 1 };
-                (Outcome::Done { reply: JsonText::null() }, Recorded::Done { reply: JsonText::null() })
-            }
-            Phase::Compensation => {
-                *effect -= 1;
-                (Outcome::Done { reply: JsonText::null() }, Recorded::Done { reply: JsonText::null() })
-            }
-            Phase::Settlement => unreachable!("a settlement runs no handler"),
-        };
-        self.inbox.insert(command.key.clone(), Record { fingerprint, recorded });
-        outcome
+        command.key.phase == Phase::Action && self.participants.would_run(command)
     }
 
     /// How often the effect of a step stands.
     pub fn effect(&self, step: &Name) -> i32 {
-        self.effects.get(step).copied().unwrap_or_default()
+        self.participants.effect(saga_id(), step)
+    }
+
+    /// What went wrong at the participants first, if anything did.
+    pub fn wrong(&self) -> Option<&str> {
+        self.participants.wrong()
     }
 
     /// The definition.
@@ -189,17 +140,9 @@ impl<'d> World<'d> {
 }
 
 fn context<'a>(definition: &'a SagaDefinition, now: Timestamp, faults: &'a mut FaultBook) -> Context<'a> {
-    let saga_id = SagaId("0190163d-8694-739b-aea5-966c26f8ad91".parse().expect("a UUID"));
-    Context { definition, saga_id, now, jitter: 0.0, faults, traceparent: None }
+    Context { definition, saga_id: saga_id(), now, jitter: 0.0, faults, traceparent: None }
 }
 
-fn reply(command: &CommandMessage, outcome: Outcome) -> ReplyMessage {
-    ReplyMessage {
-        key: command.key.clone(),
-        attempt: command.attempt,
-        saga: command.saga.clone(),
-        version: command.version,
-        service: command.service.clone(),
-        outcome,
-    }
+fn saga_id() -> SagaId {
+    SagaId("0190163d-8694-739b-aea5-966c26f8ad91".parse().expect("a UUID"))
 }

@@ -1,0 +1,173 @@
+//! What must hold of a saga's life, whatever happened to it.
+//!
+//! Its account (state and history) is held against the hidden truth (the effects at the participants) and against the
+//! definition. Explorer, simulator and unwind matrix all end with this.
+
+use std::collections::BTreeSet;
+
+use redress_core::definition::{SagaDefinition, Step, StepKind};
+use redress_core::history::{HistoryEntry, HistoryEvent};
+use redress_core::state::{ParkCode, Progress, SagaState, Status};
+use redress_core::{Name, Phase};
+
+/// Completed means all effects, compensated none that has a compensation; nothing else is an end.
+///
+/// # Errors
+/// What does not hold.
+pub fn effects(
+    definition: &SagaDefinition,
+    state: &SagaState,
+    effect: impl Fn(&Name) -> i32,
+) -> Result<(), String> {
+    for (step, stepped) in definition.steps.iter().zip(&state.steps) {
+        let stands = effect(&step.name);
+        let must = match &state.status {
+            Status::Completed if stepped.progress == Progress::Skipped => 0,
+            Status::Completed => 1,
+            Status::Compensated { .. } => 0,
+            Status::Running | Status::Compensating { .. } | Status::Paused { .. } => {
+                return Err("it does not rest".to_owned());
+            }
+            Status::Parked { reason, .. } => return Err(format!("parked: {}", reason.message)),
+            Status::Closed { .. } => return Err("closed by nobody".to_owned()),
+        };
+        let is_kept = match &step.kind {
+            StepKind::Notification => true,
+            StepKind::Compensatable { compensation: None } => state.status_word() == "compensated",
+            StepKind::Compensatable { .. } | StepKind::Pivot | StepKind::Retriable => false,
+        };
+        if !is_kept && stands != must {
+            let status = state.status_word();
+            return Err(format!("{status}, and the effect of {} stands {stands} times", step.name));
+        }
+    }
+    Ok(())
+}
+
+/// A history without gaps, in which every step came in its turn, forward and back.
+///
+/// # Errors
+/// What does not hold.
+pub fn history(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
+    if rows.iter().enumerate().any(|(place, row)| row.seq as usize != place + 1) {
+        return Err("the history has a gap".to_owned());
+    }
+    turns_forward(definition, rows)?;
+    turns_back(definition, rows)?;
+    ends(rows)?;
+    budgets(definition, rows)
+}
+
+fn is(row: &HistoryEntry, event: HistoryEvent, phase: Phase) -> bool {
+    row.event == event && row.phase == Some(phase)
+}
+
+/// No step is sent before all of the stages before it are passed, and none once the plan is frozen.
+fn turns_forward(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
+    let mut passed: BTreeSet<&Name> = BTreeSet::new();
+    let mut frozen = false;
+    for row in rows {
+        let Some(step) = row.step.as_ref().and_then(|name| definition.step(name)).map(|(_, step)| step)
+        else {
+            frozen |= row.event == HistoryEvent::PlanFrozen;
+            continue;
+        };
+        let begins = is(row, HistoryEvent::Sent, Phase::Action)
+            || matches!(row.event, HistoryEvent::Notified | HistoryEvent::Skipped);
+        let waits = |before: &&Step| before.stage < step.stage && !passed.contains(&before.name);
+        if begins && let Some(before) = definition.steps.iter().find(waits) {
+            return Err(format!("{} was sent before {} was done", step.name, before.name));
+        }
+        if begins && frozen {
+            return Err(format!("the action of {} was sent after the plan was frozen", step.name));
+        }
+        let done = row.event == HistoryEvent::Done && row.phase != Some(Phase::Compensation);
+        if done
+            || matches!(row.event, HistoryEvent::Notified | HistoryEvent::Skipped | HistoryEvent::Resolved)
+        {
+            passed.insert(&step.name);
+        }
+    }
+    Ok(())
+}
+
+/// Compensations run strictly in the reverse of the definition's order, one after the other, and never without a plan.
+fn turns_back(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
+    let place =
+        |row: &HistoryEntry| row.step.as_ref().and_then(|name| definition.step(name)).map(|found| found.0);
+    let mut current: Option<usize> = None;
+    let mut undone = false;
+    let mut frozen = false;
+    for row in rows {
+        frozen |= row.event == HistoryEvent::PlanFrozen;
+        if is(row, HistoryEvent::Sent, Phase::Compensation) {
+            let next = place(row);
+            if !frozen {
+                return Err("something was undone before the plan was frozen".to_owned());
+            }
+            let is_another = next != current;
+            if is_another && current.is_some() && !undone {
+                return Err("a compensation was sent before the one before it was done".to_owned());
+            }
+            if is_another && current.is_some() && next > current {
+                return Err("undone in another order than in reverse".to_owned());
+            }
+            undone &= !is_another;
+            current = next;
+        }
+        let done = is(row, HistoryEvent::Done, Phase::Compensation)
+            || is(row, HistoryEvent::Resolved, Phase::Compensation);
+        undone |= done && place(row) == current;
+    }
+    Ok(())
+}
+
+/// An end is an end: what comes after it is only noted.
+fn ends(rows: &[HistoryEntry]) -> Result<(), String> {
+    let is_end = |row: &HistoryEntry| {
+        matches!(row.event, HistoryEvent::Completed | HistoryEvent::Compensated | HistoryEvent::Closed)
+    };
+    let Some(end) = rows.iter().position(is_end) else { return Ok(()) };
+    let is_move = |row: &&HistoryEntry| {
+        is_end(row)
+            || matches!(row.event, HistoryEvent::Parked | HistoryEvent::PlanFrozen | HistoryEvent::Notified)
+            || (row.event == HistoryEvent::Sent && row.phase != Some(Phase::Settlement))
+    };
+    match rows[end + 1..].iter().find(is_move) {
+        Some(row) => Err(format!("`{}` after its end", row.event)),
+        None => Ok(()),
+    }
+}
+
+/// A compensation is given up only after as many attempts as its own policy allows.
+fn budgets(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
+    let mut spent = 0;
+    for row in rows {
+        if row.event == HistoryEvent::RetryRequested {
+            spent = 0;
+        }
+        if is(row, HistoryEvent::Sent, Phase::Compensation) {
+            spent = if row.attempt == Some(1) { 1 } else { spent + 1 };
+        }
+        let given_up = row.event == HistoryEvent::Parked
+            && row.detail.read::<Reason>().is_ok_and(|reason| reason.code == ParkCode::CompensationFailed);
+        if !given_up {
+            continue;
+        }
+        let step = row.detail.read::<Reason>().ok().and_then(|reason| reason.step);
+        let compensation = step.as_ref().and_then(|step| definition.step(step)?.1.compensation());
+        let allowed = compensation.and_then(|compensation| compensation.retry.attempts_max);
+        if allowed.is_some_and(|allowed| spent != allowed) {
+            return Err(format!(
+                "a compensation was given up after {spent} attempts, and {allowed:?} are allowed"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[derive(serde::Deserialize)]
+struct Reason {
+    step: Option<Name>,
+    code: ParkCode,
+}
