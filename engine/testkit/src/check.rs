@@ -143,9 +143,6 @@ fn ends(rows: &[HistoryEntry]) -> Result<(), String> {
 fn budgets(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
     let mut spent = 0;
     for row in rows {
-        if row.event == HistoryEvent::RetryRequested {
-            spent = 0;
-        }
         if is(row, HistoryEvent::Sent, Phase::Compensation) {
             spent = if row.attempt == Some(1) { 1 } else { spent + 1 };
         }
@@ -157,11 +154,11 @@ fn budgets(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), Str
         let step = row.detail.read::<Reason>().ok().and_then(|reason| reason.step);
         let compensation = step.as_ref().and_then(|step| definition.step(step)?.1.compensation());
         let allowed = compensation.and_then(|compensation| compensation.retry.attempts_max);
-        if allowed.is_some_and(|allowed| spent != allowed) {
-            return Err(format!(
-                "a compensation was given up after {spent} attempts, and {allowed:?} are allowed"
-            ));
+        if let Some(allowed) = allowed.filter(|allowed| spent != *allowed) {
+            return Err(format!("a compensation was given up after {spent} of {allowed} attempts"));
         }
+        // Whoever tries it again forgives what was spent.
+        spent = 0;
     }
     Ok(())
 }

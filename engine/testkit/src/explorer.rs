@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn every_mix_of_four_mishaps_ends_with_all_or_amends() {
-        let found = explore(&five_steps(2), Without::Nothing, 4);
+        let found = explore(&five_steps(2, 8), Without::Nothing, 4);
         assert_eq!(found.shortest, None);
         println!("{} executions", found.executions);
         assert!(found.executions > 100_000, "{} executions", found.executions);
@@ -185,14 +185,14 @@ mod tests {
 
     #[test]
     fn steps_side_by_side_end_with_all_or_amends_too() {
-        let found = explore(&branching(1), Without::Nothing, 3);
+        let found = explore(&branching(1, 8), Without::Nothing, 3);
         assert_eq!(found.shortest, None);
         println!("{} executions", found.executions);
         assert!(found.executions > 10_000, "{} executions", found.executions);
     }
 
     fn broken(without: Without) -> String {
-        let found = explore(&five_steps(2), without, 3);
+        let found = explore(&five_steps(2, 8), without, 3);
         println!("{without:?}: {} of {} executions", found.violations, found.executions);
         found.shortest.expect("without the rule something goes wrong").join("\n")
     }

@@ -55,25 +55,25 @@ impl Compensates<Create> for Cancel {}
 impl Compensates<Charge> for Refund {}
 impl Compensates<Reserve> for Release {}
 
-/// Five steps, with `attempts_max` attempts for each action and four times as many for each compensation.
-pub fn five_steps(attempts_max: u32) -> SagaDefinition {
+/// Five steps, with so many attempts for each action and for each compensation.
+pub fn five_steps(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
     let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
     saga::<Data>("specimen", 1)
         .step("create", |_| Create {})
         .on_reply(|data, ()| data.replies += 1)
         .compensate(|_| Cancel {})
         .retry(action)
-        .compensation_retry(undo.attempts(attempts_max * 4))
+        .compensation_retry(undo.attempts(undo_attempts_max))
         .step("charge", |_| Charge {})
         .on_reply(|data, ()| data.replies += 1)
         .compensate(|_| Refund {})
         .retry(action)
-        .compensation_retry(undo.attempts(attempts_max * 4))
+        .compensation_retry(undo.attempts(undo_attempts_max))
         .step("reserve", |_| Reserve {})
         .on_reply(|data, ()| data.replies += 1)
         .compensate(|_| Release {})
         .retry(action)
-        .compensation_retry(undo.attempts(attempts_max * 4))
+        .compensation_retry(undo.attempts(undo_attempts_max))
         .pivot("ship", |_| Ship {})
         .retry(action)
         .retriable("confirm", |_| Confirm {})
@@ -82,27 +82,27 @@ pub fn five_steps(attempts_max: u32) -> SagaDefinition {
 
 /// All that a definition can say: a stage of three steps side by side (one of them undone if it succeeds late), a step
 /// and a notification on conditions, a step that needs no compensation, a deadline.
-pub fn branching(attempts_max: u32) -> SagaDefinition {
+pub fn branching(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
     let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
     saga::<Data>("branching", 1)
         .step("create", |_| Create {})
         .on_reply(|data, ()| data.replies += 1)
         .compensate(|_| Cancel {})
         .retry(action)
-        .compensation_retry(undo.attempts(attempts_max * 4))
+        .compensation_retry(undo.attempts(undo_attempts_max))
         .parallel(|stage| {
             stage
                 .step("charge", |_| Charge {})
                 .on_reply(|data, ()| data.replies += 1)
                 .compensate(|_| Refund {})
                 .retry(action)
-                .compensation_retry(undo.attempts(attempts_max * 4))
+                .compensation_retry(undo.attempts(undo_attempts_max))
                 .late_success(LateSuccess::Compensate)
                 .step("reserve", |_| Reserve {})
                 .on_reply(|data, ()| data.replies += 1)
                 .compensate(|_| Release {})
                 .retry(action)
-                .compensation_retry(undo.attempts(attempts_max * 4))
+                .compensation_retry(undo.attempts(undo_attempts_max))
                 .step("gift", |_| Create {})
                 .no_compensation()
                 .when(|data| data.gift)
