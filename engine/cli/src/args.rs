@@ -319,7 +319,7 @@ pub(crate) struct FaultAddArgs {
     /// action, compensation or settlement.
     #[arg(long, default_value = "action")]
     pub(crate) phase: String,
-    /// reject, fail, delay, drop-reply or crash-after-commit.
+    /// reject, fail, delay, drop-command, drop-reply, delay-reply, duplicate, crash-before-commit or crash-after-commit.
     #[arg(long)]
     pub(crate) kind: String,
     /// Code of a rejection.

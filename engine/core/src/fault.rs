@@ -33,8 +33,19 @@ pub enum FaultKind {
         /// How long, in milliseconds.
         ms: u64,
     },
+    /// The command is lost before anybody handles it.
+    DropCommand,
     /// The effect is committed and the reply is lost.
     DropReply,
+    /// The effect is committed and the reply comes late.
+    DelayReply {
+        /// How late, in milliseconds.
+        ms: u64,
+    },
+    /// The command is delivered, and answered, twice.
+    Duplicate,
+    /// The participant dies before its commit: no effect, no reply, no acknowledgement.
+    CrashBeforeCommit,
     /// The participant dies after its commit: no reply, no acknowledgement.
     CrashAfterCommit,
 }
@@ -46,7 +57,11 @@ impl FaultKind {
             Self::Reject { .. } => "reject",
             Self::Fail => "fail",
             Self::Delay { .. } => "delay",
+            Self::DropCommand => "drop-command",
             Self::DropReply => "drop-reply",
+            Self::DelayReply { .. } => "delay-reply",
+            Self::Duplicate => "duplicate",
+            Self::CrashBeforeCommit => "crash-before-commit",
             Self::CrashAfterCommit => "crash-after-commit",
         }
     }
@@ -58,8 +73,13 @@ impl fmt::Display for FaultKind {
         f.write_str(self.word())?;
         match self {
             Self::Reject { code } => write!(f, ":{code}"),
-            Self::Delay { ms } => write!(f, ":{ms}"),
-            Self::Fail | Self::DropReply | Self::CrashAfterCommit => Ok(()),
+            Self::Delay { ms } | Self::DelayReply { ms } => write!(f, ":{ms}"),
+            Self::Fail
+            | Self::DropCommand
+            | Self::DropReply
+            | Self::Duplicate
+            | Self::CrashBeforeCommit
+            | Self::CrashAfterCommit => Ok(()),
         }
     }
 }
@@ -68,14 +88,17 @@ impl FromStr for FaultKind {
     type Err = InvalidFault;
 
     fn from_str(text: &str) -> Result<Self, InvalidFault> {
+        let millis = |ms: &str| ms.parse().map_err(|_| InvalidFault::Kind(text.to_owned()));
         let (word, detail) = text.split_once(':').map_or((text, None), |(word, detail)| (word, Some(detail)));
         match (word, detail) {
             ("reject", Some(code)) => Ok(Self::Reject { code: code.to_owned() }),
             ("fail", None) => Ok(Self::Fail),
-            ("delay", Some(ms)) => {
-                ms.parse().map(|ms| Self::Delay { ms }).map_err(|_| InvalidFault::Kind(text.to_owned()))
-            }
+            ("delay", Some(ms)) => millis(ms).map(|ms| Self::Delay { ms }),
+            ("drop-command", None) => Ok(Self::DropCommand),
             ("drop-reply", None) => Ok(Self::DropReply),
+            ("delay-reply", Some(ms)) => millis(ms).map(|ms| Self::DelayReply { ms }),
+            ("duplicate", None) => Ok(Self::Duplicate),
+            ("crash-before-commit", None) => Ok(Self::CrashBeforeCommit),
             ("crash-after-commit", None) => Ok(Self::CrashAfterCommit),
             _ => Err(InvalidFault::Kind(text.to_owned())),
         }
@@ -173,10 +196,12 @@ impl FaultBook {
         Self { standing, struck: Default::default() }
     }
 
-    /// The fault that this command must carry: one of its saga's own (`times` counts attempts), else a standing one.
+    /// The fault that this command must carry: one of its saga's own, else a standing one.
+    ///
+    /// `times` of a saga's own fault counts attempts; it is used up when an operator re-opens the step.
     pub fn strike(&mut self, own: &[Fault], target: &Target<'_>) -> Option<FaultKind> {
-        let of_saga =
-            own.iter().find(|f| f.times.is_none_or(|times| target.attempt <= times) && f.strikes(target));
+        let is_left = |times: u32| target.key.generation == 1 && target.attempt <= times;
+        let of_saga = own.iter().find(|f| f.times.is_none_or(is_left) && f.strikes(target));
         if let Some(fault) = of_saga {
             return Some(fault.kind.clone());
         }
@@ -205,7 +230,8 @@ impl FaultBook {
 pub enum InvalidFault {
     /// The kind is unknown or lacks its detail.
     #[error(
-        "`{0}` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-reply or crash-after-commit"
+        "`{0}` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, \
+         drop-reply, delay-reply (with ms), duplicate, crash-before-commit or crash-after-commit"
     )]
     Kind(String),
     /// A detail is given that the kind does not take, or lacks.
@@ -303,12 +329,27 @@ impl RawFault {
             ("reject", _, None) => return Err(detail("reject", "needs a `code` such as `out-of-stock`")),
             ("delay", None, Some(ms)) if ms <= DELAY_MS_MAX => FaultKind::Delay { ms },
             ("delay", None, _) => return Err(detail("delay", "needs `ms`, at most 600000")),
+            ("delay-reply", None, Some(ms)) if ms <= DELAY_MS_MAX => FaultKind::DelayReply { ms },
+            ("delay-reply", None, _) => return Err(detail("delay-reply", "needs `ms`, at most 600000")),
             ("fail", None, None) => FaultKind::Fail,
+            ("drop-command", None, None) => FaultKind::DropCommand,
             ("drop-reply", None, None) => FaultKind::DropReply,
+            ("duplicate", None, None) => FaultKind::Duplicate,
+            ("crash-before-commit", None, None) => FaultKind::CrashBeforeCommit,
             ("crash-after-commit", None, None) => FaultKind::CrashAfterCommit,
-            ("fail" | "drop-reply" | "crash-after-commit" | "reject" | "delay", _, _) => {
-                return Err(detail("this", "takes no such `code` or `ms`"));
-            }
+            (
+                "fail"
+                | "drop-command"
+                | "drop-reply"
+                | "duplicate"
+                | "crash-before-commit"
+                | "crash-after-commit"
+                | "reject"
+                | "delay"
+                | "delay-reply",
+                _,
+                _,
+            ) => return Err(detail("this", "takes no such `code` or `ms`")),
             (other, _, _) => return Err(InvalidFault::Kind(other.chars().take(80).collect())),
         };
         Ok(kind)
@@ -328,8 +369,13 @@ impl From<Fault> for RawFault {
     fn from(fault: Fault) -> Self {
         let (code, ms) = match &fault.kind {
             FaultKind::Reject { code } => (Some(code.clone()), None),
-            FaultKind::Delay { ms } => (None, Some(*ms)),
-            FaultKind::Fail | FaultKind::DropReply | FaultKind::CrashAfterCommit => (None, None),
+            FaultKind::Delay { ms } | FaultKind::DelayReply { ms } => (None, Some(*ms)),
+            FaultKind::Fail
+            | FaultKind::DropCommand
+            | FaultKind::DropReply
+            | FaultKind::Duplicate
+            | FaultKind::CrashBeforeCommit
+            | FaultKind::CrashAfterCommit => (None, None),
         };
         Self {
             kind: fault.kind.word().to_owned(),
@@ -382,6 +428,10 @@ mod tests {
             r#"{"service":"payment","phase":"compensation","kind":"fail","times":3}"#,
             r#"{"command":"charge","phase":"action","kind":"delay","ms":250,"probability":0.25,"seed":7}"#,
             r#"{"saga":"place-order","phase":"settlement","kind":"drop-reply","times":1}"#,
+            r#"{"step":"ship-order","phase":"action","kind":"delay-reply","times":1,"ms":9}"#,
+            r#"{"step":"ship-order","phase":"action","kind":"crash-before-commit","times":1}"#,
+            r#"{"step":"ship-order","phase":"action","kind":"drop-command","times":1}"#,
+            r#"{"step":"ship-order","phase":"action","kind":"duplicate","times":1}"#,
         ] {
             let fault = read(json).unwrap();
             assert_eq!(serde_json::to_string(&fault).unwrap(), json);
@@ -404,11 +454,11 @@ mod tests {
         .iter()
         .map(|json| read(json).unwrap_err().to_string())
         .collect();
-        insta::assert_snapshot!(reasons.join("\n"), @r"
+        insta::assert_snapshot!(reasons.join("\n"), @"
         a fault of kind `reject` needs a `code` such as `out-of-stock`
         a compensation cannot be rejected: no such answer exists; use `fail` instead
         the fault names neither saga, service, step nor command: say where it strikes
-        `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-reply or crash-after-commit
+        `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, drop-reply, delay-reply (with ms), duplicate, crash-before-commit or crash-after-commit
         `times` is out of range: at least 1
         `probability` is out of range: above 0 and at most 1
         a fault of kind `delay` needs `ms`, at most 600000

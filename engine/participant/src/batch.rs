@@ -41,8 +41,8 @@ impl<S> Handlers<S> {
 /// What became of a command.
 #[derive(Clone, Debug)]
 pub(crate) enum Verdict {
-    /// Answer this and acknowledge; `fresh` if a handler's answer was committed just now.
-    Answered { outcome: Outcome, fresh: bool },
+    /// Answer this and acknowledge.
+    Answered(Outcome),
     /// Nobody could use it: answer `refused`, keep it, never again.
     Poison { reason: String },
 }
@@ -123,7 +123,7 @@ impl<S: Send + Sync> Batch<'_, S> {
                 for (key, record) in record {
                     self.memory.remember(key.to_string(), record);
                 }
-                self.verdicts[place] = Some(Verdict::Answered { outcome, fresh: false });
+                self.verdicts[place] = Some(Verdict::Answered(outcome));
             }
         }
         Ok(())
@@ -181,8 +181,7 @@ impl<S: Send + Sync> Batch<'_, S> {
             }
             Ran::Failed(message) => {
                 count(&self.stats.failed);
-                self.verdicts[place] =
-                    Some(Verdict::Answered { outcome: Outcome::Failed { message }, fresh: false });
+                self.verdicts[place] = Some(Verdict::Answered(Outcome::Failed { message }));
                 return;
             }
             Ran::Unreadable(reason) => {
@@ -192,7 +191,7 @@ impl<S: Send + Sync> Batch<'_, S> {
         };
         let fingerprint = Some(Fingerprint::of(&command.command, &command.payload));
         self.memory.remember(command.key.to_string(), Record { fingerprint, recorded });
-        self.verdicts[place] = Some(Verdict::Answered { outcome, fresh: true });
+        self.verdicts[place] = Some(Verdict::Answered(outcome));
     }
 
     fn count_answer(&self, command: &CommandMessage, outcome: &Outcome, remembered: bool) {

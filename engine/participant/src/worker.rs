@@ -50,11 +50,34 @@ enum Sorted {
     Poison(Malformed, Ack),
     /// Not now.
     Later(Ack, Duration),
+    /// Lost on the way, by order.
+    Lost(Ack),
+    /// In the hands of a participant that dies before its commit, by order.
+    Abandoned,
+}
+
+/// What an injected failure does to a delivery before anything is ruled.
+enum Ordered {
+    Late(Duration),
+    Lost,
+    Abandoned,
+}
+
+/// What an injected failure does to a delivery after the commit.
+enum Aftermath {
+    /// No reply and no acknowledgement.
+    Silence,
+    NoReply,
+    ReplyLate(Duration),
+    /// The reply, and the command again.
+    Again,
 }
 
 /// A command that will be ruled on, and the right to settle it.
 struct Member {
     command: CommandMessage,
+    /// How often it was delivered, this time included.
+    deliveries: u64,
     ack: Ack,
 }
 
@@ -68,6 +91,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 Sorted::Member(member) => members.push(member),
                 Sorted::Poison(malformed, ack) => poison.push((malformed, ack)),
                 Sorted::Later(ack, pause) => ack.nak(pause).await,
+                Sorted::Lost(ack) => ack.ack().await,
+                Sorted::Abandoned => {}
             }
         }
         if !members.is_empty() {
@@ -105,14 +130,34 @@ impl<S: Send + Sync + 'static> Worker<S> {
             }
             return Sorted::Later(ack, age / UNKNOWN_COMMAND_DELIVERIES);
         }
-        if let Some(FaultKind::Delay { ms }) = command.fault
-            && self.settings.faults != FaultObedience::Refused
-            && deliveries == 1
-        {
-            count(&self.stats.injected);
-            return Sorted::Later(ack, Duration::from_millis(ms));
+        match self.mishap(&command).filter(|_| deliveries == 1) {
+            Some(Ordered::Late(pause)) => Sorted::Later(ack, pause),
+            Some(Ordered::Lost) => Sorted::Lost(ack),
+            Some(Ordered::Abandoned) => Sorted::Abandoned,
+            None => Sorted::Member(Member { command, deliveries, ack }),
         }
-        Sorted::Member(Member { command, ack })
+    }
+
+    /// The failure to play before anything is ruled, if one was ordered and is obeyed.
+    fn mishap(&self, command: &CommandMessage) -> Option<Ordered> {
+        let mishap = match command.fault.as_ref()? {
+            _ if self.settings.faults == FaultObedience::Refused => return None,
+            FaultKind::Delay { ms } => Ordered::Late(Duration::from_millis(*ms)),
+            FaultKind::DropCommand => Ordered::Lost,
+            FaultKind::CrashBeforeCommit if self.settings.faults == FaultObedience::Exit => {
+                tracing::warn!(service = %self.service, key = %command.key, "injected crash");
+                std::process::exit(EXIT_CODE_OF_INJECTED_CRASH);
+            }
+            FaultKind::CrashBeforeCommit => Ordered::Abandoned,
+            FaultKind::Reject { .. }
+            | FaultKind::Fail
+            | FaultKind::DropReply
+            | FaultKind::DelayReply { .. }
+            | FaultKind::Duplicate
+            | FaultKind::CrashAfterCommit => return None,
+        };
+        count(&self.stats.injected);
+        Some(mishap)
     }
 
     /// The batch as a whole, and if that cannot be, each member alone.
@@ -130,7 +175,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
             Err(error) if members.len() == 1 => {
                 let outcome = Outcome::Failed { message: sayable(&error.to_string()) };
                 count(&self.stats.failed);
-                let verdict = Verdict::Answered { outcome, fresh: false };
+                let verdict = Verdict::Answered(outcome);
                 self.answer(members.into_iter().map(|member| (member, verdict.clone())).collect()).await;
             }
             Err(error) => {
@@ -175,17 +220,22 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let mut done = Vec::with_capacity(ruled.len());
         let mut poison = Vec::new();
         for (member, verdict) in ruled {
-            let (outcome, fresh) = match verdict {
-                Verdict::Answered { outcome, fresh } => (outcome, fresh),
+            let outcome = match verdict {
+                Verdict::Answered(outcome) => outcome,
                 Verdict::Poison { reason } => {
                     poison.push((self.poison(&member.command, reason), member.ack));
                     continue;
                 }
             };
-            match self.injected(&member.command, fresh) {
-                Some(FaultKind::CrashAfterCommit) => continue,
-                Some(FaultKind::DropReply) => done.push(member.ack),
-                _ => {
+            match self.injected(&member) {
+                Some(Aftermath::Silence) => continue,
+                Some(Aftermath::NoReply) => done.push(member.ack),
+                Some(Aftermath::ReplyLate(pause)) => member.ack.nak(pause).await,
+                Some(Aftermath::Again) => {
+                    replies.push(self.reply(&member.command, outcome));
+                    member.ack.nak(Duration::ZERO).await;
+                }
+                None => {
                     replies.push(self.reply(&member.command, outcome));
                     done.push(member.ack);
                 }
@@ -200,26 +250,28 @@ impl<S: Send + Sync + 'static> Worker<S> {
         self.bury(poison).await;
     }
 
-    /// The failure to play after a commit, if one was ordered and is obeyed.
-    fn injected<'c>(&self, command: &'c CommandMessage, fresh: bool) -> Option<&'c FaultKind> {
-        let fault = command.fault.as_ref()?;
-        match (self.settings.faults, fault) {
-            (FaultObedience::Refused, _) => None,
-            (FaultObedience::Exit, FaultKind::CrashAfterCommit) if fresh => {
+    /// The failure to play after a commit, if one was ordered and is obeyed. What comes again is answered from memory.
+    fn injected(&self, member: &Member) -> Option<Aftermath> {
+        let command = &member.command;
+        let aftermath = match command.fault.as_ref()? {
+            _ if self.settings.faults == FaultObedience::Refused => return None,
+            FaultKind::DropReply => Aftermath::NoReply,
+            _ if member.deliveries > 1 => return None,
+            FaultKind::CrashAfterCommit if self.settings.faults == FaultObedience::Exit => {
                 tracing::warn!(service = %self.service, key = %command.key, "injected crash");
                 std::process::exit(EXIT_CODE_OF_INJECTED_CRASH);
             }
-            (FaultObedience::Abandon, FaultKind::CrashAfterCommit) if fresh => {
-                count(&self.stats.injected);
-                Some(fault)
-            }
-            (_, FaultKind::CrashAfterCommit) => None,
-            (_, FaultKind::DropReply) => {
-                count(&self.stats.injected);
-                Some(fault)
-            }
-            (_, FaultKind::Reject { .. } | FaultKind::Fail | FaultKind::Delay { .. }) => None,
-        }
+            FaultKind::CrashAfterCommit => Aftermath::Silence,
+            FaultKind::DelayReply { ms } => Aftermath::ReplyLate(Duration::from_millis(*ms)),
+            FaultKind::Duplicate => Aftermath::Again,
+            FaultKind::Reject { .. }
+            | FaultKind::Fail
+            | FaultKind::Delay { .. }
+            | FaultKind::DropCommand
+            | FaultKind::CrashBeforeCommit => return None,
+        };
+        count(&self.stats.injected);
+        Some(aftermath)
     }
 
     fn reply(&self, command: &CommandMessage, outcome: Outcome) -> ReplyMessage {

@@ -100,6 +100,10 @@ fn turns_back(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), 
     let mut frozen = false;
     for row in rows {
         frozen |= row.event == HistoryEvent::PlanFrozen;
+        if is(row, HistoryEvent::Resolved, Phase::Action) {
+            // What an operator has found to stand is undone in the order of a new plan.
+            current = None;
+        }
         if is(row, HistoryEvent::Sent, Phase::Compensation) {
             let next = place(row);
             if !frozen {

@@ -346,13 +346,13 @@ mod tests {
         check("bad key", &|h| h.insert(KEY, "x"), b"1");
         check("bad command", &|h| h.insert(COMMAND, "a.b"), b"1");
         check("bad fault", &|h| h.insert(FAULT, "explode"), b"1");
-        insta::assert_snapshot!(story, @r"
+        insta::assert_snapshot!(story, @"
         not JSON: the payload is not JSON: EOF while parsing an object at line 1 column 1 (reported)
         NUL: a text in the payload holds a NUL character (reported)
         no attempt: the header `Redress-Attempt` is unusable: invalid digit found in string (nobody to tell)
         bad key: the header `Idempotency-Key` is unusable: `x` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>` (nobody to tell)
         bad command: the header `Redress-Command` is unusable: `a.b` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens (reported)
-        bad fault: the header `Redress-Fault` is unusable: `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-reply or crash-after-commit (reported)
+        bad fault: the header `Redress-Fault` is unusable: `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, drop-reply, delay-reply (with ms), duplicate, crash-before-commit or crash-after-commit (reported)
         ");
     }
 }

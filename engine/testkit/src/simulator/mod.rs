@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use redress_core::decide::{Context, Event, Order, Verb, start};
 use redress_core::fault::FaultBook;
-use redress_core::history::HistoryEntry;
 use redress_core::state::Status;
 use redress_core::{
     CommandMessage, Name, Outcome, Phase, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
@@ -25,6 +24,7 @@ use uuid::Uuid;
 use crate::memory::{CommitError, MemoryBus, MemoryJournal, Row};
 use crate::participants::{Business, Participants, reply};
 use crate::specimen;
+use crate::story::line;
 use desk::{Desk, Rules};
 
 pub use plant::Plant;
@@ -75,21 +75,6 @@ pub fn simulate(seed: u64, plant: Option<Plant>) -> Result<Run, Violation> {
         let history = saga.map_or_else(Vec::new, |id| world.journal.history(id).iter().map(line).collect());
         Violation { seed, wrong, history }
     })
-}
-
-/// A row of history as a line.
-pub fn line(row: &HistoryEntry) -> String {
-    let mut line = format!("{} {}", row.seq, row.event);
-    if let Some(phase) = row.phase {
-        line.push_str(&format!(" {phase}"));
-    }
-    if let Some(step) = &row.step {
-        line.push_str(&format!(" {step}"));
-    }
-    if let Some(attempt) = row.attempt {
-        line.push_str(&format!(" {attempt}"));
-    }
-    line
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

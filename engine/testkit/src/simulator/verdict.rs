@@ -5,8 +5,9 @@ use redress_core::history::HistoryEvent;
 use redress_core::state::{CauseKind, Progress};
 use sha2::{Digest, Sha256};
 
-use super::{Run, World, Wrong, line};
+use super::{Run, World, Wrong};
 use crate::check;
+use crate::story::line;
 
 impl World<'_> {
     /// What must hold of a saga at any time.

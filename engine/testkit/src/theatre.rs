@@ -1,0 +1,197 @@
+//! One saga in virtual time: what is next, happens next.
+//!
+//! Commands and replies travel without delay and in order unless a fault says otherwise; when nothing travels, time
+//! goes on to when the saga is due. Everything is determined by what was given.
+
+use std::collections::BTreeMap;
+
+use redress_core::decide::{Context, Decision, Effect, Event, Order, decide, start};
+use redress_core::fault::{Fault, FaultBook, FaultKind};
+use redress_core::history::HistoryEntry;
+use redress_core::message::NotificationMessage;
+use redress_core::state::SagaState;
+use redress_core::{
+    CommandMessage, JsonText, Outcome, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
+};
+use uuid::Uuid;
+
+use crate::participants::{Business, Participants, Without, reply};
+use crate::story::{Life, line};
+
+/// Moves after which a saga that has not come to rest never will.
+const MOVES_MAX: u32 = 2_000;
+/// How long a command stays with a participant that has died, in milliseconds.
+const ACK_WAIT_MS: i64 = 1_000;
+
+#[derive(Debug)]
+enum Message {
+    Command(CommandMessage),
+    Reply(ReplyMessage),
+}
+
+pub(crate) struct Theatre<'d> {
+    definition: &'d SagaDefinition,
+    now: Timestamp,
+    state: Option<SagaState>,
+    history: Vec<HistoryEntry>,
+    notifications: Vec<NotificationMessage>,
+    refused: Vec<String>,
+    /// What is under way: by arrival, then in the order of sending.
+    under_way: BTreeMap<(Timestamp, u64), Message>,
+    sent: u64,
+    orders: Vec<(String, Order)>,
+    pub(crate) participants: Participants,
+}
+
+impl<'d> Theatre<'d> {
+    pub(crate) fn new(definition: &'d SagaDefinition, without: Without) -> Self {
+        Self {
+            definition,
+            now: Timestamp::UNIX_EPOCH,
+            state: None,
+            history: Vec::new(),
+            notifications: Vec::new(),
+            refused: Vec::new(),
+            under_way: BTreeMap::new(),
+            sent: 0,
+            orders: Vec::new(),
+            participants: Participants::new(without),
+        }
+    }
+
+    pub(crate) fn begin(&mut self, data: JsonText, faults: Vec<Fault>, orders: Vec<(String, Order)>) {
+        self.orders = orders;
+        let mut book = FaultBook::default();
+        let decision = start(&mut self.context(&mut book), data, faults);
+        self.keep(decision);
+    }
+
+    fn context<'a>(&self, faults: &'a mut FaultBook) -> Context<'a>
+    where
+        'd: 'a,
+    {
+        let (definition, now) = (self.definition, self.now);
+        Context { definition, saga_id: saga_id(), now, jitter: 0.0, faults, traceparent: None }
+    }
+
+    fn decide(&mut self, event: Event) {
+        let Some(state) = self.state.clone() else { return };
+        let mut book = FaultBook::default();
+        let decision = decide(&mut self.context(&mut book), state, event);
+        self.keep(decision);
+    }
+
+    fn keep(&mut self, decision: Decision) {
+        if let Effect::Refused(refusal) = decision.effect {
+            self.refused.push(refusal.as_str().to_owned());
+        }
+        self.state = Some(decision.state);
+        let lines: Vec<String> = decision.history.iter().map(line).collect();
+        self.history.extend(decision.history);
+        self.notifications.extend(decision.notifications);
+        for command in decision.commands {
+            self.send(0, Message::Command(command));
+        }
+        for line in lines {
+            if let Some(place) = self.orders.iter().position(|(after, _)| line.starts_with(after)) {
+                let (_, order) = self.orders.remove(place);
+                self.decide(Event::Ordered(order));
+            }
+        }
+    }
+
+    fn send(&mut self, delay_ms: i64, message: Message) {
+        self.sent += 1;
+        self.under_way.insert((later(self.now, delay_ms), self.sent), message);
+    }
+
+    /// Until nothing is under way and nothing is due.
+    pub(crate) fn play(&mut self) {
+        for _ in 0..MOVES_MAX {
+            let due = self.state.as_ref().and_then(SagaState::due_at);
+            let arrival = self.under_way.first_key_value().map(|((at, _), _)| *at);
+            match (arrival, due) {
+                (None, None) => return,
+                (Some(arrival), due) if due.is_none_or(|due| arrival <= due) => {
+                    self.now = self.now.max(arrival);
+                    if let Some((_, message)) = self.under_way.pop_first() {
+                        self.deliver(message);
+                    }
+                }
+                (_, due) => {
+                    self.now = self.now.max(due.unwrap_or(self.now));
+                    self.decide(Event::TimerFired);
+                }
+            }
+        }
+        let lines: Vec<String> = self.history.iter().map(line).collect();
+        panic!("the saga goes on without an end:\n{}", lines.join("\n"));
+    }
+
+    fn deliver(&mut self, message: Message) {
+        match message {
+            Message::Reply(reply) => self.decide(Event::Reply(reply)),
+            Message::Command(mut command) => match command.fault.take() {
+                None => self.answer(&command, &Business::Done, 0),
+                Some(fault) => self.obey(command, fault),
+            },
+        }
+    }
+
+    fn answer(&mut self, command: &CommandMessage, business: &Business, delay_ms: i64) {
+        let outcome = self.participants.handle(command, self.now, business);
+        self.send(delay_ms, Message::Reply(reply(command, outcome)));
+    }
+
+    /// Plays an ordered failure, as a participant would.
+    fn obey(&mut self, command: CommandMessage, fault: FaultKind) {
+        match fault {
+            FaultKind::Reject { code } => {
+                self.answer(&command, &Business::Rejected(Rejection::new(code, "injected")), 0);
+            }
+            FaultKind::Fail => {
+                let failed = Outcome::Failed { message: "injected".to_owned() };
+                self.send(0, Message::Reply(reply(&command, failed)));
+            }
+            FaultKind::Delay { ms } => self.send(millis(ms), Message::Command(command)),
+            FaultKind::DropCommand => {}
+            FaultKind::DropReply => drop(self.participants.handle(&command, self.now, &Business::Done)),
+            FaultKind::DelayReply { ms } => self.answer(&command, &Business::Done, millis(ms)),
+            FaultKind::Duplicate => {
+                self.answer(&command, &Business::Done, 0);
+                self.send(0, Message::Command(command));
+            }
+            FaultKind::CrashBeforeCommit => self.send(ACK_WAIT_MS, Message::Command(command)),
+            FaultKind::CrashAfterCommit => {
+                drop(self.participants.handle(&command, self.now, &Business::Done));
+                self.send(ACK_WAIT_MS, Message::Command(command));
+            }
+        }
+    }
+
+    pub(crate) fn into_life(self) -> Life {
+        let effects = self.definition.steps.iter();
+        let effects =
+            effects.map(|step| (step.name.clone(), self.participants.effect(saga_id(), &step.name)));
+        Life {
+            effects: effects.collect(),
+            wrong: self.participants.wrong().map(ToOwned::to_owned),
+            state: self.state.expect("a saga that was begun has a state"),
+            history: self.history,
+            notifications: self.notifications,
+            refused: self.refused,
+        }
+    }
+}
+
+fn later(at: Timestamp, ms: i64) -> Timestamp {
+    at + chrono::TimeDelta::milliseconds(ms)
+}
+
+fn millis(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+fn saga_id() -> SagaId {
+    SagaId(Uuid::from_u128(0x0190_163d_8694_739b_aea5_966c_26f8_ad91))
+}

@@ -1,0 +1,495 @@
+//! What operators, conditions, stages and late answers do to a saga, told as stories.
+
+use std::time::Duration;
+
+use redress_core::decide::{Resolution, Verb};
+use redress_core::definition::LateSuccess;
+use redress_core::{Command, Compensates, JsonText, Name, RetryPolicy, SagaDefinition, saga};
+use redress_testkit::{Life, Story, check};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+macro_rules! commands {
+    ($($name:ident = $service:literal $command:literal -> $reply:ty;)*) => { $(
+        #[derive(Serialize, Deserialize, JsonSchema)]
+        struct $name { number: u64 }
+        impl Command for $name {
+            const SERVICE: &'static str = $service;
+            const NAME: &'static str = $command;
+            type Reply = $reply;
+        }
+    )* };
+}
+
+commands! {
+    Charge = "payment" "charge" -> Receipt;
+    Refund = "payment" "refund" -> ();
+    Reserve = "stock" "reserve" -> ();
+    Release = "stock" "release" -> ();
+    Wrap = "stock" "wrap" -> ();
+    Ship = "shipping" "ship" -> ();
+    Confirm = "order" "confirm" -> ();
+    Tell = "dashboard" "tell" -> ();
+}
+
+impl Compensates<Charge> for Refund {}
+impl Compensates<Reserve> for Release {}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Receipt {
+    number: u64,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Sale {
+    number: u64,
+    #[serde(default)]
+    gift: bool,
+    #[serde(default)]
+    receipt: Option<u64>,
+}
+
+/// Two steps, the pivot, and one more.
+fn sell() -> SagaDefinition {
+    saga::<Sale>("sell", 1)
+        .step("charge", |s| Charge { number: s.number })
+        .on_reply(|s, receipt| s.receipt = Some(receipt.number))
+        .compensate(|s| Refund { number: s.number })
+        .retry(RetryPolicy::ACTION.attempts(2))
+        .compensation_retry(RetryPolicy::COMPENSATION.attempts(3))
+        .step("reserve", |s| Reserve { number: s.number })
+        .compensate(|s| Release { number: s.number })
+        .retry(RetryPolicy::ACTION.attempts(2))
+        .pivot("ship", |s| Ship { number: s.number })
+        .retry(RetryPolicy::ACTION.attempts(2))
+        .retriable("confirm", |s| Confirm { number: s.number })
+        .build()
+}
+
+/// Side by side, a gift on condition, somebody who is told.
+fn sell_faster() -> SagaDefinition {
+    saga::<Sale>("sell-faster", 1)
+        .parallel(|stage| {
+            stage
+                .step("charge", |s| Charge { number: s.number })
+                .on_reply(|s, receipt| s.receipt = Some(receipt.number))
+                .compensate(|s| Refund { number: s.number })
+                .retry(RetryPolicy::ACTION.attempts(1))
+                .late_success(LateSuccess::Compensate)
+                .step("reserve", |s| Reserve { number: s.number })
+                .compensate(|s| Release { number: s.number })
+        })
+        .step("wrap", |s| Wrap { number: s.number })
+        .no_compensation()
+        .when(|s| s.gift)
+        .notify("tell", |s| Tell { number: s.receipt.unwrap_or_default() })
+        .pivot("ship", |s| Ship { number: s.number })
+        .deadline(Duration::from_secs(60))
+        .build()
+}
+
+/// A story as it was told, once everything that must hold of any saga was seen to hold of it.
+fn told(definition: &SagaDefinition, story: Story<'_>) -> Life {
+    let life = story.play();
+    check::history(definition, &life.history).unwrap();
+    assert_eq!(life.wrong, None);
+    if matches!(life.status(), "completed" | "compensated") {
+        check::effects(definition, &life.state, |step| life.effects[step]).unwrap();
+    }
+    life
+}
+
+fn check_story(definition: SagaDefinition, given: &[&str]) -> String {
+    let story = given.iter().fold(Story::of(&definition), |story, fault| story.given(fault));
+    told(&definition, story).to_string()
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+const RETRY: Verb = Verb::Retry { step: None };
+
+#[test]
+fn steps_of_a_stage_run_side_by_side_and_a_condition_skips() {
+    let definition = sell_faster();
+    let life = told(&definition, Story::of(&definition));
+    insta::assert_snapshot!(life, @"
+    started
+    sent action charge 1
+    sent action reserve 1
+    done action charge 1
+    done action reserve 1
+    skipped action wrap
+    notified action tell 1
+    sent action ship 1
+    done action ship 1
+    completed
+    ");
+    let told = &life.notifications[0];
+    assert_eq!((told.command.as_str(), told.payload.as_str()), ("tell", r#"{"number":1}"#));
+}
+
+#[test]
+fn the_first_failure_of_a_stage_settles_the_others_before_anything_is_undone() {
+    insta::assert_snapshot!(check_story(sell_faster(), &[
+        r#"{"step": "reserve", "kind": "delay-reply", "ms": 3000}"#,
+        r#"{"step": "charge", "kind": "reject", "code": "no-money"}"#,
+    ]), @"
+    started
+    sent action charge 1 (reject:no-money)
+    sent action reserve 1 (delay-reply:3000)
+    rejected action charge 1
+    sent settlement reserve 1
+    done settlement reserve 1
+    plan-frozen
+    sent compensation reserve 1
+    done compensation reserve 1
+    compensated because charge rejected: no-money (injected)
+    late action reserve 1
+    ");
+}
+
+#[test]
+fn a_late_success_is_accepted_or_undone_as_the_step_says() {
+    insta::assert_snapshot!(check_story(sell(), &[r#"{"step": "charge", "kind": "drop-reply", "times": 9}"#]), @"
+    started
+    sent action charge 1 (drop-reply)
+    timed-out action charge 1
+    sent action charge 2 (drop-reply)
+    timed-out action charge 2
+    sent settlement charge 1
+    done settlement charge 1
+    sent action reserve 1
+    done action reserve 1
+    sent action ship 1
+    done action ship 1
+    sent action confirm 1
+    done action confirm 1
+    completed
+    ");
+    insta::assert_snapshot!(check_story(sell_faster(), &[r#"{"step": "charge", "kind": "drop-reply"}"#]), @"
+    started
+    sent action charge 1 (drop-reply)
+    sent action reserve 1
+    done action reserve 1
+    timed-out action charge 1
+    sent settlement charge 1
+    done settlement charge 1
+    plan-frozen
+    sent compensation reserve 1
+    done compensation reserve 1
+    sent compensation charge 1
+    done compensation charge 1
+    compensated because charge late-success: late-success (the step succeeded after it had been given up, and is undone then)
+    ");
+}
+
+#[test]
+fn what_is_parked_is_tried_again_under_the_same_key_or_a_new_one() {
+    let definition = sell();
+    let story = Story::of(&definition)
+        .given(r#"{"step": "reserve", "kind": "reject", "code": "none-left"}"#)
+        .given(r#"{"step": "charge", "phase": "compensation", "kind": "fail", "times": 4}"#)
+        .order_after("parked", RETRY);
+    insta::assert_snapshot!(told(&definition, story), @"
+    started
+    sent action charge 1
+    done action charge 1
+    sent action reserve 1 (reject:none-left)
+    rejected action reserve 1
+    plan-frozen
+    sent compensation charge 1 (fail)
+    failed compensation charge 1
+    sent compensation charge 2 (fail)
+    failed compensation charge 2
+    sent compensation charge 3 (fail)
+    failed compensation charge 3
+    parked (compensation-failed)
+    retry-requested
+    sent compensation charge 4 (fail)
+    failed compensation charge 4
+    sent compensation charge 5
+    done compensation charge 5
+    compensated because reserve rejected: none-left (injected)
+    ");
+
+    let story = Story::of(&definition)
+        .given(r#"{"step": "confirm", "kind": "reject", "code": "closed"}"#)
+        .order_after("parked", RETRY);
+    let life = told(&definition, story);
+    insta::assert_snapshot!(life, @"
+    started
+    sent action charge 1
+    done action charge 1
+    sent action reserve 1
+    done action reserve 1
+    sent action ship 1
+    done action ship 1
+    sent action confirm 1 (reject:closed)
+    rejected action confirm 1
+    parked (retriable-rejected)
+    retry-requested
+    sent action confirm 1
+    done action confirm 1
+    completed
+    ");
+    assert_eq!(life.state.steps[3].generation, 2, "its answer was final, so the question is a new one");
+}
+
+#[test]
+fn a_pause_hears_and_sends_nothing_until_it_is_over() {
+    let definition = sell();
+    let story = Story::of(&definition).order_after("sent action charge 1", Verb::Pause);
+    let life = told(&definition, story);
+    assert_eq!(life.status(), "paused");
+    insta::assert_snapshot!(life, @"
+    started
+    sent action charge 1
+    paused
+    done action charge 1
+    ");
+
+    let story = Story::of(&definition)
+        .order_after("sent action charge 1", Verb::Pause)
+        .order_after("done action charge", Verb::Resume);
+    insta::assert_snapshot!(told(&definition, story), @"
+    started
+    sent action charge 1
+    paused
+    done action charge 1
+    resumed
+    sent action reserve 1
+    done action reserve 1
+    sent action ship 1
+    done action ship 1
+    sent action confirm 1
+    done action confirm 1
+    completed
+    ");
+}
+
+#[test]
+fn the_deadline_of_a_paused_saga_goes_on() {
+    let definition = sell_faster();
+    let story = Story::of(&definition)
+        .order_after("sent action charge 1", Verb::Pause)
+        .order_after("deadline-passed", Verb::Resume);
+    insta::assert_snapshot!(told(&definition, story), @"
+    started
+    sent action charge 1
+    sent action reserve 1
+    paused
+    done action charge 1
+    done action reserve 1
+    deadline-passed
+    resumed
+    plan-frozen
+    sent compensation reserve 1
+    done compensation reserve 1
+    sent compensation charge 1
+    done compensation charge 1
+    compensated because deadline: the saga took longer than its deadline allows
+    ");
+}
+
+#[test]
+fn what_an_operator_tells_is_believed_and_verified() {
+    let definition = sell();
+    let story = |resolution| {
+        // The broker is silent about the settlement too, until the operator has spoken.
+        Story::of(&definition)
+            .given(r#"{"step": "reserve", "kind": "drop-reply", "times": 2}"#)
+            .given(r#"{"step": "reserve", "phase": "settlement", "kind": "drop-reply", "times": 1}"#)
+            .order_after("timed-out settlement reserve", Verb::Resolve { step: name("reserve"), resolution })
+    };
+    let reply = JsonText::null();
+    insta::assert_snapshot!(told(&definition, story(Resolution::Happened { reply })), @"
+    started
+    sent action charge 1
+    done action charge 1
+    sent action reserve 1 (drop-reply)
+    timed-out action reserve 1
+    sent action reserve 2 (drop-reply)
+    timed-out action reserve 2
+    sent settlement reserve 1 (drop-reply)
+    timed-out settlement reserve 1
+    resolved action reserve
+    sent settlement reserve 2
+    sent action ship 1
+    verified settlement reserve 2
+    done action ship 1
+    sent action confirm 1
+    done action confirm 1
+    completed
+    ");
+    let wrong = story(Resolution::NeverHappened).play();
+    assert_eq!(wrong.state.parked().unwrap().code.as_str(), "contradiction");
+    insta::assert_snapshot!(wrong, @"
+    started
+    sent action charge 1
+    done action charge 1
+    sent action reserve 1 (drop-reply)
+    timed-out action reserve 1
+    sent action reserve 2 (drop-reply)
+    timed-out action reserve 2
+    sent settlement reserve 1 (drop-reply)
+    timed-out settlement reserve 1
+    resolved action reserve
+    sent settlement reserve 2
+    plan-frozen
+    sent compensation charge 1
+    contradiction settlement reserve 2
+    parked (contradiction)
+    done compensation charge 1
+    ");
+}
+
+#[test]
+fn a_contradiction_is_resolved_by_whoever_has_looked() {
+    let definition = sell();
+    let reply = JsonText::null();
+    let story = Story::of(&definition)
+        .given(r#"{"step": "reserve", "kind": "drop-reply", "times": 2}"#)
+        .given(r#"{"step": "reserve", "phase": "settlement", "kind": "drop-reply", "times": 1}"#)
+        .order_after(
+            "timed-out settlement reserve",
+            Verb::Resolve { step: name("reserve"), resolution: Resolution::NeverHappened },
+        )
+        .order_after(
+            "parked",
+            Verb::Resolve { step: name("reserve"), resolution: Resolution::Happened { reply } },
+        );
+    insta::assert_snapshot!(told(&definition, story), @"
+    started
+    sent action charge 1
+    done action charge 1
+    sent action reserve 1 (drop-reply)
+    timed-out action reserve 1
+    sent action reserve 2 (drop-reply)
+    timed-out action reserve 2
+    sent settlement reserve 1 (drop-reply)
+    timed-out settlement reserve 1
+    resolved action reserve
+    sent settlement reserve 2
+    plan-frozen
+    sent compensation charge 1
+    contradiction settlement reserve 2
+    parked (contradiction)
+    resolved action reserve
+    done compensation charge 1
+    plan-frozen
+    sent compensation reserve 1
+    done compensation reserve 1
+    compensated because reserve fenced: resolved (ann told that the step never happened: why not)
+    ");
+}
+
+#[test]
+fn a_compensation_that_was_done_elsewhere_is_not_asked_for_any_more() {
+    let definition = sell();
+    let compensated = Verb::Resolve { step: name("charge"), resolution: Resolution::Compensated };
+    let story = Story::of(&definition)
+        .given(r#"{"step": "reserve", "kind": "reject", "code": "none-left"}"#)
+        .given(r#"{"step": "charge", "phase": "compensation", "kind": "fail", "times": 9}"#)
+        .order_after("parked", compensated);
+    insta::assert_snapshot!(story.play(), @"
+    started
+    sent action charge 1
+    done action charge 1
+    sent action reserve 1 (reject:none-left)
+    rejected action reserve 1
+    plan-frozen
+    sent compensation charge 1 (fail)
+    failed compensation charge 1
+    sent compensation charge 2 (fail)
+    failed compensation charge 2
+    sent compensation charge 3 (fail)
+    failed compensation charge 3
+    parked (compensation-failed)
+    resolved compensation charge
+    compensated because reserve rejected: none-left (injected)
+    ");
+}
+
+#[test]
+fn a_closed_saga_asks_on_until_no_late_command_can_take_effect() {
+    let definition = sell();
+    let story = Story::of(&definition)
+        .given(r#"{"step": "charge", "kind": "delay", "ms": 5000}"#)
+        .order_after("sent action charge 1", Verb::Pause)
+        .order_after("paused", Verb::Close);
+    let life = story.play();
+    assert_eq!(life.effects[&name("charge")], 0);
+    insta::assert_snapshot!(life, @"
+    started
+    sent action charge 1 (delay:5000)
+    paused
+    closed
+    sent settlement charge 1
+    verified settlement charge 1
+    late action charge 1
+    ");
+}
+
+#[test]
+fn orders_that_come_too_late_or_make_no_sense_are_refused() {
+    let refused = |line: &str, verb: Verb| {
+        let definition = sell();
+        let before = Story::of(&definition).play().history.len();
+        let life = Story::of(&definition).order_after(line, verb).play();
+        assert_eq!(life.history.len(), before, "nothing changed");
+        life.refused.join(", ")
+    };
+    let resolve = |step: &str, resolution| Verb::Resolve { step: name(step), resolution };
+    let happened = |reply: serde_json::Value| Resolution::Happened { reply: JsonText::of(&reply).unwrap() };
+    insta::assert_snapshot!([
+        refused("sent action ship", Verb::Cancel),
+        refused("completed", Verb::Cancel),
+        refused("completed", Verb::Close),
+        refused("sent action charge", Verb::Close),
+        refused("sent action charge", Verb::Resume),
+        refused("sent action charge", RETRY),
+        refused("sent action charge", Verb::Retry { step: Some(name("fly")) }),
+        refused("sent action reserve", resolve("charge", Resolution::NeverHappened)),
+        refused("sent action charge", resolve("charge", Resolution::Compensated)),
+        refused("sent action charge", resolve("charge", happened(json!({ "colour": "red" })))),
+        refused("sent action confirm", resolve("confirm", Resolution::NeverHappened)),
+    ].join("\n"), @"
+    pivot-sent
+    ended
+    ended
+    moving
+    not-paused
+    nothing-to-retry
+    unknown-step
+    not-in-doubt
+    not-in-doubt
+    reply-does-not-fit
+    must-succeed
+    ");
+}
+
+#[test]
+fn a_reply_that_cannot_be_folded_is_kept_and_folded_on_a_retry() {
+    let definition = sell();
+    let life = Story::of(&definition).reply("charge", json!({ "colour": "red" })).play();
+    assert_eq!(life.state.parked().unwrap().code.as_str(), "definition");
+    assert!(life.state.steps[0].unfolded.is_some());
+    // What stands can still be undone.
+    let story = Story::of(&definition)
+        .reply("charge", json!({ "colour": "red" }))
+        .order_after("parked", Verb::Cancel);
+    insta::assert_snapshot!(told(&definition, story), @"
+    started
+    sent action charge 1
+    done action charge 1
+    parked (definition)
+    cancel-requested
+    plan-frozen
+    sent compensation charge 1
+    done compensation charge 1
+    compensated because cancelled: ann: why not
+    ");
+}
