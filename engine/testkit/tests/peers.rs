@@ -1,5 +1,7 @@
 //! The worst documented faults of other engines, one test each.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
+
 use redress_core::decide::Verb;
 use redress_core::{Command, Compensates, RetryPolicy, SagaDefinition, saga};
 use redress_testkit::{Life, Story, check};

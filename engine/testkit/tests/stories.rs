@@ -1,5 +1,7 @@
 //! What operators, conditions, stages and late answers do to a saga, told as stories.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
+
 use std::time::Duration;
 
 use redress_core::decide::{Resolution, Verb};
