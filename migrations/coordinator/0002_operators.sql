@@ -1,4 +1,4 @@
--- Operators: pause, close, and orders that are found again.
+-- Operators: pause, close, and orders that are found again; what is open, and what is old.
 
 ALTER TABLE sagas
     DROP CONSTRAINT sagas_status_check,
@@ -18,3 +18,10 @@ CREATE TRIGGER sagas_end_for_good BEFORE UPDATE ON sagas
 -- Names an order, so that whoever lost the answer to its commit can look whether it was carried out.
 ALTER TABLE audit_log ADD COLUMN order_id uuid;
 CREATE UNIQUE INDEX audit_log_by_order ON audit_log (order_id) WHERE order_id IS NOT NULL;
+
+-- What is open is counted now and then, for the versions of definitions that it needs. Neither the columns nor the
+-- condition change before the end, so that transitions stay HOT.
+CREATE INDEX sagas_open ON sagas (saga, version) WHERE ended_at IS NULL;
+
+-- Keys are pruned with their saga. Ids grow with time, so new entries go to the end of the index.
+CREATE INDEX idempotency_keys_by_saga ON idempotency_keys (saga_id);

@@ -56,6 +56,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/v1/definitions/{saga}/{version}", get(ops::definition))
         .route("/v1/definitions/{saga}/{version}/diagram", get(ops::diagram))
         .route("/v1/faults", get(ops::faults).post(ops::add_fault).delete(ops::clear_faults))
+        .route("/v1/begin", post(ops::begin))
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))

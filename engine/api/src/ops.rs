@@ -28,6 +28,16 @@ pub(crate) async fn definitions(State(api): State<Api>) -> Result<Response, Prob
             item["sagas"][status] = json!(count);
         }
     }
+    // A version without open sagas can be taken out of the program; one that is not known here waits for a program.
+    let live = api.engine.live().await.unwrap_or_default();
+    for item in &mut items {
+        let open = live.iter().find(|live| item["saga"] == live.saga && item["version"] == live.version);
+        item["open"] = json!(open.map_or(0, |live| live.open));
+        item["known_here"] = json!(true);
+    }
+    for unknown in live.iter().filter(|live| !live.known_here) {
+        items.push(json!(unknown));
+    }
     Ok(Json(json!({ "items": items, "next": null })).into_response())
 }
 
@@ -84,9 +94,15 @@ pub(crate) async fn readyz(
         let detail = "it goes on by itself when everything is back";
         let problem =
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Something is missing", detail);
-        return Err(problem.with("database", readiness.database).with("broker", readiness.broker));
+        let problem = problem.with("database", readiness.database).with("broker", readiness.broker);
+        return Err(problem.with("mode", readiness.mode));
     }
     Ok(if query.verbose.is_some() { Json(readiness).into_response() } else { "ok\n".into_response() })
+}
+
+/// Lets a coordinator that was started paused move its sagas.
+pub(crate) async fn begin(State(api): State<Api>) -> Json<Value> {
+    Json(json!({ "was_paused": api.engine.begin() }))
 }
 
 pub(crate) async fn metrics(State(api): State<Api>) -> Response {

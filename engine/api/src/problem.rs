@@ -147,6 +147,10 @@ impl From<StartError> for Problem {
     fn from(error: StartError) -> Self {
         let detail = error.to_string();
         match error {
+            StartError::Draining => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "No new sagas here", detail)
+                    .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
+            }
             StartError::UnknownSaga(_) | StartError::UnknownVersion(..) => {
                 Self::unprocessable("unknown-definition", "No such saga definition", detail)
             }

@@ -141,6 +141,7 @@ pub(crate) struct ListQuery {
     tag: Option<String>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
+    stalled: Option<bool>,
     limit: Option<i64>,
     cursor: Option<String>,
 }
@@ -158,6 +159,8 @@ pub(crate) async fn list(
         text: query.q,
         since: query.since.map(time).transpose()?,
         until: query.until.map(time).transpose()?,
+        stalled: query.stalled.unwrap_or(false),
+        stalled_before: None,
     };
     Ok(Json(api.engine.sagas(filter).await?).into_response())
 }

@@ -92,6 +92,7 @@ impl App {
             Command::Close(args) => commands::order::plain("close", args, output).await,
             Command::Pause(args) => commands::order::plain("pause", args, output).await,
             Command::Resume(args) => commands::order::plain("resume", args, output).await,
+            Command::Begin(args) => commands::begin::run(args, output).await,
             Command::Fault(args) => commands::fault::run(args, output).await,
             Command::Definitions(args) => commands::definitions::run(self, args, output).await,
             Command::Bench(args) => crate::bench::run(self, args, output).await,

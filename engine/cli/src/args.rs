@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Pause(OrderArgs),
     /// Let a paused saga go on.
     Resume(OrderArgs),
+    /// Let a coordinator that was started paused move its sagas.
+    Begin(ApiArgs),
     /// Inject failures.
     Fault(FaultArgs),
     /// Show the saga definitions of this program.
@@ -167,6 +169,18 @@ pub(crate) struct ServeArgs {
     /// How often to look for what is due, in milliseconds.
     #[arg(long, env = "REDRESS_TIMER_POLL_MS", default_value_t = 250)]
     pub(crate) timer_poll_ms: u64,
+    /// Take no new sagas, finish what is under way, and leave.
+    #[arg(long, env = "REDRESS_DRAIN")]
+    pub(crate) drain: bool,
+    /// Move no saga until `redress begin` says so.
+    #[arg(long, env = "REDRESS_START_PAUSED")]
+    pub(crate) start_paused: bool,
+    /// Mark sagas that go on for longer than this as stalled, in seconds.
+    #[arg(long, env = "REDRESS_STALLED_AFTER_S", default_value_t = 900)]
+    pub(crate) stalled_after_s: u64,
+    /// How long sagas are kept after their end, in days.
+    #[arg(long, env = "REDRESS_KEEP_DAYS", default_value_t = 30)]
+    pub(crate) keep_days: u64,
     /// Stop when standard input ends.
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,
@@ -251,6 +265,9 @@ pub(crate) struct ListArgs {
     /// Only started before this time.
     #[arg(long)]
     pub(crate) until: Option<String>,
+    /// Only those that go on by themselves, but for longer than they should.
+    #[arg(long)]
+    pub(crate) stalled: bool,
     /// Where the page before ended.
     #[arg(long)]
     pub(crate) cursor: Option<String>,
@@ -346,6 +363,11 @@ pub(crate) struct DefinitionsArgs {
     /// Print the diagram of this one (mermaid).
     #[arg(long)]
     pub(crate) diagram: Option<String>,
+    /// Ask a coordinator how many sagas of each version are open, and which versions nobody needs any more.
+    #[arg(long)]
+    pub(crate) live: bool,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
 }
 
 /// Who answers the commands of a bench.

@@ -26,7 +26,38 @@ pub struct Config {
     pub acquire_timeout: Duration,
     /// Whether failures may be injected.
     pub allow_faults: bool,
+    /// Which starts are taken.
+    pub admission: Admission,
+    /// Whether nothing moves until somebody says [`Engine::begin`](crate::Engine::begin).
+    pub start_paused: bool,
+    /// A saga that goes on by itself for longer than this is marked as stalled.
+    pub stalled_after: Duration,
+    /// What is kept, and for how long.
+    pub keep: Keep,
+    /// How often what is older is pruned.
+    pub prune_every: Duration,
 }
+
+/// Which starts a coordinator takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// All.
+    Open,
+    /// None: it finishes what is under way, so that it can be taken away.
+    Draining,
+}
+
+/// How long things are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Sagas that have ended, from their end: as long as a client may repeat a start, and somebody may ask what happened.
+    pub sagas: Duration,
+    /// Dead letters, from when they came; those of open sagas are kept in any case.
+    pub dead_letters: Duration,
+}
+
+/// A day.
+const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
     /// The defaults, on this database.
@@ -42,6 +73,11 @@ impl Config {
             read_connections: 8,
             acquire_timeout: Duration::from_secs(3),
             allow_faults: false,
+            admission: Admission::Open,
+            start_paused: false,
+            stalled_after: Duration::from_secs(15 * 60),
+            keep: Keep { sagas: 30 * DAY, dead_letters: 90 * DAY },
+            prune_every: Duration::from_secs(10 * 60),
         }
     }
 }

@@ -17,19 +17,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::config::Config;
-use crate::journal::{JournalError, ListFilter, ListedFault, PgJournal};
+use crate::config::{Admission, Config};
+use crate::journal::{JournalError, ListFilter, ListedFault, OpenSagas, PgJournal};
 use crate::metrics::Metrics;
 use crate::ports::{Inserted, NewSaga};
 use crate::registry::Registry;
 use crate::requests::{
-    FaultError, KEY_BYTES_MAX, OpenError, PlanError, Readiness, StartError, StartRequest, Started,
+    FaultError, KEY_BYTES_MAX, LiveVersion, Mode, OpenError, PlanError, Readiness, StartError, StartRequest,
+    Started,
 };
 use crate::starter::{self, JournalClock, Prepared, Waiting};
 use crate::view::{Page, SagaView};
 use crate::waiters::{Ended, Forget, Waiters};
 use crate::work::Outgoing;
-use crate::{fingerprint, intake};
+use crate::{fingerprint, housekeeping, intake};
 
 /// Starts that may wait for their batch; beyond, callers wait their turn.
 const STARTS_WAITING_MAX: usize = 10_000;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) waiters: Waiters,
     pub(crate) metrics: Metrics,
     pub(crate) tasks: TaskTracker,
+    /// Cancelled, as it were, once sagas may move.
+    pub(crate) begun: CancellationToken,
 }
 
 impl Engine {
@@ -71,6 +74,10 @@ impl Engine {
         for definition in registry.all() {
             journal.register(definition).await?;
         }
+        let begun = CancellationToken::new();
+        if !config.start_paused {
+            begun.cancel();
+        }
         let clock = Arc::new(JournalClock::new(journal.now().await?));
         let shared = Arc::new(Shared {
             config,
@@ -81,6 +88,7 @@ impl Engine {
             waiters: Waiters::default(),
             metrics: Metrics::default(),
             tasks: TaskTracker::new(),
+            begun,
         });
         let (starts, waiting) = mpsc::channel(STARTS_WAITING_MAX);
         tokio::spawn(starter::run(shared.clone(), waiting));
@@ -89,7 +97,13 @@ impl Engine {
 
     /// Takes replies and turns timers until `shutdown`; what is in flight is finished first.
     pub async fn run(&self, shutdown: CancellationToken) {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            () = self.shared.begun.cancelled() => {}
+        }
         let loops = TaskTracker::new();
+        loops.spawn(housekeeping::run(self.shared.clone(), shutdown.clone()));
         for (saga, version) in self.shared.registry.known() {
             loops.spawn(intake::replies(self.shared.clone(), saga, version, shutdown.clone()));
         }
@@ -99,6 +113,38 @@ impl Engine {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
         self.shared.tasks.reopen();
+    }
+
+    /// Lets sagas move, if this coordinator was started paused; says whether it was.
+    pub fn begin(&self) -> bool {
+        let was_paused = !self.shared.begun.is_cancelled();
+        self.shared.begun.cancel();
+        was_paused
+    }
+
+    /// How many sagas of versions that are known here have not ended: none, and a draining coordinator may go.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn open_here(&self) -> Result<i64, JournalError> {
+        let open = self.live().await?;
+        Ok(open.iter().filter(|live| live.known_here).map(|live| live.open).sum())
+    }
+
+    /// Versions with sagas that have not ended, those that are not known here among them.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn live(&self) -> Result<Vec<LiveVersion>, JournalError> {
+        let open = self.shared.journal.open_sagas().await?;
+        let all = self.shared.registry.all();
+        let live = open.into_iter().map(|OpenSagas { saga, version, count }| LiveVersion {
+            known_here: all.iter().any(|d| *d.name == *saga && d.version == version),
+            saga,
+            version,
+            open: count,
+        });
+        Ok(live.collect())
     }
 
     /// Starts a saga, or finds the one that was started with this key.
@@ -136,6 +182,10 @@ impl Engine {
     }
 
     fn prepare(&self, request: StartRequest) -> Result<Prepared, StartError> {
+        match self.shared.config.admission {
+            Admission::Open => {}
+            Admission::Draining => return Err(StartError::Draining),
+        }
         let visible = |b: u8| b.is_ascii_graphic();
         if request.key.is_empty() || request.key.len() > KEY_BYTES_MAX || !request.key.bytes().all(visible) {
             return Err(StartError::InvalidKey);
@@ -187,6 +237,12 @@ impl Engine {
         }
     }
 
+    /// Whatever was started before this, and goes on, is stalled.
+    fn stalled_before(&self) -> Timestamp {
+        let age = chrono::TimeDelta::from_std(self.shared.config.stalled_after);
+        self.shared.clock.now() - age.unwrap_or(chrono::TimeDelta::MAX)
+    }
+
     /// A saga as it is now.
     ///
     /// # Errors
@@ -196,7 +252,7 @@ impl Engine {
         Ok(row.map(|row| {
             let definition =
                 Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
-            SagaView::new(row, definition)
+            SagaView::new(row, definition, self.stalled_before())
         }))
     }
 
@@ -207,6 +263,7 @@ impl Engine {
     pub async fn sagas(&self, mut filter: ListFilter) -> Result<Page<SagaView>, JournalError> {
         let limit = filter.limit;
         filter.limit += 1;
+        filter.stalled_before = filter.stalled.then(|| self.stalled_before());
         let mut rows = self.shared.journal.sagas(&filter).await?;
         let more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -214,7 +271,7 @@ impl Engine {
         let items = rows.into_iter().map(|row| {
             let definition =
                 Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
-            SagaView::new(row, definition)
+            SagaView::new(row, definition, self.stalled_before())
         });
         Ok(Page { items: items.collect(), next })
     }
@@ -342,7 +399,15 @@ impl Engine {
             WireHealth::Connected => "ok".to_owned(),
             WireHealth::Disconnected => "not connected; commands go out when it is back".to_owned(),
         };
-        Readiness { ready: database == "ok" && broker == "ok", database, broker }
+        let live = self.live().await.unwrap_or_default();
+        let waiting_versions = live.into_iter().filter(|live| !live.known_here).collect();
+        let mode = match (self.shared.begun.is_cancelled(), self.shared.config.admission) {
+            (false, _) => Mode::Paused,
+            (true, Admission::Draining) => Mode::Draining,
+            (true, Admission::Open) => Mode::Serving,
+        };
+        let ready = database == "ok" && broker == "ok";
+        Readiness { ready, database, broker, mode, waiting_versions }
     }
 
     /// The settings of the database on which durability depends.

@@ -18,6 +18,7 @@
 pub mod config;
 pub mod engine;
 mod fingerprint;
+mod housekeeping;
 mod intake;
 pub mod journal;
 pub mod metrics;
@@ -30,7 +31,7 @@ pub mod view;
 mod waiters;
 mod work;
 
-pub use config::Config;
+pub use config::{Admission, Config, Keep};
 pub use engine::Engine;
 pub use journal::{JournalError, ListFilter};
 pub use requests::{

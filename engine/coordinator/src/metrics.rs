@@ -4,6 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -14,6 +15,17 @@ pub struct Kind {
     pub saga: String,
     /// What happened.
     pub kind: &'static str,
+}
+
+/// A version of a definition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Version {
+    /// The saga definition's name.
+    pub saga: String,
+    /// Its version.
+    pub version: u32,
+    /// Whether this coordinator knows it: `true` or `false`.
+    pub known: &'static str,
 }
 
 /// The coordinator's metrics.
@@ -36,6 +48,12 @@ pub struct Metrics {
     pub batch_retries: Counter,
     /// Replies per batch.
     pub batch_size: Histogram,
+    /// Sagas that have not ended, by version.
+    pub open: Family<Version, Gauge>,
+    /// Sagas that go on by themselves, but for longer than they should.
+    pub stalled: Gauge,
+    /// Sagas removed because of their age.
+    pub pruned: Counter,
 }
 
 impl Default for Metrics {
@@ -59,7 +77,24 @@ impl Default for Metrics {
         registry.register("dead_letters", "Dead letters written", dead_letters.clone());
         registry.register("batch_retries", "Batches that had to be decided again", batch_retries.clone());
         registry.register("reply_batch_size", "Replies per batch", batch_size.clone());
-        Self { registry, started, ended, events, commands, healed, dead_letters, batch_retries, batch_size }
+        let (open, stalled, pruned) = (Family::default(), Gauge::default(), Counter::default());
+        registry.register("sagas_open", "Sagas that have not ended, by version", open.clone());
+        registry.register("sagas_stalled", "Sagas that go on for longer than they should", stalled.clone());
+        registry.register("sagas_pruned", "Sagas removed because of their age", pruned.clone());
+        Self {
+            registry,
+            started,
+            ended,
+            events,
+            commands,
+            healed,
+            dead_letters,
+            batch_retries,
+            batch_size,
+            open,
+            stalled,
+            pruned,
+        }
     }
 }
 

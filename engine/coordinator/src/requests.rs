@@ -72,6 +72,9 @@ pub enum StartError {
     /// The key is empty, too long or not printable.
     #[error("the idempotency key must have 1 to 255 visible ASCII characters")]
     InvalidKey,
+    /// This coordinator is being taken away.
+    #[error("this coordinator is draining and takes no new sagas; ask another one")]
+    Draining,
     /// The input does not fit.
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
@@ -150,6 +153,35 @@ pub struct Readiness {
     pub database: String,
     /// `ok`, or what is wrong. Starts are accepted without the broker too.
     pub broker: String,
+    /// What it does.
+    pub mode: Mode,
+    /// Versions with open sagas that are not known here: they wait for a coordinator that knows them.
+    pub waiting_versions: Vec<LiveVersion>,
+}
+
+/// What a coordinator does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Everything.
+    Serving,
+    /// It takes no new sagas.
+    Draining,
+    /// It moves no saga until it is told to begin.
+    Paused,
+}
+
+/// A version of a definition that has sagas which have not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LiveVersion {
+    /// The definition's name.
+    pub saga: String,
+    /// Its version.
+    pub version: u32,
+    /// How many of its sagas have not ended.
+    pub open: i64,
+    /// Whether this coordinator can carry them on.
+    pub known_here: bool,
 }
 
 /// A plan could not be drawn.

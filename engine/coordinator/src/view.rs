@@ -1,6 +1,6 @@
 //! A saga as people and programs see it over HTTP.
 
-use redress_core::state::{Cause, ParkReason, SagaState, StepError};
+use redress_core::state::{Cause, ParkReason, SagaState, Status, StepError};
 use redress_core::{JsonText, SagaDefinition, SagaId, Timestamp};
 use serde::Serialize;
 
@@ -35,6 +35,8 @@ pub struct SagaView {
     pub cause: Option<Cause>,
     /// Why it is parked.
     pub parked: Option<ParkReason>,
+    /// Whether it goes on by itself, but for longer than it should.
+    pub stalled: bool,
     /// Its steps.
     pub steps: Vec<StepView>,
 }
@@ -80,9 +82,17 @@ pub struct Page<T> {
 }
 
 impl SagaView {
-    pub(crate) fn new(row: SagaRow, definition: Option<&SagaDefinition>) -> Self {
+    pub(crate) fn new(row: SagaRow, definition: Option<&SagaDefinition>, stalled_before: Timestamp) -> Self {
         let steps = steps(&row.state, definition, &row.replies);
         let state = row.state;
+        let stalled = match &state.status {
+            Status::Running | Status::Compensating { .. } => state.started_at < stalled_before,
+            Status::Parked { .. }
+            | Status::Paused { .. }
+            | Status::Completed
+            | Status::Compensated { .. }
+            | Status::Closed { .. } => false,
+        };
         Self {
             id: row.id,
             saga: row.saga,
@@ -97,6 +107,7 @@ impl SagaView {
             cause: state.cause().cloned(),
             parked: state.parked().cloned(),
             data: state.data,
+            stalled,
             steps,
         }
     }

@@ -55,6 +55,7 @@ mod echo;
 mod erased;
 mod handler;
 mod listen;
+mod prune;
 mod retryable;
 mod serve;
 mod service;

@@ -18,6 +18,7 @@ use crate::batch::Handlers;
 use crate::erased::{Action, ActionSet, Echo, Erased, Undo, UndoSet};
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, Listen};
 use crate::listen::{Ear, Listener, Listening};
+use crate::prune;
 use crate::settings::{ParticipantSettings, Stats};
 use crate::worker::Worker;
 
@@ -192,10 +193,11 @@ impl<S: Send + Sync + 'static> Participant<S> {
         });
         let stop = CancellationToken::new();
         let listening = tokio::spawn(listening.run(stop.clone()));
+        let pruning = tokio::spawn(prune::run(worker.clone(), stop.clone()));
         take(worker, shutdown).await;
         stop.cancel();
-        // A listener that panics is caught where it is called.
-        let _ = listening.await;
+        // A listener that panics is caught where it is called, and pruning only deletes.
+        let _ = tokio::join!(listening, pruning);
         Ok(())
     }
 }

@@ -31,6 +31,8 @@ pub struct ParticipantSettings {
     pub lanes: usize,
     /// How long the inbox remembers.
     pub retention: Retention,
+    /// How often what it need not remember is pruned.
+    pub prune_every: Duration,
     /// Deliveries of one message before it is given up: a handler that kills its process must not do so for ever.
     pub deliveries_max: u64,
     /// Until what age an unknown command is left for a newer instance that may know it.
@@ -47,6 +49,7 @@ impl Default for ParticipantSettings {
             batch_max: 500,
             lanes: 1,
             retention: Retention::DEFAULT,
+            prune_every: Duration::from_secs(10 * 60),
             deliveries_max: 20,
             unknown_command_age: Duration::from_secs(30),
             database_down_pause: Duration::from_secs(1),
@@ -96,6 +99,8 @@ stats! {
     dead_letters,
     /// Batches that had to be run again.
     batch_retries,
+    /// Rows of the inbox that were pruned.
+    pruned,
     /// Notifications that were heard.
     heard,
     /// Notifications that were lost here.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::args::{DefinitionsArgs, Output};
+use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::render;
 
@@ -14,6 +15,12 @@ pub(crate) async fn run(app: App, args: DefinitionsArgs, output: Output) -> Resu
             Failure::new(5, anyhow::anyhow!("there is no saga named `{name}`")).remedy("redress definitions")
         })?;
         render::emit(&definition.to_mermaid());
+        return Ok(Exit::Ok);
+    }
+    if args.live {
+        let client = Client::new(&args.api)?;
+        let live = client.get("/v1/definitions").await?;
+        render::print_list(output, &live, live_versions);
         return Ok(Exit::Ok);
     }
     let items: Vec<Value> = app
@@ -43,4 +50,19 @@ pub(crate) async fn run(app: App, args: DefinitionsArgs, output: Output) -> Resu
         app.definitions.iter().map(line).collect::<Vec<_>>().join("\n")
     });
     Ok(Exit::Ok)
+}
+
+/// One line for each version: what is open, and what may go.
+fn live_versions(items: &[Value]) -> String {
+    let line = |item: &Value| {
+        let (saga, version) = (item["saga"].as_str().unwrap_or_default(), &item["version"]);
+        let open = item["open"].as_i64().unwrap_or_default();
+        let note = match (item["known_here"].as_bool().unwrap_or_default(), open) {
+            (true, 0) => "nothing open: safe to delete once a newer version is deployed",
+            (true, _) => "",
+            (false, _) => "not known there: these sagas wait for a coordinator that knows them",
+        };
+        format!("{saga} v{version}  {open} open  {note}").trim_end().to_owned()
+    };
+    items.iter().map(line).collect::<Vec<_>>().join("\n")
 }

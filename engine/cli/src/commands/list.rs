@@ -17,6 +17,7 @@ pub(crate) async fn run(args: ListArgs, output: Output) -> Result<Exit, Failure>
         ("tag", args.tag),
         ("since", args.since),
         ("until", args.until),
+        ("stalled", args.stalled.then(|| "true".to_owned())),
         ("cursor", args.cursor),
     ];
     query.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));

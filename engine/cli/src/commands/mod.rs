@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub(crate) mod begin;
 pub(crate) mod definitions;
 pub(crate) mod demo;
 pub(crate) mod doctor;

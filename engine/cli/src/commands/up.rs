@@ -1,9 +1,10 @@
 //! `redress up` and `redress serve`
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use redress_api::{Access, bind};
-use redress_coordinator::Engine;
+use redress_coordinator::{Admission, Engine};
 use redress_devstack::Durability;
 use redress_participant::Service;
 use tokio::net::TcpListener;
@@ -15,6 +16,9 @@ use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, kept, shutdown_on_signal, stdin_end};
 use crate::render;
 use crate::services::Services;
+
+/// How often a draining coordinator looks whether it may go.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn up(app: App, args: UpArgs) -> Result<Exit, Failure> {
     let access = access(&args.access);
@@ -61,10 +65,31 @@ pub(crate) async fn serve(app: App, args: ServeArgs) -> Result<Exit, Failure> {
     let engine = servers
         .engine(app.definitions, |config| {
             config.allow_faults = args.allow_faults;
-            config.timer_poll = std::time::Duration::from_millis(args.timer_poll_ms.max(1));
+            config.timer_poll = Duration::from_millis(args.timer_poll_ms.max(1));
+            config.admission = if args.drain { Admission::Draining } else { Admission::Open };
+            config.start_paused = args.start_paused;
+            config.stalled_after = Duration::from_secs(args.stalled_after_s);
+            config.keep.sagas = Duration::from_secs(args.keep_days.saturating_mul(86_400));
         })
         .await?;
+    if args.drain {
+        tokio::spawn(leave_when_drained(engine.clone(), shutdown.clone()));
+    }
     carry(engine, listener, access, shutdown).await
+}
+
+/// Ends the program once no saga that it knows is open.
+async fn leave_when_drained(engine: Engine, shutdown: CancellationToken) {
+    loop {
+        match engine.open_here().await {
+            Ok(0) => break,
+            Ok(open) => eprintln!("draining: {open} sagas are open"),
+            Err(error) => eprintln!("draining: {error}"),
+        }
+        tokio::time::sleep(DRAIN_LOOK_EVERY).await;
+    }
+    eprintln!("drained: no saga of a version that is known here is open");
+    shutdown.cancel();
 }
 
 /// Whoever bears the token, if there is one.

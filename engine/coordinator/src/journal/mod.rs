@@ -13,6 +13,7 @@ mod faults;
 mod reads;
 mod starts;
 mod unit;
+mod upkeep;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -29,6 +30,7 @@ pub use errors::JournalError;
 pub use faults::ListedFault;
 pub use reads::{HistoryRow, ListFilter, SagaRow};
 pub(crate) use starts::insert;
+pub use upkeep::OpenSagas;
 
 /// A connection of the caller's, with a transaction open on it.
 pub type Connection = sqlx::PgConnection;

@@ -52,6 +52,10 @@ pub struct ListFilter {
     pub after: Option<SagaId>,
     /// At most so many.
     pub limit: i64,
+    /// Only those that go on by themselves, but for longer than they should.
+    pub stalled: bool,
+    /// Since when they should not; the engine fills it in.
+    pub stalled_before: Option<Timestamp>,
 }
 
 /// A row of history with its saga.
@@ -87,7 +91,9 @@ impl PgJournal {
              AND ($3::text IS NULL OR id::text ILIKE $3 OR convert_from(input, 'UTF8') ILIKE $3) \
              AND ($4::jsonb IS NULL OR tags @> $4) \
              AND ($5::timestamptz IS NULL OR started_at >= $5) AND ($6::timestamptz IS NULL OR started_at < $6) \
-             AND ($7::uuid IS NULL OR id < $7) ORDER BY id DESC LIMIT $8"
+             AND ($7::uuid IS NULL OR id < $7) \
+             AND ($9::timestamptz IS NULL OR (status IN ('running', 'compensating') AND started_at < $9)) \
+             ORDER BY id DESC LIMIT $8"
         )))
         .bind(&filter.status)
         .bind(&filter.saga)
@@ -97,6 +103,7 @@ impl PgJournal {
         .bind(filter.until)
         .bind(filter.after.map(|id| id.0))
         .bind(filter.limit)
+        .bind(filter.stalled_before)
         .fetch_all(&self.read)
         .await?;
         let mut sagas = rows.iter().map(saga_row).collect::<Result<Vec<_>, _>>()?;

@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod lost;
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
 mod party;
 #[cfg(test)]
 mod place;
@@ -29,3 +31,5 @@ mod thief;
 mod timers;
 #[cfg(test)]
 mod trouble;
+#[cfg(test)]
+mod upkeep;

@@ -131,6 +131,7 @@ struct Memory {
     seen: Vec<CommandMessage>,
     answers: HashMap<IdempotencyKey, Outcome>,
     held: Vec<ReplyMessage>,
+    relented: bool,
 }
 
 #[derive(Deserialize)]
@@ -174,7 +175,7 @@ impl Party {
         let outcome = match (memory.answers.get(&action), command.key.phase) {
             (Some(known), Phase::Action | Phase::Settlement) => known.clone(),
             (None, Phase::Settlement) => Outcome::Fenced,
-            (None, Phase::Action) if how == How::Reject => {
+            (None, Phase::Action) if how == How::Reject && !memory.relented => {
                 Outcome::Rejected(Rejection::new("no", "not today"))
             }
             (None, Phase::Action) | (_, Phase::Compensation) => {
@@ -211,6 +212,11 @@ impl Party {
         let held = std::mem::take(&mut self.memory.lock().unwrap().held);
         self.send(held.clone()).await;
         held
+    }
+
+    /// Says no to nobody any more who asks anew.
+    pub(crate) fn relent(&self) {
+        self.memory.lock().unwrap().relented = true;
     }
 
     /// The commands that it has seen.

@@ -133,6 +133,17 @@ impl Place {
         .await
     }
 
+    /// Makes a saga look as if it had been started years ago.
+    pub(crate) async fn age(&self, id: SagaId) {
+        for (table, column) in [("sagas", "id"), ("saga_history", "saga_id"), ("idempotency_keys", "saga_id")]
+        {
+            let sql = format!(
+                "UPDATE {table} SET {column} = ('018f0000-0000' || substr({column}::text, 14))::uuid WHERE {column} = $1"
+            );
+            sqlx::query(AssertSqlSafe(sql)).bind(id.0).execute(&self.pool).await.unwrap();
+        }
+    }
+
     /// Takes the database away from everybody, or gives it back.
     pub(crate) async fn database_up(&self, up: bool) {
         let mut admin = PgConnection::connect(&self.stack.postgres().admin_url()).await.unwrap();

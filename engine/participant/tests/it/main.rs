@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod inbox;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod place;
 #[cfg(test)]
 mod races;

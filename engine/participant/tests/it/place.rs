@@ -45,6 +45,17 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
+/// Asks again and again until it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let asking = async {
+        while !is_so().await {
+            ticks.tick().await;
+        }
+    };
+    timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never came: {what}"));
+}
+
 impl Place {
     pub(crate) async fn new() -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);

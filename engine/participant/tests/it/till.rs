@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use redress_core::{Command, Phase};
 use redress_core::{CommandMessage, Rejection};
 use redress_participant::{
-    Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, Keyed, Outcome, Service, Tx, Undone,
-    done, reject,
+    Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, Keyed, Listen, Outcome, Service, Tx,
+    Undone, done, reject,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -138,6 +138,7 @@ pub(crate) fn service(till: Till) -> Service {
                 .compensate::<TakeBack>()
                 .handle_all::<Pile>()
                 .compensate_all::<Unpile>()
+                .listen::<Put>()
         },
         till,
     )
@@ -241,6 +242,12 @@ impl Till {
 impl Handle<Put> for Till {
     async fn handle(&self, tx: &mut Tx<'_>, command: Put) -> Answer<Receipt> {
         self.act(tx, "put", command.slot, command.how).await
+    }
+}
+
+impl Listen<Put> for Till {
+    async fn listen(&self, tx: &mut Tx<'_>, notification: Put) -> Result<(), HandlerError> {
+        self.act(tx, "told", notification.slot, notification.how).await.map(drop)
     }
 }
 

@@ -1,0 +1,105 @@
+//! Counting what is open, and pruning what is old.
+
+use std::time::Duration;
+
+use redress_core::SagaId;
+use sqlx::Row;
+use sqlx::postgres::types::PgInterval;
+use uuid::Uuid;
+
+use super::{JournalError, PgJournal};
+use crate::config::Keep;
+
+/// Open sagas of one version of a definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSagas {
+    /// The definition's name.
+    pub saga: String,
+    /// Its version.
+    pub version: u32,
+    /// How many have not ended.
+    pub count: i64,
+}
+
+impl PgJournal {
+    /// How many sagas have not ended, by definition and version.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn open_sagas(&self) -> Result<Vec<OpenSagas>, JournalError> {
+        let rows = sqlx::query(
+            "SELECT saga, version, count(*) AS sagas FROM sagas WHERE ended_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let open = rows.iter().map(|row| {
+            let version: i32 = row.try_get("version")?;
+            let version = version.unsigned_abs();
+            Ok(OpenSagas { saga: row.try_get("saga")?, version, count: row.try_get("sagas")? })
+        });
+        open.collect()
+    }
+
+    /// How many sagas go on by themselves, but for longer than this.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn stalled(&self, after: Duration) -> Result<i64, JournalError> {
+        let stalled = sqlx::query_scalar(
+            "SELECT count(*) FROM sagas WHERE ended_at IS NULL AND status IN ('running', 'compensating') \
+               AND started_at < now() - $1",
+        );
+        Ok(stalled.bind(interval(after)).fetch_one(&self.read).await?)
+    }
+
+    /// Removes at most `limit` sagas that ended before what is kept, with all that belongs to them, and as many dead
+    /// letters; says how many sagas it were.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database refuses; then nothing was removed.
+    pub(crate) async fn prune(&self, keep: Keep, limit: i64) -> Result<i64, JournalError> {
+        // Ids begin with the time of the start, so that the oldest come first in the primary key. What is still
+        // verified after its end keeps its row.
+        let pruned: i64 = sqlx::query_scalar(
+            "WITH old AS ( \
+                 SELECT id FROM sagas WHERE id < $1 AND ended_at < now() - $2 AND due_at IS NULL \
+                 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED \
+             ), history AS ( \
+                 DELETE FROM saga_history USING old WHERE saga_history.saga_id = old.id \
+             ), keys AS ( \
+                 DELETE FROM idempotency_keys USING old WHERE idempotency_keys.saga_id = old.id \
+             ), gone AS ( \
+                 DELETE FROM sagas USING old WHERE sagas.id = old.id RETURNING 1 \
+             ) SELECT count(*) FROM gone",
+        )
+        .bind(self.newest_id_of(keep.sagas).await?.0)
+        .bind(interval(keep.sagas))
+        .bind(limit)
+        .fetch_one(&self.work)
+        .await?;
+        sqlx::query(
+            "DELETE FROM dead_letters WHERE id IN ( \
+                 SELECT id FROM dead_letters AS letter WHERE at < now() - $1 AND NOT EXISTS ( \
+                     SELECT FROM sagas WHERE sagas.id = letter.saga_id AND ended_at IS NULL) \
+                 ORDER BY id LIMIT $2)",
+        )
+        .bind(interval(keep.dead_letters))
+        .bind(limit)
+        .execute(&self.work)
+        .await?;
+        Ok(pruned)
+    }
+
+    /// The largest id that a saga of this age has.
+    async fn newest_id_of(&self, age: Duration) -> Result<SagaId, JournalError> {
+        let born = self.now().await? - chrono::TimeDelta::from_std(age).unwrap_or(chrono::TimeDelta::MAX);
+        let millis = u128::try_from(born.timestamp_millis()).unwrap_or(0);
+        Ok(SagaId(Uuid::from_u128(((millis + 1) << 80) - 1)))
+    }
+}
+
+/// A duration as Postgres adds it.
+fn interval(duration: Duration) -> PgInterval {
+    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    PgInterval { months: 0, days: 0, microseconds }
+}

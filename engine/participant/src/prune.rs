@@ -1,0 +1,71 @@
+//! Forgetting: rows of the inbox that are older than it must remember.
+//!
+//! Whoever asks about an action that old is answered `expired` before the inbox is looked at
+//! ([`Retention`](redress_core::inbox::Retention)), so a row that is gone is never missed: no second effect, and no amends
+//! that never was. Pruned in batches, each short enough to be in nobody's way; any number of instances may do it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::types::PgInterval;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::worker::Worker;
+
+/// The most rows that are deleted in one transaction.
+const BATCH_MAX: u64 = 1_000;
+
+pub(crate) async fn run<S: Send + Sync + 'static>(worker: Arc<Worker<S>>, shutdown: CancellationToken) {
+    let every = worker.settings.prune_every;
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        while !shutdown.is_cancelled() {
+            // In a task of its own, because nothing may cancel what writes.
+            let (pool, keep) = (worker.pool.clone(), worker.settings.retention.keep);
+            match tokio::spawn(async move { batch(&pool, keep).await }).await {
+                Ok(Ok(pruned)) => {
+                    worker.stats.pruned.fetch_add(pruned, Ordering::Relaxed);
+                    if pruned < BATCH_MAX {
+                        break;
+                    }
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(service = %worker.service, %error, "inbox not pruned; again later");
+                    break;
+                }
+                Err(panic) => {
+                    tracing::error!(service = %worker.service, %panic, "inbox not pruned");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Keys begin with the saga's id, and that with the time of its start: the oldest come first in the primary key.
+async fn batch(pool: &PgPool, keep: Duration) -> Result<u64, sqlx::Error> {
+    let keep =
+        PgInterval { months: 0, days: 0, microseconds: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX) };
+    let deleted = sqlx::query(
+        "DELETE FROM inbox WHERE key IN ( \
+             SELECT key FROM inbox \
+             WHERE key < lpad(to_hex((extract(epoch FROM now() - $1) * 1000)::bigint + 1), 12, '0') \
+                         COLLATE \"C\" \
+               AND handled_at < now() - $1 \
+             ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(keep)
+    .bind(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX))
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
+}
