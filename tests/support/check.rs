@@ -71,11 +71,17 @@ async fn unsound_histories(journal: &PgPool) -> Vec<String> {
          WHERE h.event = 'sent' AND h.phase = 'action' AND h.seq > p.seq",
         "SELECT 'step answered twice in ' || saga_id FROM saga_history WHERE event = 'done' \
          GROUP BY saga_id, step, CASE phase WHEN 'compensation' THEN 1 ELSE 0 END HAVING count(*) > 1",
-        "SELECT 'undone before the one behind it in ' || a.saga_id FROM saga_history a \
-         JOIN saga_history b ON b.saga_id = a.saga_id AND b.event = 'done' AND b.phase = 'compensation' \
-         JOIN saga_history da ON da.saga_id = a.saga_id AND da.step = a.step AND da.event = 'done' AND da.phase <> 'compensation' \
-         JOIN saga_history db ON db.saga_id = a.saga_id AND db.step = b.step AND db.event = 'done' AND db.phase <> 'compensation' \
-         WHERE a.event = 'sent' AND a.phase = 'compensation' AND db.seq > da.seq AND b.seq > a.seq",
+        // Behind it is what stands behind it in the definition.
+        "WITH place AS ( \
+             SELECT s.id AS saga_id, step.value ->> 'name' AS step, step.ordinality AS place FROM sagas s \
+             JOIN saga_definitions d USING (saga, version), \
+                  jsonb_array_elements(d.graph -> 'steps') WITH ORDINALITY AS step \
+         ), undo AS ( \
+             SELECT saga_id, step, place, min(seq) FILTER (WHERE event = 'sent') AS sent, \
+                    max(seq) FILTER (WHERE event = 'done') AS done FROM saga_history JOIN place USING (saga_id, step) \
+             WHERE phase = 'compensation' GROUP BY 1, 2, 3 \
+         ) SELECT 'undone before the one behind it in ' || a.saga_id FROM undo a JOIN undo b USING (saga_id) \
+         WHERE b.place > a.place AND a.sent < b.done",
         "SELECT 'dead letter: ' || reason FROM dead_letters",
     ];
     let mut wrong = Vec::new();

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use redress::devstack::{Data, Durability, Stack, StackOptions};
+use redress::{Config, Engine, SagaDefinition, Settings, Topology, Wire};
 use redress_services::audit::Books;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -99,7 +100,12 @@ impl World {
     }
 
     pub(crate) async fn start_coordinator(&self) -> Process {
-        let arguments = [
+        self.start_coordinator_with(&[]).await
+    }
+
+    /// One with more arguments.
+    pub(crate) async fn start_coordinator_with(&self, more: &[&str]) -> Process {
+        let mut arguments = vec![
             "serve",
             "--http",
             "127.0.0.1:0",
@@ -108,6 +114,7 @@ impl World {
             "--timer-poll-ms",
             "50",
         ];
+        arguments.extend(more);
         Process::start(&arguments, &self.environment()).await
     }
 
@@ -143,6 +150,19 @@ impl World {
     /// The API of the first coordinator.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.coordinators[0].says.trim_start_matches("listening on "))
+    }
+
+    /// A coordinator inside the test, which knows these definitions.
+    pub(crate) async fn engine(&self, definitions: Vec<SagaDefinition>) -> Engine {
+        let topology = Topology::new(&self.prefix).expect("the prefix is a name");
+        let settings =
+            Settings { ack_wait: Duration::from_secs(2), stream_bytes_max: 32 << 20, ..Settings::default() };
+        let wire = Wire::connect(&self.stack.nats().url(), topology, settings).await.expect("NATS answers");
+        let config = Config {
+            timer_poll: Duration::from_millis(50),
+            ..Config::new(self.stack.postgres().url(&self.database))
+        };
+        Engine::open(config, definitions, wire).await.expect("the coordinator opens")
     }
 
     pub(crate) fn journal(&self) -> &PgPool {

@@ -37,6 +37,7 @@ impl Process {
 
     /// Waits until it has ended by itself and gives its exit code.
     pub(crate) async fn ended(&mut self) -> Option<i32> {
-        self.child.wait().await.expect("it can be waited for").code()
+        let ended = tokio::time::timeout(super::PATIENCE, self.child.wait()).await;
+        ended.expect("it ends in time").expect("it can be waited for").code()
     }
 }

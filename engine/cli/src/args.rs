@@ -1,5 +1,6 @@
 //! The command line.
 
+mod crash;
 mod orders;
 
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use redress_core::SagaId;
 
+pub(crate) use crash::CrashAt;
 pub(crate) use orders::{OrderArgs, ResolveArgs, RetryArgs};
 
 const EXAMPLES: &str = "Examples:
@@ -178,6 +180,9 @@ pub(crate) struct ServeArgs {
     /// Mark sagas that go on for longer than this as stalled, in seconds.
     #[arg(long, env = "REDRESS_STALLED_AFTER_S", default_value_t = 900)]
     pub(crate) stalled_after_s: u64,
+    /// Die at this point of the batch that brings this answer, as `after-commit:ship-order:action`.
+    #[arg(long, hide = true, env = "REDRESS_CRASH_AT", requires = "allow_faults")]
+    pub(crate) crash_at: Option<CrashAt>,
     /// How long sagas are kept after their end, in days.
     #[arg(long, env = "REDRESS_KEEP_DAYS", default_value_t = 30)]
     pub(crate) keep_days: u64,
@@ -336,7 +341,8 @@ pub(crate) struct FaultAddArgs {
     /// action, compensation or settlement.
     #[arg(long, default_value = "action")]
     pub(crate) phase: String,
-    /// reject, fail, delay, drop-command, drop-reply, delay-reply, duplicate, crash-before-commit or crash-after-commit.
+    /// reject, fail, delay, drop-command, drop-reply, delay-reply, duplicate, crash-before-commit, crash-after-commit or
+    /// crash-after-reply.
     #[arg(long)]
     pub(crate) kind: String,
     /// Code of a rejection.

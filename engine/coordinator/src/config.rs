@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::crash::CrashHook;
+
 /// How a coordinator works.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,6 +38,8 @@ pub struct Config {
     pub keep: Keep,
     /// How often what is older is pruned.
     pub prune_every: Duration,
+    /// Where a test lets it die.
+    pub crash: CrashHook,
 }
 
 /// Which starts a coordinator takes.
@@ -78,6 +82,7 @@ impl Config {
             stalled_after: Duration::from_secs(15 * 60),
             keep: Keep { sagas: 30 * DAY, dead_letters: 90 * DAY },
             prune_every: Duration::from_secs(10 * 60),
+            crash: CrashHook::default(),
         }
     }
 }

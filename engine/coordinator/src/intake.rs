@@ -11,6 +11,7 @@ use redress_wire::delivery::Handle as Ack;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::crash::CrashPoint;
 use crate::engine::Shared;
 use crate::journal::JournalError;
 use crate::metrics::Kind;
@@ -76,13 +77,18 @@ async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>) {
     for (reply, _) in &replies {
         events.entry(reply.key.saga_id).or_default().push(Event::Reply(reply.clone()));
     }
+    let pass = |point| shared.config.crash.pass(point, replies.iter().map(|(reply, _)| reply));
+    pass(CrashPoint::BeforeCommit);
     match work(shared, events).await {
         Ok(outcome) => {
+            pass(CrashPoint::AfterCommit);
             let publishing = after_commit(shared, outcome);
             for (_, ack) in &replies {
                 ack.ack().await;
             }
+            pass(CrashPoint::AfterAcknowledgement);
             publishing.await;
+            pass(CrashPoint::AfterPublish);
         }
         Err(error) if error.is_unavailable() => {
             tracing::warn!(error = error.with_causes(), "database down; the replies wait");

@@ -16,6 +16,7 @@
 //! | broker down | starts are accepted; commands go out when they are due |
 
 pub mod config;
+pub mod crash;
 pub mod engine;
 mod fingerprint;
 mod housekeeping;

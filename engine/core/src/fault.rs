@@ -48,6 +48,8 @@ pub enum FaultKind {
     CrashBeforeCommit,
     /// The participant dies after its commit: no reply, no acknowledgement.
     CrashAfterCommit,
+    /// The participant dies after its reply: no acknowledgement.
+    CrashAfterReply,
 }
 
 impl FaultKind {
@@ -63,6 +65,7 @@ impl FaultKind {
             Self::Duplicate => "duplicate",
             Self::CrashBeforeCommit => "crash-before-commit",
             Self::CrashAfterCommit => "crash-after-commit",
+            Self::CrashAfterReply => "crash-after-reply",
         }
     }
 }
@@ -79,7 +82,8 @@ impl fmt::Display for FaultKind {
             | Self::DropReply
             | Self::Duplicate
             | Self::CrashBeforeCommit
-            | Self::CrashAfterCommit => Ok(()),
+            | Self::CrashAfterCommit
+            | Self::CrashAfterReply => Ok(()),
         }
     }
 }
@@ -100,6 +104,7 @@ impl FromStr for FaultKind {
             ("duplicate", None) => Ok(Self::Duplicate),
             ("crash-before-commit", None) => Ok(Self::CrashBeforeCommit),
             ("crash-after-commit", None) => Ok(Self::CrashAfterCommit),
+            ("crash-after-reply", None) => Ok(Self::CrashAfterReply),
             _ => Err(InvalidFault::Kind(text.to_owned())),
         }
     }
@@ -231,7 +236,7 @@ pub enum InvalidFault {
     /// The kind is unknown or lacks its detail.
     #[error(
         "`{0}` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, \
-         drop-reply, delay-reply (with ms), duplicate, crash-before-commit or crash-after-commit"
+         drop-reply, delay-reply (with ms), duplicate, crash-before-commit, crash-after-commit or crash-after-reply"
     )]
     Kind(String),
     /// A detail is given that the kind does not take, or lacks.
@@ -337,6 +342,7 @@ impl RawFault {
             ("duplicate", None, None) => FaultKind::Duplicate,
             ("crash-before-commit", None, None) => FaultKind::CrashBeforeCommit,
             ("crash-after-commit", None, None) => FaultKind::CrashAfterCommit,
+            ("crash-after-reply", None, None) => FaultKind::CrashAfterReply,
             (
                 "fail"
                 | "drop-command"
@@ -344,6 +350,7 @@ impl RawFault {
                 | "duplicate"
                 | "crash-before-commit"
                 | "crash-after-commit"
+                | "crash-after-reply"
                 | "reject"
                 | "delay"
                 | "delay-reply",
@@ -375,7 +382,8 @@ impl From<Fault> for RawFault {
             | FaultKind::DropReply
             | FaultKind::Duplicate
             | FaultKind::CrashBeforeCommit
-            | FaultKind::CrashAfterCommit => (None, None),
+            | FaultKind::CrashAfterCommit
+            | FaultKind::CrashAfterReply => (None, None),
         };
         Self {
             kind: fault.kind.word().to_owned(),

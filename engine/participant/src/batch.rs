@@ -16,6 +16,7 @@ use crate::erased::{Call, Erased, Ran};
 use crate::retryable::Mishap;
 use crate::settings::{FaultObedience, Stats, count};
 use crate::store::{self, Memory};
+use crate::worker::crash;
 
 /// The handlers of a service by the name of their command; `None` is the one for all that have none.
 pub(crate) struct Handlers<S> {
@@ -81,6 +82,12 @@ pub(crate) async fn run<S: Send + Sync>(
     let verdicts = std::mem::take(&mut batch.verdicts);
     let memory = batch.memory;
     memory.write(&mut transaction).await?;
+    let dies = |command: &&CommandMessage| command.fault == Some(FaultKind::CrashBeforeCommit);
+    if faults == FaultObedience::Exit
+        && let Some(command) = commands.iter().find(dies)
+    {
+        crash(&command.service);
+    }
     transaction.commit().await?;
     stats.add(&tally);
     let answered = |verdict: Option<Verdict>| verdict.expect("every command of a batch was ruled on");

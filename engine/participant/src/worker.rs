@@ -71,13 +71,13 @@ enum Aftermath {
     ReplyLate(Duration),
     /// The reply, and the command again.
     Again,
+    /// The reply, and no acknowledgement.
+    NoAcknowledgement,
 }
 
 /// A command that will be ruled on, and the right to settle it.
 struct Member {
     command: CommandMessage,
-    /// How often it was delivered, this time included.
-    deliveries: u64,
     ack: Ack,
 }
 
@@ -130,11 +130,12 @@ impl<S: Send + Sync + 'static> Worker<S> {
             }
             return Sorted::Later(ack, age / UNKNOWN_COMMAND_DELIVERIES);
         }
-        match self.mishap(&command).filter(|_| deliveries == 1) {
+        let command = if deliveries > 1 { without_mishap(command) } else { command };
+        match self.mishap(&command) {
             Some(Ordered::Late(pause)) => Sorted::Later(ack, pause),
             Some(Ordered::Lost) => Sorted::Lost(ack),
             Some(Ordered::Abandoned) => Sorted::Abandoned,
-            None => Sorted::Member(Member { command, deliveries, ack }),
+            None => Sorted::Member(Member { command, ack }),
         }
     }
 
@@ -144,17 +145,16 @@ impl<S: Send + Sync + 'static> Worker<S> {
             _ if self.settings.faults == FaultObedience::Refused => return None,
             FaultKind::Delay { ms } => Ordered::Late(Duration::from_millis(*ms)),
             FaultKind::DropCommand => Ordered::Lost,
-            FaultKind::CrashBeforeCommit if self.settings.faults == FaultObedience::Exit => {
-                tracing::warn!(service = %self.service, key = %command.key, "injected crash");
-                std::process::exit(EXIT_CODE_OF_INJECTED_CRASH);
-            }
+            // A process of its own dies inside the transaction, after the handler.
+            FaultKind::CrashBeforeCommit if self.settings.faults == FaultObedience::Exit => return None,
             FaultKind::CrashBeforeCommit => Ordered::Abandoned,
             FaultKind::Reject { .. }
             | FaultKind::Fail
             | FaultKind::DropReply
             | FaultKind::DelayReply { .. }
             | FaultKind::Duplicate
-            | FaultKind::CrashAfterCommit => return None,
+            | FaultKind::CrashAfterCommit
+            | FaultKind::CrashAfterReply => return None,
         };
         count(&self.stats.injected);
         Some(mishap)
@@ -219,6 +219,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let mut replies = Vec::with_capacity(ruled.len());
         let mut done = Vec::with_capacity(ruled.len());
         let mut poison = Vec::new();
+        let mut dies_after_reply = false;
         for (member, verdict) in ruled {
             let outcome = match verdict {
                 Verdict::Answered(outcome) => outcome,
@@ -231,6 +232,10 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 Some(Aftermath::Silence) => continue,
                 Some(Aftermath::NoReply) => done.push(member.ack),
                 Some(Aftermath::ReplyLate(pause)) => member.ack.nak(pause).await,
+                Some(Aftermath::NoAcknowledgement) => {
+                    dies_after_reply |= self.settings.faults == FaultObedience::Exit;
+                    replies.push(self.reply(&member.command, outcome));
+                }
                 Some(Aftermath::Again) => {
                     replies.push(self.reply(&member.command, outcome));
                     member.ack.nak(Duration::ZERO).await;
@@ -244,6 +249,9 @@ impl<S: Send + Sync + 'static> Worker<S> {
         for failure in self.wire.publish_replies(&replies).await.into_iter().filter_map(Result::err) {
             tracing::debug!(service = %self.service, error = %failure, "reply not stored; the command is asked again");
         }
+        if dies_after_reply {
+            crash(&self.service);
+        }
         for ack in done {
             ack.ack().await;
         }
@@ -256,11 +264,10 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let aftermath = match command.fault.as_ref()? {
             _ if self.settings.faults == FaultObedience::Refused => return None,
             FaultKind::DropReply => Aftermath::NoReply,
-            _ if member.deliveries > 1 => return None,
             FaultKind::CrashAfterCommit if self.settings.faults == FaultObedience::Exit => {
-                tracing::warn!(service = %self.service, key = %command.key, "injected crash");
-                std::process::exit(EXIT_CODE_OF_INJECTED_CRASH);
+                crash(&self.service)
             }
+            FaultKind::CrashAfterReply => Aftermath::NoAcknowledgement,
             FaultKind::CrashAfterCommit => Aftermath::Silence,
             FaultKind::DelayReply { ms } => Aftermath::ReplyLate(Duration::from_millis(*ms)),
             FaultKind::Duplicate => Aftermath::Again,
@@ -354,6 +361,27 @@ impl<S: Send + Sync + 'static> Worker<S> {
         }
         tracing::info!(service = %self.service, "database is back");
     }
+}
+
+/// Ends the process, as an injected failure orders it.
+pub(crate) fn crash(service: &Name) -> ! {
+    tracing::warn!(%service, "injected crash");
+    std::process::exit(EXIT_CODE_OF_INJECTED_CRASH)
+}
+
+/// A command that comes again: what was ordered for its delivery has happened.
+fn without_mishap(command: CommandMessage) -> CommandMessage {
+    let fault = command.fault.filter(|fault| match fault {
+        FaultKind::Reject { .. } | FaultKind::Fail | FaultKind::DropReply => true,
+        FaultKind::Delay { .. }
+        | FaultKind::DropCommand
+        | FaultKind::DelayReply { .. }
+        | FaultKind::Duplicate
+        | FaultKind::CrashBeforeCommit
+        | FaultKind::CrashAfterCommit
+        | FaultKind::CrashAfterReply => false,
+    });
+    CommandMessage { fault, ..command }
 }
 
 /// A pause of chance length before a batch that met another one runs again, lest both meet again.

@@ -243,6 +243,7 @@ fn mishaps(step: &Step, phase: Phase) -> Vec<Mishap> {
         FaultKind::Delay { ms: late_ms },
         FaultKind::CrashBeforeCommit,
         FaultKind::CrashAfterCommit,
+        FaultKind::CrashAfterReply,
     ]
     .map(Mishap::Once)
     .into();

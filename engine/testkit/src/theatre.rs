@@ -162,6 +162,10 @@ impl<'d> Theatre<'d> {
                 self.send(0, Message::Command(command));
             }
             FaultKind::CrashBeforeCommit => self.send(ACK_WAIT_MS, Message::Command(command)),
+            FaultKind::CrashAfterReply => {
+                self.answer(&command, &Business::Done, 0);
+                self.send(ACK_WAIT_MS, Message::Command(command));
+            }
             FaultKind::CrashAfterCommit => {
                 drop(self.participants.handle(&command, self.now, &Business::Done));
                 self.send(ACK_WAIT_MS, Message::Command(command));

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::args::{AccessArgs, ServeArgs, UpArgs};
+use crate::args::{AccessArgs, CrashAt, ServeArgs, UpArgs};
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, kept, shutdown_on_signal, stdin_end};
 use crate::render;
@@ -68,6 +68,7 @@ pub(crate) async fn serve(app: App, args: ServeArgs) -> Result<Exit, Failure> {
             config.timer_poll = Duration::from_millis(args.timer_poll_ms.max(1));
             config.admission = if args.drain { Admission::Draining } else { Admission::Open };
             config.start_paused = args.start_paused;
+            config.crash = args.crash_at.map(CrashAt::hook).unwrap_or_default();
             config.stalled_after = Duration::from_secs(args.stalled_after_s);
             config.keep.sagas = Duration::from_secs(args.keep_days.saturating_mul(86_400));
         })
