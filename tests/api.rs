@@ -70,6 +70,7 @@ async fn a_key_is_one_saga() {
     assert!(steps.iter().all(|step| step["status"] == "succeeded" && step["attempts"] == 1), "{steps:?}");
     assert!(text(&steps[1]["reply"]["receipt"]).starts_with("receipt-"));
     assert_eq!(ended["data"]["receipt"], steps[1]["reply"]["receipt"]);
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,6 +84,7 @@ async fn fifty_clients_with_one_key_start_one_saga() {
     let mut ids = futures_util::future::join_all(starts).await;
     ids.dedup();
     assert_eq!(ids.len(), 1);
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,6 +103,11 @@ async fn a_rejection_at_each_step_undoes_exactly_the_steps_before() {
     let faults = json!([{ "step": "confirm-order", "kind": "reject", "code": "injected" }]);
     let saga = world.play(&order(faults), "confirm-order").await;
     assert_eq!((text(&saga["status"]), text(&saga["parked"]["code"])), ("parked", "retriable-rejected"));
+    let retry =
+        world.ask(Method::POST, &format!("/v1/sagas/{}/retry", text(&saga["id"]))).header("If-Match", "*");
+    let retried = retry.json(&json!({ "reason": "it opens again", "actor": "ann" })).send().await.unwrap();
+    assert_eq!(retried.status(), StatusCode::ACCEPTED);
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,6 +139,7 @@ async fn transient_failures_are_survived() {
         .filter_map(|row| row["detail"]["fault"].as_str())
         .collect();
     assert_eq!(faults, ["fail", "fail", "crash-after-commit", "delay:300", "fail", "fail", "fail"]);
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,6 +156,7 @@ async fn standing_faults_strike_as_often_as_they_say() {
     assert_eq!(list["items"][0]["remaining"], 0, "{list}");
     let cleared: Value = world.ask(Method::DELETE, "/v1/faults").send().await.unwrap().json().await.unwrap();
     assert_eq!(cleared["cleared"], 1);
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,6 +190,7 @@ async fn a_saga_in_flight_can_be_cancelled_until_its_pivot() {
     let late = world.ask(Method::POST, &format!("{path}/cancel")).send().await.unwrap();
     assert_eq!(late.status(), StatusCode::CONFLICT);
     assert_eq!(late.json::<Value>().await.unwrap()["code"], "ended");
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -290,6 +300,7 @@ async fn every_bad_request_is_answered_with_its_problem() {
     421 foreign host: /problems/foreign-host
     403 foreign origin: /problems/cross-site
     ");
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -341,6 +352,7 @@ async fn sagas_are_listed_newest_first_page_by_page() {
     assert_eq!(definitions["items"][0]["sagas"]["completed"], 2, "{definitions:#}");
     let diagram = world.ask(Method::GET, "/v1/definitions/place-order/1/diagram").send().await.unwrap();
     assert!(diagram.text().await.unwrap().starts_with("flowchart"));
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -355,4 +367,5 @@ async fn the_other_saga_runs_on_the_same_engine() {
     let lost = world.play(&trip("Atlantis"), "b").await;
     assert_eq!(text(&lost["status"]), "compensated");
     assert_eq!(world.undone(&lost).await, ["take-payment", "hold-places"]);
+    world.sound().await;
 }

@@ -1,7 +1,25 @@
-//! What must hold at the end of every test: the invariants, on the journal and on the books of the services.
+//! What must hold at the end of every test, on the journal, the books of the services and the wire.
+//!
+//! | invariant | where it is checked |
+//! |---|---|
+//! | 1 money, 2 stock, 3 no double effect, 4 no action after its undo, 5 what is undone, 8 what is completed | the auditor |
+//! | 5, 6 exactly these steps, in exactly this order | `undone_steps`, `unsound_histories` |
+//! | 7 no step forward once the plan is frozen | `unsound_histories` |
+//! | 9 legal moves only, without gaps | `illegal_moves`, by what the simulator checks too |
+//! | 10 every saga ends, 11 no accepted start is lost and none is there twice | `check` |
+//! | 12 equal questions get equal answers | `Observer` |
+//! | 13 quiet in the end | `until_quiet` |
+//! | 14 nothing dropped silently | `unsound_histories`: no dead letter |
+//! | 15 no saga stops the others | all of them end in time |
+//! | 16 not vacuous | `Evidence`, asserted by each test |
 
 use std::collections::BTreeMap;
 
+use futures_util::StreamExt;
+use redress::SagaDefinition;
+use redress_core::JsonText;
+use redress_core::history::HistoryEntry;
+use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
@@ -34,15 +52,101 @@ impl World {
             assert_eq!(ends.get(saga).map(String::as_str), Some(status), "{order:?} {saga}");
             assert_eq!(undone_steps(self.journal(), *saga).await, undone, "{order:?} {saga}");
         }
+        self.sound().await
+    }
+
+    /// Once nothing is open: the books agree, every history is sound, and nothing is left on the way.
+    pub(crate) async fn sound(&self) -> Evidence {
+        let open = "SELECT count(*) FROM sagas WHERE ended_at IS NULL AND status NOT IN ('parked', 'paused')";
+        until("the end of all sagas", async || {
+            let open: i64 = sqlx::query_scalar(open).fetch_one(self.journal()).await.ok()?;
+            (open == 0).then_some(())
+        })
+        .await;
+        let ends = ends(self.journal()).await;
         let wrong = redress_services::audit::check(self.books(), &ends).await.expect("the books can be read");
         assert_eq!(wrong, Vec::<String>::new());
         assert_eq!(unsound_histories(self.journal()).await, Vec::<String>::new());
+        assert_eq!(illegal_moves(self.journal()).await, Vec::<String>::new());
+        assert_eq!(self.observer.two_answers(), Vec::<String>::new());
+        self.until_quiet().await;
         Evidence { redelivered: self.observer.redelivered(), ..evidence(self.journal()).await }
     }
 
     /// Waits until the journal answers again after a restart of its server.
     pub(crate) async fn wait_for_journal(&self) {
         until("the journal", async || sqlx::query("SELECT 1").execute(self.journal()).await.ok()).await;
+    }
+}
+
+impl World {
+    /// Nothing is on its way, nothing is due, and nobody holds a transaction open.
+    async fn until_quiet(&self) {
+        let context = async_nats::jetstream::new(self.nats().await);
+        until("nothing on its way", async || {
+            for what in ["COMMANDS", "REPLIES"] {
+                let name = format!("{}_{what}", self.prefix.to_ascii_uppercase());
+                let stream = context.get_stream(&name).await.ok()?;
+                let mut consumers = stream.consumers();
+                while let Some(consumer) = consumers.next().await {
+                    let consumer = consumer.ok()?;
+                    if consumer.num_pending > 0 || consumer.num_ack_pending > 0 {
+                        return None;
+                    }
+                }
+            }
+            Some(())
+        })
+        .await;
+        let restless = "SELECT (SELECT count(*) FROM sagas WHERE ended_at IS NOT NULL AND due_at IS NOT NULL) \
+                             + (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                                AND state = 'idle in transaction')";
+        until("no open transaction, nothing due", async || {
+            let restless: i64 = sqlx::query_scalar(restless).fetch_one(self.journal()).await.ok()?;
+            (restless == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+/// What the simulator checks of every history, on those of the journal.
+async fn illegal_moves(journal: &PgPool) -> Vec<String> {
+    let rows = sqlx::query(
+        "SELECT h.saga_id, saga, version, seq, at, event, step, phase, attempt, detail \
+         FROM saga_history h JOIN sagas s ON s.id = h.saga_id ORDER BY h.saga_id, seq",
+    )
+    .fetch_all(journal)
+    .await
+    .expect("the journal answers");
+    let mut histories: BTreeMap<(Uuid, String, i32), Vec<HistoryEntry>> = BTreeMap::new();
+    for row in &rows {
+        let saga = (row.get("saga_id"), row.get("saga"), row.get("version"));
+        histories.entry(saga).or_default().push(entry(row));
+    }
+    let known = redress_sagas::all();
+    let mut wrong = Vec::new();
+    for ((id, saga, version), history) in &histories {
+        let same = |d: &&SagaDefinition| *d.name == **saga && i64::from(d.version) == i64::from(*version);
+        if let Some(definition) = known.iter().find(same)
+            && let Err(problem) = redress_testkit::check::history(definition, history)
+        {
+            wrong.push(format!("{id}: {problem}"));
+        }
+    }
+    wrong
+}
+
+fn entry(row: &PgRow) -> HistoryEntry {
+    let number = |column: &str| row.get::<Option<i32>, _>(column).map(i32::unsigned_abs);
+    let word = |column: &str| row.get::<Option<String>, _>(column);
+    HistoryEntry {
+        seq: number("seq").unwrap_or_default(),
+        at: row.get("at"),
+        event: row.get::<String, _>("event").parse().expect("an event"),
+        step: word("step").map(|step| step.parse().expect("a name")),
+        phase: word("phase").map(|phase| phase.parse().expect("a phase")),
+        attempt: number("attempt"),
+        detail: JsonText::parse(row.get("detail")).expect("JSON"),
     }
 }
 

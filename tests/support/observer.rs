@@ -1,25 +1,47 @@
-//! Watches the acknowledgements of a world, for proof that messages came more than once.
+//! Watches the wire of a world: what came more than once, and whether equal questions got equal answers.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt;
 
 /// Counts until it is dropped.
 pub(crate) struct Observer {
     redelivered: Arc<AtomicU64>,
-    task: tokio::task::JoinHandle<()>,
+    answers: Answers,
+    tasks: [tokio::task::JoinHandle<()>; 2],
 }
+
+/// The final answers to each question, as outcome and body.
+type Answers = Arc<Mutex<BTreeMap<String, BTreeSet<(String, Vec<u8>)>>>>;
 
 impl Observer {
     /// Begins to watch the streams of commands and of replies.
     pub(crate) async fn begin(client: async_nats::Client, prefix: &str) -> Self {
         let streams = ["COMMANDS", "REPLIES"].map(|what| format!("{}_{what}", prefix.to_ascii_uppercase()));
         let mut acks = client.subscribe("$JS.ACK.>").await.expect("NATS answers");
+        let mut replies = client.subscribe(format!("{prefix}.reply.>")).await.expect("NATS answers");
         client.flush().await.expect("NATS answers");
         let redelivered = Arc::new(AtomicU64::new(0));
         let counter = redelivered.clone();
-        let task = tokio::spawn(async move {
+        let answers = Answers::default();
+        let seen = answers.clone();
+        let listening = tokio::spawn(async move {
+            while let Some(reply) = replies.next().await {
+                let header = |name: &str| Some(reply.headers.as_ref()?.get(name)?.to_string());
+                let (Some(key), Some(outcome)) = (header("Idempotency-Key"), header("Redress-Outcome"))
+                else {
+                    continue;
+                };
+                // The others speak of an attempt, not of the question.
+                if matches!(outcome.as_str(), "done" | "rejected" | "fenced") {
+                    let mut seen = seen.lock().expect("nobody panics while holding it");
+                    seen.entry(key).or_default().insert((outcome, reply.payload.to_vec()));
+                }
+            }
+        });
+        let counting = tokio::spawn(async move {
             // The subscription lives as long as its client.
             let _client = client;
             while let Some(ack) = acks.next().await {
@@ -28,7 +50,14 @@ impl Observer {
                 }
             }
         });
-        Self { redelivered, task }
+        Self { redelivered, answers, tasks: [counting, listening] }
+    }
+
+    /// Questions that got two different final answers.
+    pub(crate) fn two_answers(&self) -> Vec<String> {
+        let answers = self.answers.lock().expect("nobody panics while holding it");
+        let two = answers.iter().filter(|(_, answers)| answers.len() > 1);
+        two.map(|(key, answers)| format!("{key} was answered {answers:?}")).collect()
     }
 
     /// Acknowledgements (also those that ask for another delivery) of messages that had come before.
@@ -39,7 +68,7 @@ impl Observer {
 
 impl Drop for Observer {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 

@@ -1,3 +1,5 @@
+//! What the simulator must find, and what it must not.
+
 use std::collections::BTreeMap;
 
 use super::*;

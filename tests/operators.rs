@@ -1,0 +1,174 @@
+//! The operator's verbs over HTTP, on the whole installation: what they need, what they do, and what is left of it.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic; the helpers below are not in a test function")]
+
+mod support;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use support::orders::Order;
+use support::{World, until};
+
+/// Status and problem type, or status of the saga.
+async fn give(world: &World, id: &str, verb: &str, if_match: Option<&str>, body: Value) -> (u16, String) {
+    let request = world.http.post(world.url(&format!("/v1/sagas/{id}/{verb}"))).json(&body);
+    let request = match if_match {
+        Some(revision) => request.header("If-Match", revision),
+        None => request,
+    };
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let answer: Value = response.json().await.unwrap();
+    let word = if status.is_success() { &answer["status"] } else { &answer["type"] };
+    (status.as_u16(), word.as_str().unwrap().to_owned())
+}
+
+async fn saga(world: &World, id: &str) -> Value {
+    let response = world.http.get(world.url(&format!("/v1/sagas/{id}"))).send().await.unwrap();
+    response.json().await.unwrap()
+}
+
+async fn begin(world: &World, faults: Value, key: &str) -> String {
+    let body = json!({ "saga": "place-order", "input": Order::Fine.input(), "faults": faults });
+    let started: Value = world.start_saga(&body, key).await.json().await.unwrap();
+    started["id"].as_str().unwrap().to_owned()
+}
+
+async fn comes_to(world: &World, id: &str, status: &str) {
+    until(&format!("{status}"), async || (saga(world, id).await["status"] == status).then_some(())).await;
+}
+
+fn who() -> Value {
+    json!({ "actor": "ann", "reason": "to be looked at" })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_says_who_why_and_on_what() {
+    let world = World::start().await;
+    let id = begin(&world, json!([{ "step": "charge-payment", "kind": "delay", "ms": 3000 }]), "one").await;
+    until("the second step", async || {
+        (saga(&world, &id).await["steps"][1]["status"] == "running").then_some(())
+    })
+    .await;
+    let ok = Some("*");
+    let told = async |verb: &str, if_match: Option<&str>, body: Value| {
+        let (status, word) = give(&world, &id, verb, if_match, body).await;
+        format!("{verb}: {status} {word}\n")
+    };
+    let mut story = String::new();
+    story += &told("pause", None, who()).await;
+    story += &told("pause", Some("\"1\""), who()).await;
+    story += &told("pause", Some("seven"), who()).await;
+    story += &told("pause", ok, json!({ "actor": "ann" })).await;
+    story += &told("pause", ok, json!({ "actor": "ann", "reason": "", "colour": "red" })).await;
+    story += &told("resume", ok, who()).await;
+    story += &told("close", ok, who()).await;
+    story += &told("retry", ok, json!({ "actor": "ann", "reason": "", "step": "Fly" })).await;
+    story += &told("retry", ok, json!({ "actor": "ann", "reason": "", "step": "fly" })).await;
+    let resolve = |more: Value| {
+        let mut body = json!({ "actor": "ann", "reason": "", "step": "charge-payment" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    story += &told("resolve", ok, resolve(json!({ "finding": "perhaps" }))).await;
+    story += &told("resolve", ok, resolve(json!({ "finding": "never-happened", "reply": 1 }))).await;
+    story += &told("resolve", ok, resolve(json!({ "finding": "happened", "reply": { "colour": 1 } }))).await;
+    story += &told("resolve", ok, resolve(json!({ "finding": "compensated" }))).await;
+    story += &told("pause", ok, who()).await;
+    story += &told("pause", ok, who()).await;
+    story += &told("retry", ok, who()).await;
+    story += &told("resume", ok, who()).await;
+    insta::assert_snapshot!(story, @"
+    pause: 428 /problems/if-match-required
+    pause: 412 /problems/stale-revision
+    pause: 400 /problems/invalid-if-match
+    pause: 422 /problems/invalid-body
+    pause: 422 /problems/invalid-body
+    resume: 409 /problems/order-refused
+    close: 409 /problems/order-refused
+    retry: 422 /problems/invalid-body
+    retry: 422 /problems/unknown-step
+    resolve: 422 /problems/invalid-body
+    resolve: 422 /problems/invalid-body
+    resolve: 422 /problems/invalid-reply
+    resolve: 409 /problems/order-refused
+    pause: 202 paused
+    pause: 409 /problems/order-refused
+    retry: 409 /problems/order-refused
+    resume: 202 running
+    ");
+    comes_to(&world, &id, "completed").await;
+    let (status, word) = give(&world, &id, "pause", ok, who()).await;
+    assert_eq!((status, word.as_str()), (409, "/problems/order-refused"));
+    let log = "SELECT string_agg(actor || ' ' || verb || ': ' || reason, ', ' ORDER BY id) FROM audit_log";
+    let log: String = sqlx::query_scalar(log).fetch_one(world.journal()).await.unwrap();
+    assert_eq!(log, "ann pause: to be looked at, ann resume: to be looked at", "only what was done is in it");
+    world.sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_in_doubt_is_resolved_and_the_participant_agrees() {
+    let world = World::start().await;
+    // Charged, and nobody hears of it for a long time.
+    let lost = json!([{ "step": "charge-payment", "kind": "delay-reply", "ms": 60_000, "times": 9 }]);
+    let id = begin(&world, lost, "doubt").await;
+    until("the effect", async || {
+        let charged: i64 = sqlx::query_scalar("SELECT count(*) FROM payments")
+            .fetch_one(&world.books().payment)
+            .await
+            .ok()?;
+        (charged == 1).then_some(())
+    })
+    .await;
+    let finding = json!({
+        "actor": "ann", "reason": "the ledger has it", "step": "charge-payment", "finding": "happened",
+        "reply": { "receipt": "seen in the ledger" },
+    });
+    assert_eq!(give(&world, &id, "resolve", Some("*"), finding).await.0, 202);
+    comes_to(&world, &id, "completed").await;
+    assert_eq!(saga(&world, &id).await["data"]["receipt"], "seen in the ledger");
+    until("the participant's word", async || {
+        let history = world.http.get(world.url(&format!("/v1/sagas/{id}/history"))).send().await.ok()?;
+        let history: Value = history.json().await.ok()?;
+        history["items"].as_array()?.iter().any(|row| row["event"] == "verified").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_and_modes_are_shown() {
+    let world = World::start().await;
+    let get = async |path: &str| -> (StatusCode, Value) {
+        let response = world.http.get(world.url(path)).send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    };
+    let (status, ready) = get("/readyz?verbose").await;
+    assert_eq!(
+        (status, &ready["mode"], &ready["waiting_versions"]),
+        (StatusCode::OK, &json!("serving"), &json!([]))
+    );
+    // A saga of a version that this coordinator does not know.
+    sqlx::query(
+        "INSERT INTO sagas (id, saga, version, status, revision, state, data, input, started_at) \
+         VALUES ('018f0000-0000-7000-8000-000000000001', 'place-order', 9, 'running', 1, '{}', '{}', '{}', now())",
+    )
+    .execute(world.journal())
+    .await
+    .unwrap();
+    let (_, ready) = get("/readyz?verbose").await;
+    let waiting = json!([{ "saga": "place-order", "version": 9, "open": 1, "known_here": false }]);
+    assert_eq!(ready["waiting_versions"], waiting);
+    let (_, definitions) = get("/v1/definitions").await;
+    let items = definitions["items"].as_array().unwrap();
+    let open: Vec<String> = items
+        .iter()
+        .map(|item| format!("{} v{} {} {}", item["saga"], item["version"], item["open"], item["known_here"]))
+        .collect();
+    insta::assert_snapshot!(open.join("\n"), @r#"
+    "place-order" v1 0 true
+    "book-trip" v1 0 true
+    "place-order" v9 1 false
+    "#);
+    let begun = world.http.post(world.url("/v1/begin")).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!(begun, json!({ "was_paused": false }));
+}
