@@ -35,6 +35,13 @@ impl Process {
         assert_eq!(status.signal(), Some(9), "it lived until it was killed: {status}");
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = self.child.id().expect("it has not been waited for");
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid is a small number"));
+        nix::sys::signal::kill(pid, signal).expect("it lives");
+    }
+
     /// Waits until it has ended by itself and gives its exit code.
     pub(crate) async fn ended(&mut self) -> Option<i32> {
         let ended = tokio::time::timeout(super::PATIENCE, self.child.wait()).await;

@@ -26,6 +26,9 @@ pub struct Config {
     pub read_connections: u32,
     /// How long a caller waits for a connection before it is told that the database is not available.
     pub acquire_timeout: Duration,
+    /// How long a caller waits for its start before it is told that the database is not available; the start itself goes
+    /// on, and the same key finds it.
+    pub start_timeout: Duration,
     /// Whether failures may be injected.
     pub allow_faults: bool,
     /// Which starts are taken.
@@ -76,6 +79,7 @@ impl Config {
             work_connections: 8,
             read_connections: 8,
             acquire_timeout: Duration::from_secs(3),
+            start_timeout: Duration::from_secs(10),
             allow_faults: false,
             admission: Admission::Open,
             start_paused: false,

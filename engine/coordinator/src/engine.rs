@@ -158,8 +158,14 @@ impl Engine {
         let id = prepared.id;
         let (answer, answered) = oneshot::channel();
         let closed = || StartError::Journal(JournalError::Panicked);
-        self.starts.send(Waiting { prepared, answer }).await.map_err(|_| closed())?;
-        started(id, answered.await.map_err(|_| closed())??)
+        let inserted = async {
+            self.starts.send(Waiting { prepared, answer }).await.map_err(|_| closed())?;
+            answered.await.map_err(|_| closed())
+        };
+        match tokio::time::timeout(self.shared.config.start_timeout, inserted).await {
+            Ok(inserted) => started(id, inserted??),
+            Err(_) => Err(JournalError::unavailable().into()),
+        }
     }
 
     /// Starts a saga inside a transaction of the caller's, on the journal's own database.

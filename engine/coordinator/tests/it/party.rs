@@ -101,6 +101,16 @@ pub(crate) fn rush() -> SagaDefinition {
     sale("rush", 1, HASTY)
 }
 
+/// One that gives its undo up after two attempts.
+pub(crate) fn faint() -> SagaDefinition {
+    saga::<Sale>("faint", 1)
+        .step("charge", |s| Charge::of(s, "charge"))
+        .compensate(|s| Refund::of(s, "refund"))
+        .compensation_retry(RetryPolicy::COMPENSATION.attempts(2).backoff(20, 20))
+        .pivot("ship", |s| Ship::of(s, "ship"))
+        .build()
+}
+
 pub(crate) fn sale(saga_name: &str, version: u32, timeout: Duration) -> SagaDefinition {
     let twice = RetryPolicy::ACTION.attempts(2).backoff(20, 20);
     saga::<Sale>(saga_name, version)

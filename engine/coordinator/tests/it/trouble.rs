@@ -1,10 +1,14 @@
 //! One bad saga, one bad message: set aside alone, while the others go on.
 
+use std::time::Duration;
+
+use redress_coordinator::{Config, StartError, StartRequest};
+use redress_core::decide::Verb;
 use redress_core::{JsonText, Outcome, ReplyMessage, SagaId};
 use uuid::Uuid;
 
-use crate::party::{How, Party, rush, sell};
-use crate::place::{Place, Running, start, start_with, until};
+use crate::party::{How, Party, faint, rush, sell};
+use crate::place::{Place, Running, order, start, start_with, until};
 
 /// Starts sagas that are all held at `charge`, and gives their ids.
 async fn held(place: &Place, coordinator: &Running, count: u64) -> Vec<SagaId> {
@@ -155,5 +159,68 @@ async fn a_full_or_absent_answer_never_stops_the_rest() {
         assert_eq!(coordinator.end_of(id).await, "completed");
     }
     assert_eq!(coordinator.engine.saga(stuck).await.unwrap().unwrap().status, "running");
+    coordinator.stop().await;
+}
+
+/// A refund that fails again and again is given up and not skipped; others go on; whoever has mended it tries again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compensation_that_keeps_failing_parks_its_saga_alone() {
+    let place = Place::new().await;
+    let config = Config { allow_faults: true, ..place.config() };
+    let coordinator = place.coordinator_with(config, vec![faint()]).await;
+    let fails =
+        serde_json::json!([{ "step": "charge", "phase": "compensation", "kind": "fail", "times": 3 }]);
+    let request = StartRequest { faults: Some(fails), ..start_with("faint", 1, "ship", How::Reject) };
+    let stuck = coordinator.start(request).await;
+    assert_eq!(coordinator.end_of(stuck).await, "parked");
+    let other = coordinator.start(start_with("faint", 2, "ship", How::Reject)).await;
+    assert_eq!(coordinator.end_of(other).await, "compensated");
+    coordinator.engine.order(stuck, order(Verb::Retry { step: None }, "ann", "mended")).await.unwrap();
+    assert_eq!(coordinator.end_of(stuck).await, "compensated");
+    insta::assert_snapshot!(place.history(stuck).await, @"
+    1 started
+    2 sent action charge 1
+    3 done action charge 1
+    4 sent action ship 1
+    5 rejected action ship 1
+    6 plan-frozen
+    7 sent compensation charge 1
+    8 failed compensation charge 1
+    9 sent compensation charge 2
+    10 failed compensation charge 2
+    11 parked
+    12 retry-requested
+    13 sent compensation charge 3
+    14 failed compensation charge 3
+    15 sent compensation charge 4
+    16 done compensation charge 4
+    17 compensated
+    ");
+    coordinator.stop().await;
+}
+
+/// All connections are held up by somebody else: a caller is told in time and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_free_connection_a_start_is_refused_in_time() {
+    let place = Place::new().await;
+    let mut config = place.config();
+    (config.work_connections, config.start_timeout) = (1, Duration::from_millis(500));
+    let coordinator = place.coordinator_with(config, vec![sell()]).await;
+    let mut lock = place.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE idempotency_keys").execute(&mut *lock).await.unwrap();
+    // The first one takes the only connection and waits for the lock.
+    let (engine, first) = (coordinator.engine.clone(), start("sell", 1));
+    let first = tokio::spawn(async move { engine.start(first).await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    until("it waits", async || (place.count(waiting).await > 0).then_some(())).await;
+    let refused = coordinator.engine.start(start("sell", 2)).await.unwrap_err();
+    assert!(matches!(&refused, StartError::Journal(error) if error.is_unavailable()), "{refused:?}");
+    lock.rollback().await.unwrap();
+    first.await.unwrap().unwrap_err();
+    // Both were only slow: the same keys find them.
+    let id = coordinator.start(start("sell", 1)).await;
+    assert_eq!(coordinator.end_of(id).await, "completed");
+    let second = coordinator.start(start("sell", 2)).await;
+    assert_eq!(coordinator.end_of(second).await, "completed");
     coordinator.stop().await;
 }

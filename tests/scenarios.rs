@@ -1,0 +1,134 @@
+//! Bad days that are neither a crash nor a wipe: zombies, cancels at any moment, clients that hang up, late answers.
+//!
+//! [`docs/SCENARIOS.md`](../docs/SCENARIOS.md) names the test of every scenario.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic; the helpers below are not in a test function")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use support::orders::{Order, Placing};
+use support::{SERVICES, World, until};
+use uuid::Uuid;
+
+/// Orders for which something goes wrong on the way.
+const ORDERS: usize = 200;
+
+/// A coordinator sleeps in the middle of whatever it does, the other one takes its work, and then it wakes up and goes
+/// on as if nothing had happened: the revision refuses what it still wants to write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zombie_moves_nothing() {
+    let world = World::with(redress::devstack::shared().await, 2, &[&SERVICES]).await;
+    let placing = Placing::begin(&world, ORDERS);
+    for nap in 1..=5 {
+        world.wait_for(ORDERS as i64 * nap / 8).await;
+        let asleep = usize::try_from(nap % 2).unwrap();
+        world.coordinators[asleep].signal(nix::sys::signal::Signal::SIGSTOP);
+        // Longer than the broker waits for its acknowledgements: what it had in hand goes to the other one.
+        let before = world.observer.redelivered();
+        let moved = tokio::time::timeout(Duration::from_secs(6), async {
+            until("what it had in hand", async || (world.observer.redelivered() > before).then_some(()))
+                .await;
+        });
+        // It may have had nothing in hand.
+        let _ = moved.await;
+        world.coordinators[asleep].signal(nix::sys::signal::Signal::SIGCONT);
+    }
+    let orders = placing.accepted().await;
+    let evidence = world.check(&orders).await;
+    assert!(evidence.redelivered > 0, "what a sleeper had in hand came to the other: {evidence:?}");
+    println!("5 naps: {evidence:?}");
+}
+
+/// Cancelled at any moment: before, while and after anything happens. It wins or it loses, and all is as the answer said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancels_at_any_moment_win_or_lose() {
+    let world = World::start().await;
+    let body = json!({ "saga": "place-order", "input": Order::Fine.input() });
+    let play = async |number: usize| {
+        let saga: Value = world.start_saga(&body, &format!("order-{number}")).await.json().await.unwrap();
+        let id: Uuid = saga["id"].as_str().unwrap().parse().unwrap();
+        // Spread over the life of an order: as soon as it has moved so often, or has ended.
+        let moves = number as i64 % 8;
+        until("its moment", async || {
+            let saga = world.http.get(world.url(&format!("/v1/sagas/{id}"))).send().await.ok()?;
+            let saga: Value = saga.json().await.ok()?;
+            (saga["revision"].as_i64()? > moves || !saga["ended_at"].is_null()).then_some(())
+        })
+        .await;
+        let cancel = world.http.post(world.url(&format!("/v1/sagas/{id}/cancel"))).send().await.unwrap();
+        (id, cancel.status().as_u16())
+    };
+    let answers: Vec<(Uuid, u16)> =
+        futures_util::stream::iter(0..ORDERS).map(play).buffer_unordered(16).collect().await;
+    let evidence = world.sound().await;
+    let rows: Vec<(Uuid, String)> =
+        sqlx::query_as("SELECT id, status FROM sagas").fetch_all(world.journal()).await.unwrap();
+    let ends: BTreeMap<Uuid, String> = rows.into_iter().collect();
+    let mut counts = BTreeMap::new();
+    for (id, answer) in answers {
+        let end = ends[&id].as_str();
+        assert!(matches!((answer, end), (202, "compensated") | (409, "completed")), "{id}: {answer}, {end}");
+        *counts.entry(answer).or_insert(0) += 1;
+    }
+    println!("{counts:?} {evidence:?}");
+    assert_eq!(counts.len(), 2, "some won and some lost: {counts:?}");
+}
+
+/// Clients that hang up in the middle of a start: the order exists once or not at all, and the key finds out which.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_hang_up_leave_one_order_or_none() {
+    let world = World::start().await;
+    let body = json!({ "saga": "place-order", "input": Order::Fine.input() });
+    let hang_up = async |number: usize| {
+        let key = format!("order-{number}");
+        let start = world.start_saga(&body, &key);
+        // Cut off after a moment that grows from nothing to what a start takes.
+        let patience = Duration::from_micros(100 * (number as u64 % 100));
+        tokio::time::timeout(patience, start).await.is_err()
+    };
+    let hung_up: Vec<bool> =
+        futures_util::stream::iter(0..ORDERS).map(hang_up).buffer_unordered(8).collect().await;
+    assert!(hung_up.iter().any(|hung_up| *hung_up), "nobody hung up");
+    // Everybody asks again with the same key.
+    let mut orders = BTreeMap::new();
+    for number in 0..ORDERS {
+        let saga: Value = world.start_saga(&body, &format!("order-{number}")).await.json().await.unwrap();
+        orders.insert(saga["id"].as_str().unwrap().parse().unwrap(), Order::Fine);
+    }
+    assert_eq!(orders.len(), ORDERS);
+    world.check(&orders).await;
+}
+
+/// A success that comes while the saga goes back does not revive it, and is undone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_success_that_comes_late_does_not_revive_a_saga() {
+    let world = World::start().await;
+    let late = json!([{ "step": "reserve-inventory", "kind": "delay-reply", "ms": 1500 }]);
+    let body = json!({ "saga": "place-order", "input": Order::Fine.input(), "faults": late });
+    let saga: Value = world.start_saga(&body, "late").await.json().await.unwrap();
+    let path = format!("/v1/sagas/{}", saga["id"].as_str().unwrap());
+    until("the reservation", async || {
+        let reserved: i64 = sqlx::query_scalar("SELECT count(*) FROM reservations")
+            .fetch_one(&world.books().inventory)
+            .await
+            .ok()?;
+        (reserved == 1).then_some(())
+    })
+    .await;
+    let cancel = world.http.post(world.url(&format!("{path}/cancel"))).send().await.unwrap();
+    assert_eq!(cancel.status(), 202);
+    until("the late answer", async || {
+        let history: Value =
+            world.http.get(world.url(&format!("{path}/history"))).send().await.ok()?.json().await.ok()?;
+        let is_late = |row: &Value| row["event"] == "late" && row["step"] == "reserve-inventory";
+        history["items"].as_array()?.iter().any(is_late).then_some(())
+    })
+    .await;
+    let order = BTreeMap::from([(saga["id"].as_str().unwrap().parse().unwrap(), Order::Undeliverable)]);
+    world.check(&order).await;
+}
