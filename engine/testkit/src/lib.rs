@@ -6,9 +6,11 @@
 //! - [`story`]: the life of one saga of yours, told line by line.
 //! - [`matrix`]: every step × phase × fault of a definition of yours.
 //! - [`check`]: what must hold of a saga's life, whatever happened to it.
+//! - [`exam`]: what every journal and every bus must do, in memory or not.
 //! - [`participants`], [`memory`], [`world`]: the stage on which they play.
 
 pub mod check;
+pub mod exam;
 mod example;
 pub mod exhaust;
 pub mod explorer;

@@ -87,10 +87,11 @@ fn a_success_that_comes_late_is_not_dropped() {
     let definition = sell();
     let life = told(
         Story::of(&definition)
-            .given(r#"{"step": "reserve", "kind": "delay-reply", "ms": 30500, "times": 3}"#)
+            .given(r#"{"step": "reserve", "kind": "delay-reply", "ms": 31000, "times": 3}"#)
             .given(r#"{"step": "reserve", "phase": "settlement", "kind": "drop-reply", "times": 3}"#),
     );
     assert_eq!(life.status(), "completed", "{life}");
+    assert!(life.has("timed-out action reserve 3"), "all attempts had been given up: {life}");
     assert!(life.has("done action reserve"), "the action's own late answer was heard: {life}");
 }
 
@@ -120,6 +121,7 @@ fn attempts_of_the_action_do_not_count_for_the_compensation() {
             .given(r#"{"step": "charge", "phase": "compensation", "kind": "fail", "times": 3}"#),
     );
     assert_eq!(life.status(), "compensated");
+    assert!(life.has("sent compensation charge 1 (fail)"), "it counts from one: {life}");
     assert!(life.has("done compensation charge 4"), "{life}");
 }
 

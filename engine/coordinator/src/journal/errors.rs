@@ -71,7 +71,7 @@ impl JournalError {
     }
 
     /// What happened and why, in one line, for logs and dead letters.
-    pub(crate) fn with_causes(&self) -> String {
+    pub fn with_causes(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {

@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod cancels;
 #[cfg(test)]
+mod exam;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod lost;
