@@ -137,6 +137,16 @@ fn files_have_one_room_and_lines_fit() {
 }
 
 #[test]
+fn every_scenario_names_a_test() {
+    let tests: String = files(".rs").into_values().collect();
+    let scenarios = &files(".md")["docs/SCENARIOS.md"];
+    // Between back quotes stand names, and paths.
+    let names = scenarios.split('`').skip(1).step_by(2).filter(|name| name.matches('_').count() > 2);
+    let missing: Vec<&str> = names.filter(|name| !tests.contains(&format!("fn {name}("))).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
 fn nothing_is_left_open() {
     for (path, text) in files(".rs").into_iter().filter(|(path, _)| path != "tests/tidy.rs") {
         for word in ["todo!(", "unimplemented!(", "FIXME", "XXX", "#[ignore"] {

@@ -20,19 +20,34 @@ use uuid::Uuid;
 const ORDERS: usize = 100;
 
 /// The next version: money and goods are asked for side by side.
-#[rustfmt::skip] // A saga reads as a table.
 fn place_order_2() -> SagaDefinition {
-    let stock = |o: &PlaceOrder| o.lines.iter().map(|l| StockLine { sku: l.sku.clone(), quantity: l.quantity }).collect();
+    let stock = |o: &PlaceOrder| {
+        o.lines.iter().map(|l| StockLine { sku: l.sku.clone(), quantity: l.quantity }).collect()
+    };
     saga::<PlaceOrder>("place-order", 2)
-        .step("create-order",       |o| CreateOrder      { order: o.order, customer: o.customer.clone(), lines: o.lines.clone() })
-            .compensate(            |o| CancelOrder      { order: o.order })
-        .parallel(|stage| stage
-            .step("charge-payment",     |o| ChargePayment    { payment: o.payment, customer: o.customer.clone(), amount: o.total(), currency: o.currency.clone() })
-                .compensate(            |o| RefundPayment    { payment: o.payment })
-            .step("reserve-inventory",  move |o| ReserveInventory { reservation: o.reservation, lines: stock(o) })
-                .compensate(            |o| ReleaseInventory { reservation: o.reservation }))
-        .pivot("ship-order",        |o| ShipOrder        { shipment: o.shipment, address: o.address.clone() })
-        .retriable("confirm-order", |o| ConfirmOrder     { order: o.order })
+        .step("create-order", |o| CreateOrder {
+            order: o.order,
+            customer: o.customer.clone(),
+            lines: o.lines.clone(),
+        })
+        .compensate(|o| CancelOrder { order: o.order })
+        .parallel(|stage| {
+            stage
+                .step("charge-payment", |o| ChargePayment {
+                    payment: o.payment,
+                    customer: o.customer.clone(),
+                    amount: o.total(),
+                    currency: o.currency.clone(),
+                })
+                .compensate(|o| RefundPayment { payment: o.payment })
+                .step("reserve-inventory", move |o| ReserveInventory {
+                    reservation: o.reservation,
+                    lines: stock(o),
+                })
+                .compensate(|o| ReleaseInventory { reservation: o.reservation })
+        })
+        .pivot("ship-order", |o| ShipOrder { shipment: o.shipment, address: o.address.clone() })
+        .retriable("confirm-order", |o| ConfirmOrder { order: o.order })
         .build()
 }
 
