@@ -3,6 +3,8 @@
 //! A process dies exactly there, another one takes its place, and in the end every order ended as it must and the books
 //! agree. Its exit code proves that it died of the injected failure and of nothing else.
 
+#![expect(clippy::print_stdout, reason = "the table is for whoever runs the test with --nocapture")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -35,7 +35,7 @@ async fn begin(world: &World, faults: Value, key: &str) -> String {
 }
 
 async fn comes_to(world: &World, id: &str, status: &str) {
-    until(&format!("{status}"), async || (saga(world, id).await["status"] == status).then_some(())).await;
+    until(status, async || (saga(world, id).await["status"] == status).then_some(())).await;
 }
 
 fn who() -> Value {

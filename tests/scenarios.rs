@@ -2,8 +2,6 @@
 //!
 //! [`docs/SCENARIOS.md`](../docs/SCENARIOS.md) names the test of every scenario.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic; the helpers below are not in a test function")]
-
 mod support;
 
 use std::collections::BTreeMap;

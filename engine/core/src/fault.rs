@@ -466,7 +466,7 @@ mod tests {
         a fault of kind `reject` needs a `code` such as `out-of-stock`
         a compensation cannot be rejected: no such answer exists; use `fail` instead
         the fault names neither saga, service, step nor command: say where it strikes
-        `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, drop-reply, delay-reply (with ms), duplicate, crash-before-commit or crash-after-commit
+        `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, drop-reply, delay-reply (with ms), duplicate, crash-before-commit, crash-after-commit or crash-after-reply
         `times` is out of range: at least 1
         `probability` is out of range: above 0 and at most 1
         a fault of kind `delay` needs `ms`, at most 600000

@@ -165,6 +165,7 @@ async fn a_saga_is_started_looked_at_and_cancelled() {
       "parked": null,
       "revision": 1,
       "saga": "sell",
+      "stalled": false,
       "started_at": "[time]",
       "status": "running",
       "steps": [
@@ -270,7 +271,7 @@ async fn definitions_probes_and_metrics_are_there() {
     );
     assert_eq!(
         place.get("/readyz?verbose").await.json(),
-        json!({ "ready": true, "database": "ok", "broker": "ok" })
+        json!({ "ready": true, "database": "ok", "broker": "ok", "mode": "serving", "waiting_versions": [] })
     );
     let metrics = place.get("/metrics").await;
     assert_eq!(metrics.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
