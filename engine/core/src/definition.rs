@@ -309,6 +309,35 @@ pub enum InvalidDefinition {
         /// Service of the compensation.
         compensation: String,
     },
+    /// A child has a step that cannot be undone.
+    #[error(
+        "saga `{saga}`: step `{step}` of the child `{child}` is a pivot or retriable: a child has only steps that can \
+         be undone, because its parent may still turn back"
+    )]
+    ChildKind {
+        /// The saga.
+        saga: String,
+        /// The child.
+        child: String,
+        /// The step.
+        step: String,
+    },
+    /// The field is not of the child's type.
+    #[error("saga `{saga}`: the field given to the child `{child}` is not of the type of the child's data")]
+    ChildData {
+        /// The saga.
+        saga: String,
+        /// The child.
+        child: String,
+    },
+    /// A child has a deadline.
+    #[error("saga `{saga}`: the child `{child}` has a deadline of its own: give it to the parent")]
+    ChildDeadline {
+        /// The saga.
+        saga: String,
+        /// The child.
+        child: String,
+    },
     /// A step's timeout is zero, which no answer can meet.
     #[error("saga `{saga}`: the timeout of step `{step}` is zero: give it at least a millisecond")]
     ZeroTimeout {

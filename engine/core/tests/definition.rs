@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use support::{
-    ChargePayment, ConfirmOrder, CreateOrder, PlaceOrder, RefundPayment, ReserveInventory, ShipOrder,
-    place_order, place_order_retrying,
+    CancelOrder, ChargePayment, ConfirmOrder, CreateOrder, PlaceOrder, RefundPayment, ReserveInventory,
+    ShipOrder, place_order, place_order_retrying,
 };
 
 fn data() -> JsonText {
@@ -267,4 +267,40 @@ fn two_sagas_of_different_data_stand_in_one_array() {
         .build();
     let names = [place_order(), other].map(|definition| definition.name.to_string());
     assert_eq!(names, ["place-order", "reserve"]);
+}
+
+#[test]
+fn a_child_that_does_not_fit_is_refused() {
+    #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+    struct Parent {
+        order: PlaceOrder,
+        other: String,
+    }
+    let parent = |child: SagaDefinition| saga::<Parent>("parent", 1).saga("child", child, |p| &mut p.order);
+    let fine = || {
+        saga::<PlaceOrder>("cancel", 1).step("cancel", |o| CancelOrder { order: o.order }).no_compensation()
+    };
+    let refused = [
+        parent(fine().pivot("ship", |o| ShipOrder { shipment: o.order, address: o.address.clone() }).build())
+            .try_build(),
+        parent(fine().deadline(std::time::Duration::from_secs(1)).build()).try_build(),
+        saga::<Parent>("parent", 1).saga("child", fine().build(), |p| &mut p.other).try_build(),
+        parent(fine().build()).saga("child", fine().build(), |p| &mut p.order).try_build(),
+    ];
+    let reasons: Vec<String> = refused.into_iter().map(|r| r.unwrap_err().to_string()).collect();
+    insta::assert_snapshot!(reasons.join("\n"), @"
+    saga `parent`: step `ship` of the child `child` is a pivot or retriable: a child has only steps that can be undone, because its parent may still turn back
+    saga `parent`: the child `child` has a deadline of its own: give it to the parent
+    saga `parent`: the field given to the child `child` is not of the type of the child's data
+    saga `parent` has two steps named `child-cancel`: give each its own name
+    ");
+    insta::assert_snapshot!(parent(fine().build()).build().to_mermaid(), @r#"
+    flowchart LR
+        start(["parent v1"])
+        do_child_cancel["child-cancel<br/>order.cancel"]
+        start --> do_child_cancel
+        do_child_cancel --> completed(["completed"])
+        compensated(["compensated"])
+        do_child_cancel -. "rejected" .-> compensated
+    "#);
 }

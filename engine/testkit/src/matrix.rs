@@ -316,7 +316,7 @@ impl fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::specimen::{branching, five_steps};
+    use crate::specimen::{branching, five_steps, nested};
 
     #[test]
     fn one_after_the_other() {
@@ -351,6 +351,11 @@ mod tests {
         confirm action
           completed    reject:injected, fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
         ");
+    }
+
+    #[test]
+    fn a_saga_inside_a_saga() {
+        insta::assert_snapshot!(UnwindMatrix::of(nested(2, 8)).run().unwrap().cells.len(), @"115");
     }
 
     #[test]

@@ -116,3 +116,44 @@ pub fn branching(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
         .deadline(Duration::from_secs(600))
         .build()
 }
+
+/// Data of the saga with a child.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Family {
+    /// The parent's own.
+    #[serde(default)]
+    pub replies: u32,
+    /// The child's.
+    #[serde(default = "nothing_yet")]
+    pub child: Data,
+}
+
+fn nothing_yet() -> Data {
+    Data { replies: 0, gift: false }
+}
+
+/// A saga inside another one: a step, a child of two steps, the pivot.
+pub fn nested(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    let child = saga::<Data>("child", 1)
+        .step("charge", |_| Charge {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Refund {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .step("reserve", |_| Reserve {})
+        .compensate(|_| Release {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .build();
+    saga::<Family>("nested", 1)
+        .step("create", |_| Create {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .saga("child", child, |data| &mut data.child)
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .build()
+}

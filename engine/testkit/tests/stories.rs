@@ -91,6 +91,36 @@ fn sell_faster() -> SagaDefinition {
         .build()
 }
 
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Bundle {
+    number: u64,
+    sale: Inner,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Inner {
+    number: u64,
+    #[serde(default)]
+    receipt: Option<u64>,
+}
+
+/// A saga inside another one.
+fn sell_bundle() -> SagaDefinition {
+    let pay = saga::<Inner>("pay", 1)
+        .step("charge", |s| Charge { number: s.number })
+        .on_reply(|s, receipt| s.receipt = Some(receipt.number))
+        .compensate(|s| Refund { number: s.receipt.unwrap_or_default() })
+        .notify("tell", |s| Tell { number: s.receipt.unwrap_or_default() })
+        .when(|s| s.receipt.is_some())
+        .build();
+    saga::<Bundle>("sell-bundle", 1)
+        .step("reserve", |b| Reserve { number: b.number })
+        .compensate(|b| Release { number: b.number })
+        .saga("payment", pay, |b| &mut b.sale)
+        .pivot("ship", |b| Ship { number: b.sale.receipt.unwrap_or_default() })
+        .build()
+}
+
 /// A story as it was told, once everything that must hold of any saga was seen to hold of it.
 fn told(definition: &SagaDefinition, story: Story<'_>) -> Life {
     let life = story.play();
@@ -131,6 +161,37 @@ fn steps_of_a_stage_run_side_by_side_and_a_condition_skips() {
     ");
     let told = &life.notifications[0];
     assert_eq!((told.command.as_str(), told.payload.as_str()), ("tell", r#"{"number":1}"#));
+}
+
+#[test]
+fn a_child_is_done_and_undone_with_its_parent() {
+    let definition = sell_bundle();
+    let story = Story::of(&definition)
+        .reply("payment-charge", json!({ "number": 7 }))
+        .given(r#"{"step": "ship", "kind": "reject", "code": "no-truck"}"#);
+    let life = told(&definition, story);
+    insta::assert_snapshot!(life, @"
+    started
+    sent action reserve 1
+    done action reserve 1
+    sent action payment-charge 1
+    done action payment-charge 1
+    notified action payment-tell 1
+    sent action ship 1 (reject:no-truck)
+    rejected action ship 1
+    plan-frozen
+    sent compensation payment-charge 1
+    done compensation payment-charge 1
+    sent compensation reserve 1
+    done compensation reserve 1
+    compensated because ship rejected: no-truck (injected)
+    ");
+    insta::assert_snapshot!(life.state.data.as_str(), @r#"{"number":1,"sale":{"number":1,"receipt":7}}"#);
+    let sent = |step: &str| {
+        let row = life.history.iter().find(|row| row.step.as_ref().is_some_and(|s| *s == *step)).unwrap();
+        row.detail.as_str().to_owned()
+    };
+    assert!(sent("ship").contains(r#""payload":{"number":7}"#), "the parent reads what the child has learnt");
 }
 
 #[test]

@@ -30,6 +30,7 @@
 //! assert_eq!(definition.steps.len(), 2);
 //! ```
 
+mod child;
 mod draft;
 mod phase;
 
@@ -47,6 +48,7 @@ use crate::json::JsonText;
 use crate::retry::RetryPolicy;
 use crate::schema;
 
+use child::Child;
 use draft::{Draft, DraftCompensation, DraftKind, checked};
 
 pub use phase::{
@@ -60,12 +62,18 @@ pub struct Builder<D, P, L> {
     name: String,
     version: u32,
     deadline_ms: Option<u64>,
-    steps: Vec<Draft>,
+    parts: Vec<Part>,
     /// The number of the next stage.
     next_stage: u32,
     /// The stage that all steps join until it is left; `None` while each begins its own.
     joined_stage: Option<u32>,
     _types: PhantomData<Types<D, P, L>>,
+}
+
+/// What a definition is put together of.
+enum Part {
+    Step(Draft),
+    Child(Child),
 }
 
 /// What a builder knows of its saga and does not own.
@@ -79,7 +87,7 @@ pub fn saga<D: SagaData>(name: &str, version: u32) -> Builder<D, BeforePivot, No
         name: name.to_owned(),
         version,
         deadline_ms: None,
-        steps: Vec::new(),
+        parts: Vec::new(),
         next_stage: 0,
         joined_stage: None,
         _types: PhantomData,
@@ -160,6 +168,47 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         joined.into_typed()
     }
 
+    /// Adds a saga inside this one: its steps are done here, as `<name>-<step>`, and undone with those around it.
+    ///
+    /// `child` is a definition of its own with steps that can be undone, and perhaps notifications; its data are a field
+    /// of this saga's data, which may be filled by the input or by the replies to earlier steps.
+    ///
+    /// ```
+    /// # use redress_core::{Command, Compensates, saga};
+    /// # use schemars::JsonSchema;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, JsonSchema)] struct Reserve { room: u64 }
+    /// # #[derive(Serialize, Deserialize, JsonSchema)] struct Release { room: u64 }
+    /// # impl Command for Reserve { const SERVICE: &'static str = "hotel"; const NAME: &'static str = "reserve"; type Reply = (); }
+    /// # impl Command for Release { const SERVICE: &'static str = "hotel"; const NAME: &'static str = "release"; type Reply = (); }
+    /// # impl Compensates<Reserve> for Release {}
+    /// #[derive(Serialize, Deserialize, JsonSchema)]
+    /// struct Stay { room: u64 }
+    /// #[derive(Serialize, Deserialize, JsonSchema)]
+    /// struct Trip { stay: Stay }
+    ///
+    /// let stay = saga::<Stay>("stay", 1)
+    ///     .step("reserve", |s| Reserve { room: s.room }).compensate(|s| Release { room: s.room })
+    ///     .build();
+    /// let trip = saga::<Trip>("trip", 1).saga("hotel", stay, |t| &mut t.stay).build();
+    /// assert_eq!(trip.steps[0].name, *"hotel-reserve");
+    /// ```
+    pub fn saga<C: SagaData>(
+        mut self,
+        name: &'static str,
+        child: SagaDefinition,
+        data: impl for<'d> Fn(&'d mut D) -> &'d mut C + Send + Sync + 'static,
+    ) -> Builder<D, P, NoStep>
+    where
+        P: MayCompensate + MayBranch,
+        L: Resolved,
+    {
+        let child = Child::new(name, self.next_stage, child, data);
+        self.next_stage += child.stages();
+        self.parts.push(Part::Child(child));
+        self.into_typed()
+    }
+
     /// Does the last step only if this holds of the saga's data when its turn comes; else it is skipped.
     ///
     /// A skipped pivot counts as passed: there is no way back from there.
@@ -167,7 +216,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     where
         L: MayBeSkipped,
     {
-        if let Some(step) = self.steps.last_mut() {
+        if let Some(step) = self.last_step() {
             step.when = Some(Arc::new(move |data: &JsonText| Ok(condition(&data.read()?))));
         }
         self
@@ -191,7 +240,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
                  database is none",
             );
         }
-        if let Some(step) = self.steps.last_mut() {
+        if let Some(step) = self.last_step() {
             step.schemas.compensation = Some(schema::of::<K>());
             step.kind = DraftKind::Compensatable(Some(DraftCompensation {
                 service: K::SERVICE,
@@ -220,7 +269,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     where
         L: HasStep,
     {
-        if let Some(step) = self.steps.last_mut() {
+        if let Some(step) = self.last_step() {
             step.fold = Some(Arc::new(move |data: &JsonText, reply: &JsonText| {
                 let mut data: D = data.read()?;
                 fold(&mut data, reply.read()?);
@@ -237,7 +286,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     where
         L: HasStep,
     {
-        if let Some(step) = self.steps.last_mut() {
+        if let Some(step) = self.last_step() {
             step.timeout_ms = millis(timeout);
         }
         self
@@ -248,7 +297,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     where
         L: HasStep,
     {
-        if let Some(step) = self.steps.last_mut() {
+        if let Some(step) = self.last_step() {
             step.retry = match step.kind {
                 DraftKind::Retriable => RetryPolicy { attempts_max: None, ..policy },
                 DraftKind::Compensatable(_) | DraftKind::Pivot | DraftKind::Notification => policy,
@@ -262,8 +311,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     where
         L: HasCompensation,
     {
-        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.steps.last_mut()
-        {
+        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
             compensation.retry = policy;
         }
         self
@@ -274,8 +322,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     where
         L: HasCompensation,
     {
-        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.steps.last_mut()
-        {
+        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
             compensation.late_success = policy;
         }
         self
@@ -315,19 +362,24 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         if self.version == 0 {
             return Err(InvalidDefinition::Version { saga });
         }
-        if self.steps.is_empty() {
+        if self.parts.is_empty() {
             return Err(InvalidDefinition::NoStep { saga });
         }
         if self.deadline_ms == Some(0) {
             return Err(InvalidDefinition::ZeroDeadline { saga });
         }
-        let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());
-        for draft in self.steps {
-            let step = draft.check(&saga)?;
-            if steps.iter().any(|other| other.name == step.name) {
-                return Err(InvalidDefinition::DuplicateStep { saga, step: step.name.to_string() });
+        let mut steps: Vec<Step> = Vec::with_capacity(self.parts.len());
+        for part in self.parts {
+            let more = match part {
+                Part::Step(draft) => vec![draft.check(&saga)?],
+                Part::Child(child) => child.steps(&saga)?,
+            };
+            for step in more {
+                if steps.iter().any(|other| other.name == step.name) {
+                    return Err(InvalidDefinition::DuplicateStep { saga, step: step.name.to_string() });
+                }
+                steps.push(step);
             }
-            steps.push(step);
         }
         let mut definition = SagaDefinition {
             name,
@@ -342,6 +394,13 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         Ok(definition)
     }
 
+    fn last_step(&mut self) -> Option<&mut Draft> {
+        match self.parts.last_mut() {
+            Some(Part::Step(step)) => Some(step),
+            Some(Part::Child(_)) | None => None,
+        }
+    }
+
     fn push<C: Command, P2, L2>(
         mut self,
         name: &'static str,
@@ -353,7 +412,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         if self.joined_stage.is_none() {
             self.next_stage += 1;
         }
-        self.steps.push(Draft {
+        self.parts.push(Part::Step(Draft {
             name,
             stage,
             service: C::SERVICE,
@@ -369,7 +428,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             when: None,
             make: maker(action),
             fold: None,
-        });
+        }));
         self.into_typed()
     }
 
@@ -378,7 +437,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             name: self.name,
             version: self.version,
             deadline_ms: self.deadline_ms,
-            steps: self.steps,
+            parts: self.parts,
             next_stage: self.next_stage,
             joined_stage: self.joined_stage,
             _types: PhantomData,

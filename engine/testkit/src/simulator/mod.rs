@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use redress_core::decide::{Context, Event, Order, Verb, start};
-use redress_core::fault::FaultBook;
+use redress_core::fault::{FaultBook, FaultKind};
 use redress_core::state::Status;
 use redress_core::{
     CommandMessage, Name, Outcome, Phase, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
@@ -38,7 +38,7 @@ const CALM_MOVES_MAX: u32 = 6_000;
 /// How long a message stays with whoever took it, in milliseconds.
 const ACK_WAIT_MS: i64 = 5_000;
 /// The longest a message is under way, in milliseconds: longer than a step's timeout, so that answers come late.
-const DELAY_MS_MAX: i64 = 40_000;
+const DELAY_MS_MAX: u64 = 40_000;
 /// How far the journal's clock may jump, in milliseconds.
 const JUMP_MS_MAX: i64 = 30_000;
 
@@ -68,7 +68,7 @@ pub struct Violation {
 /// # Errors
 /// [`Violation`] if anything did not hold.
 pub fn simulate(seed: u64, plant: Option<Plant>) -> Result<Run, Violation> {
-    let definitions = [specimen::five_steps(2, 3), specimen::branching(2, 3)];
+    let definitions = [specimen::five_steps(2, 3), specimen::branching(2, 3), specimen::nested(2, 3)];
     let mut world = World::begin(seed, plant, &definitions);
     let result = world.play();
     result.map(|()| world.report()).map_err(|(saga, wrong)| {
@@ -243,24 +243,39 @@ impl<'d> World<'d> {
         self.now_ms = arrival.chain(due).min().unwrap_or(self.now_ms + 1_000).max(self.now_ms + 1);
     }
 
-    /// When a message arrives that is sent now.
-    fn arrival(&mut self) -> Timestamp {
-        let delay = if self.strikes(30, "delayed") { self.rng.i64(0..DELAY_MS_MAX) } else { 0 };
-        at(self.now_ms + delay)
-    }
-
     fn publish(&mut self, commands: Vec<CommandMessage>) {
         for command in commands {
-            if self.strikes(20, "command lost") {
-                continue;
+            if !self.strikes(10, "publish refused") {
+                self.commands.publish(command, at(self.now_ms));
             }
-            if self.strikes(20, "command doubled") {
-                let again = self.arrival();
-                self.commands.publish(command.clone(), again);
-            }
-            let arrival = self.arrival();
-            self.commands.publish(command, arrival);
         }
+    }
+
+    /// What goes wrong with a delivery, in the words of every other test.
+    fn mishap(&mut self) -> Option<FaultKind> {
+        if self.weather == Weather::Calm {
+            return None;
+        }
+        let ms = self.rng.u64(..DELAY_MS_MAX);
+        let mishaps = [
+            (14, FaultKind::DropCommand),
+            (16, FaultKind::Delay { ms }),
+            (36, FaultKind::Fail),
+            (10, FaultKind::CrashBeforeCommit),
+            (10, FaultKind::CrashAfterCommit),
+            (18, FaultKind::DropReply),
+            (16, FaultKind::DelayReply { ms }),
+            (14, FaultKind::Duplicate),
+            (10, FaultKind::CrashAfterReply),
+        ];
+        let mut draw = self.rng.u8(..);
+        let mishap = mishaps.into_iter().find_map(|(likelihood, kind)| {
+            let strikes = draw < likelihood;
+            draw = draw.saturating_sub(likelihood);
+            strikes.then_some(kind)
+        })?;
+        self.count(mishap.word());
+        Some(mishap)
     }
 
     /// A participant takes a command: commit, reply, acknowledge, and it may die in between.
@@ -273,36 +288,41 @@ impl<'d> World<'d> {
         let nth = self.rng.usize(..ready);
         let again_at = at(self.now_ms + ACK_WAIT_MS);
         let Some((token, command)) = self.commands.take(nth, now, again_at) else { return };
-        if self.strikes(10, "participant died before its commit") {
-            return;
+        let mishap = self.mishap();
+        match &mishap {
+            Some(FaultKind::CrashBeforeCommit) => return,
+            Some(FaultKind::DropCommand) => return self.commands.acknowledge(token),
+            Some(FaultKind::Delay { ms }) => return self.commands.give_back(token, self.in_ms(*ms)),
+            Some(_) | None => {}
         }
-        let business = self.business(&command);
-        let outcome = self.participants.handle(&command, at(self.now_ms), &business);
+        let business =
+            if mishap == Some(FaultKind::Fail) { Business::Failed } else { self.business(&command) };
+        let outcome = self.participants.handle(&command, now, &business);
         if matches!(outcome, Outcome::Failed { .. }) {
             let key = &command.key;
             self.failed.insert((key.saga_id, key.step.clone(), key.phase, command.attempt));
         }
-        if self.strikes(10, "participant died after its commit") {
-            return;
+        let arrival = match &mishap {
+            Some(FaultKind::CrashAfterCommit) => return,
+            Some(FaultKind::DropReply) => None,
+            Some(FaultKind::DelayReply { ms }) => Some(self.in_ms(*ms)),
+            Some(_) | None => Some(now),
+        };
+        if let Some(arrival) = arrival {
+            self.replies.publish(reply(&command, outcome), arrival);
         }
-        let answer = reply(&command, outcome);
-        if self.strikes(15, "reply doubled") {
-            let again = self.arrival();
-            self.replies.publish(answer.clone(), again);
-        }
-        if !self.strikes(20, "reply lost") {
-            let arrival = self.arrival();
-            self.replies.publish(answer, arrival);
-        }
-        if !self.strikes(10, "acknowledgement lost") {
-            self.commands.acknowledge(token);
+        match &mishap {
+            Some(FaultKind::CrashAfterReply) => {}
+            Some(FaultKind::Duplicate) => self.commands.give_back(token, now),
+            Some(_) | None => self.commands.acknowledge(token),
         }
     }
 
+    fn in_ms(&self, ms: u64) -> Timestamp {
+        at(self.now_ms + ms.cast_signed())
+    }
+
     fn business(&mut self, command: &CommandMessage) -> Business {
-        if self.strikes(40, "handler failed") {
-            return Business::Failed;
-        }
         let refuses = (command.key.saga_id, command.key.step.clone());
         let says_no = command.key.phase == Phase::Action && self.refusing.contains(&refuses);
         if !says_no {
