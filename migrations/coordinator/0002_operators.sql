@@ -23,5 +23,6 @@ CREATE UNIQUE INDEX audit_log_by_order ON audit_log (order_id) WHERE order_id IS
 -- condition change before the end, so that transitions stay HOT.
 CREATE INDEX sagas_open ON sagas (saga, version) WHERE ended_at IS NULL;
 
--- Keys are pruned with their saga. Ids grow with time, so new entries go to the end of the index.
-CREATE INDEX idempotency_keys_by_saga ON idempotency_keys (saga_id);
+-- The key of its start is pruned with a saga; kept here, as an index on the saga of a key would cost every start.
+ALTER TABLE sagas ADD COLUMN key text COLLATE "C";
+UPDATE sagas SET key = known.key FROM idempotency_keys AS known WHERE known.saga_id = sagas.id;

@@ -81,12 +81,13 @@ async fn insert_new(connection: &mut PgConnection, sagas: &[NewSaga]) -> Result<
              ON CONFLICT (key) DO NOTHING RETURNING saga_id \
          ), begun AS ( \
              INSERT INTO sagas (id, saga, version, status, revision, state, data, input, tags, started_at, \
-                                ended_at, due_at, wake_at) \
+                                ended_at, due_at, wake_at, key) \
              SELECT n.id, n.saga, n.version, n.status, 1, n.state, n.data, n.input, n.tags, n.started_at, \
-                    NULL, n.due_at, n.due_at \
+                    n.ended_at, n.due_at, n.due_at, n.key \
              FROM unnest($3::uuid[], $4::text[], $5::integer[], $6::text[], $7::bytea[], $8::bytea[], \
-                         $9::bytea[], $10::jsonb[], $11::timestamptz[], $12::timestamptz[]) \
-                  AS n (id, saga, version, status, state, data, input, tags, started_at, due_at) \
+                         $9::bytea[], $10::jsonb[], $11::timestamptz[], $12::timestamptz[], \
+                         $21::timestamptz[], $1::text[]) \
+                  AS n (id, saga, version, status, state, data, input, tags, started_at, due_at, ended_at, key) \
              WHERE n.id IN (SELECT saga_id FROM keys) \
          ), appended AS ( \
              INSERT INTO saga_history (saga_id, seq, at, event, step, phase, attempt, detail) \
@@ -116,6 +117,7 @@ async fn insert_new(connection: &mut PgConnection, sagas: &[NewSaga]) -> Result<
     .bind(history.phases)
     .bind(history.attempts)
     .bind(history.details)
+    .bind(sagas.iter().map(|saga| saga.state.ended_at).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| Ok(row.try_get("saga_id")?)).collect()

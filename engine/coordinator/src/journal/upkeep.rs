@@ -62,12 +62,12 @@ impl PgJournal {
         // verified after its end keeps its row.
         let pruned: i64 = sqlx::query_scalar(
             "WITH old AS ( \
-                 SELECT id FROM sagas WHERE id < $1 AND ended_at < now() - $2 AND due_at IS NULL \
+                 SELECT id, key FROM sagas WHERE id < $1 AND ended_at < now() - $2 AND due_at IS NULL \
                  ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED \
              ), history AS ( \
                  DELETE FROM saga_history USING old WHERE saga_history.saga_id = old.id \
              ), keys AS ( \
-                 DELETE FROM idempotency_keys USING old WHERE idempotency_keys.saga_id = old.id \
+                 DELETE FROM idempotency_keys USING old WHERE idempotency_keys.key = old.key \
              ), gone AS ( \
                  DELETE FROM sagas USING old WHERE sagas.id = old.id RETURNING 1 \
              ) SELECT count(*) FROM gone",

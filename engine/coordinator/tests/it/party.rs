@@ -111,6 +111,16 @@ pub(crate) fn faint() -> SagaDefinition {
         .build()
 }
 
+/// One that only tells somebody.
+pub(crate) fn whisper() -> SagaDefinition {
+    saga::<Sale>("whisper", 1)
+        .step("charge", |s| Charge::of(s, "charge"))
+        .compensate(|s| Refund::of(s, "refund"))
+        .when(|s| s.step == "charge")
+        .notify("tell", |s| Tell::of(s, "tell"))
+        .build()
+}
+
 pub(crate) fn sale(saga_name: &str, version: u32, timeout: Duration) -> SagaDefinition {
     let twice = RetryPolicy::ACTION.attempts(2).backoff(20, 20);
     saga::<Sale>(saga_name, version)

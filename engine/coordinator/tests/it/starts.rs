@@ -129,3 +129,19 @@ async fn without_the_database_nothing_is_promised_and_nothing_forgotten() {
     assert!(place.dead_letters().await.is_empty(), "a reply that came in the meantime waited");
     coordinator.stop().await;
 }
+
+/// Nothing to wait for: every step is skipped or only tells somebody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_may_end_with_its_start() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![crate::party::whisper()]).await;
+    let id = coordinator.start(start("whisper", 1)).await;
+    assert_eq!(coordinator.end_of(id).await, "completed");
+    insta::assert_snapshot!(place.history(id).await, @r"
+    1 started
+    2 skipped action charge
+    3 notified action tell 1
+    4 completed
+    ");
+    coordinator.stop().await;
+}
