@@ -323,6 +323,7 @@ async fn without_the_database_a_start_is_refused_and_can_be_repeated() {
     .await;
     let saga: Value = accepted.json().await.unwrap();
     assert_eq!(world.play(&body, "patient").await["id"], saga["id"]);
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

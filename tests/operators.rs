@@ -114,7 +114,7 @@ async fn an_order_says_who_why_and_on_what() {
 async fn a_step_in_doubt_is_resolved_and_the_participant_agrees() {
     let world = World::start().await;
     // Charged, and nobody hears of it for a long time.
-    let lost = json!([{ "step": "charge-payment", "kind": "delay-reply", "ms": 60_000, "times": 9 }]);
+    let lost = json!([{ "step": "charge-payment", "kind": "delay-reply", "ms": 9_000 }]);
     let id = begin(&world, lost, "doubt").await;
     until("the effect", async || {
         let charged: i64 = sqlx::query_scalar("SELECT count(*) FROM payments")
@@ -137,6 +137,7 @@ async fn a_step_in_doubt_is_resolved_and_the_participant_agrees() {
         history["items"].as_array()?.iter().any(|row| row["event"] == "verified").then_some(())
     })
     .await;
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,4 +176,64 @@ async fn versions_and_modes_are_shown() {
     "#);
     let begun = world.http.post(world.url("/v1/begin")).send().await.unwrap().json::<Value>().await.unwrap();
     assert_eq!(begun, json!({ "was_paused": false }));
+}
+
+/// Runs a command as a person would; gives its exit code and what it said.
+async fn redress(world: &World, arguments: &[&str]) -> (i32, String) {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_redress"))
+        .args(arguments)
+        .env("REDRESS_URL", world.url(""))
+        .env("REDRESS_ACTOR", "ann")
+        .output()
+        .await
+        .unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_verbs_on_the_command_line() {
+    let world = World::start().await;
+    let id =
+        begin(&world, json!([{ "step": "confirm-order", "kind": "reject", "code": "closed" }]), "cli").await;
+    comes_to(&world, &id, "parked").await;
+    let why = ["--reason", "it opens again"];
+    let mut story = String::new();
+    for arguments in [
+        &["pause", &id][..],
+        &["resume", &id],
+        &["retry", &id, "--step", "create-order"],
+        &["retry", &id, "--revision", "1"],
+        &["resolve", &id, "--step", "confirm-order", "--never-happened"],
+        &["resolve", &id, "--step", "confirm-order"],
+        &["resolve", &id, "--step", "confirm-order", "--happened", "--reply", "{"],
+        &["resolve", &id, "--step", "confirm-order", "--never-happened", "--compensated"],
+        &["retry", "seven"],
+        &["retry", &id],
+        &["begin"],
+    ] {
+        let with_why: Vec<&str> =
+            if arguments[0] == "begin" { arguments.to_vec() } else { [arguments, &why[..]].concat() };
+        let (code, said) = redress(&world, &with_why).await;
+        let words: Vec<&str> = arguments.iter().copied().filter(|word| *word != id).collect();
+        let detail =
+            said.lines().find(|line| line.contains(": ") && code != 0).unwrap_or("ok").replace(&id, "ID");
+        story.push_str(&format!("{} → {code} {}\n", words.join(" "), detail.trim()));
+    }
+    insta::assert_snapshot!(story, @"
+    pause → 6 error: The saga does not stand like that
+    resume → 6 error: The saga does not stand like that
+    retry --step create-order → 6 error: The saga does not stand like that
+    retry --revision 1 → 6 error: The saga has moved on
+    resolve --step confirm-order --never-happened → 6 error: The saga does not stand like that
+    resolve --step confirm-order → 2 error: the following required arguments were not provided:
+    resolve --step confirm-order --happened --reply { → 2 error: --reply is not JSON: EOF while parsing an object at line 1 column 1
+    resolve --step confirm-order --never-happened --compensated → 2 error: the argument '--never-happened' cannot be used with '--compensated'
+    retry seven → 2 error: invalid value 'seven' for '<ID>': `seven` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>`
+    retry → 0 ok
+    begin → 0 ok
+    ");
+    comes_to(&world, &id, "completed").await;
+    world.sound().await;
 }

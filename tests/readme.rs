@@ -44,6 +44,7 @@ async fn the_command_line_does_what_the_readme_says() {
     for expected in ["completed in", "faults cleared: 1", "flowchart"] {
         assert!(said.contains(expected), "{expected}:\n{said}");
     }
+    world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,4 +54,5 @@ async fn the_api_does_what_the_readme_says() {
     for expected in ["insufficient-funds", "flowchart", "redress_sagas_started_total"] {
         assert!(said.contains(expected), "{expected}:\n{said}");
     }
+    world.sound().await;
 }

@@ -23,7 +23,7 @@ const EXAMPLES: &str = "Examples:
   redress bench --participants echo --sagas 20000 --concurrency 1,1000
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 saga compensated, 4 saga parked, 5 not found, 6 conflict,
-69 dependency not available, 124 waited too long, 130 interrupted.";
+7 saga closed, 69 dependency not available, 124 waited too long, 130 interrupted.";
 
 /// Saga orchestration over Postgres and JetStream.
 #[derive(Debug, Parser)]

@@ -9,6 +9,7 @@
 //! | 4 | the saga is parked |
 //! | 5 | not found |
 //! | 6 | conflict: too late, or the key was used before |
+//! | 7 | the saga was closed by an operator |
 //! | 69 | database, broker or API not available |
 //! | 124 | the time to wait was over |
 //! | 130 | interrupted |
@@ -21,6 +22,7 @@ pub(crate) enum Exit {
     Ok,
     Compensated,
     Parked,
+    Closed,
     WaitTimedOut,
     Interrupted,
 }
@@ -31,6 +33,7 @@ impl Exit {
             Self::Ok => 0,
             Self::Compensated => 3,
             Self::Parked => 4,
+            Self::Closed => 7,
             Self::WaitTimedOut => 124,
             Self::Interrupted => 130,
         })
@@ -42,6 +45,7 @@ impl Exit {
             "completed" => Self::Ok,
             "compensated" => Self::Compensated,
             "parked" => Self::Parked,
+            "closed" => Self::Closed,
             _ => Self::WaitTimedOut,
         }
     }

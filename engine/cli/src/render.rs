@@ -126,6 +126,7 @@ fn because(cause: &Value) -> String {
     match (text(&cause["kind"]), cause["step"].as_str()) {
         ("cancelled", _) => format!("it was cancelled ({message})"),
         ("deadline", _) => format!("its deadline passed ({message})"),
+        ("late-success", Some(step)) => format!("{step} succeeded too late ({message})"),
         (kind, Some(step)) => format!("{step} was {kind}: {code} ({message})"),
         (kind, None) => format!("it was {kind}: {code} ({message})"),
     }

@@ -38,10 +38,9 @@ pub(crate) async fn until_it_rests(client: &Client, id: &str, timeout: Duration)
             progress.finish_and_clear();
             return Ok(saga);
         }
-        let at =
-            saga["steps"].as_array().into_iter().flatten().find(|step| {
-                !matches!(step["status"].as_str(), Some("succeeded" | "pending" | "compensated"))
-            });
+        let at = saga["steps"].as_array().into_iter().flatten().find(|step| {
+            !matches!(step["status"].as_str(), Some("succeeded" | "skipped" | "pending" | "compensated"))
+        });
         let step = at.map_or("", |step| step["name"].as_str().unwrap_or_default());
         progress.set_message(format!("{} {step}", saga["status"].as_str().unwrap_or_default()));
     }
