@@ -219,7 +219,8 @@ async fn the_verbs_on_the_command_line() {
         let words: Vec<&str> = arguments.iter().copied().filter(|word| *word != id).collect();
         let detail =
             said.lines().find(|line| line.contains(": ") && code != 0).unwrap_or("ok").replace(&id, "ID");
-        story.push_str(&format!("{} → {code} {}\n", words.join(" "), detail.trim()));
+        let brief: String = detail.trim().chars().take(60).collect();
+        story.push_str(&format!("{} → {code} {brief}\n", words.join(" ")));
     }
     insta::assert_snapshot!(story, @"
     pause → 6 error: The saga does not stand like that
@@ -228,9 +229,9 @@ async fn the_verbs_on_the_command_line() {
     retry --revision 1 → 6 error: The saga has moved on
     resolve --step confirm-order --never-happened → 6 error: The saga does not stand like that
     resolve --step confirm-order → 2 error: the following required arguments were not provided:
-    resolve --step confirm-order --happened --reply { → 2 error: --reply is not JSON: EOF while parsing an object at line 1 column 1
-    resolve --step confirm-order --never-happened --compensated → 2 error: the argument '--never-happened' cannot be used with '--compensated'
-    retry seven → 2 error: invalid value 'seven' for '<ID>': `seven` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>`
+    resolve --step confirm-order --happened --reply { → 2 error: --reply is not JSON: EOF while parsing an object at l
+    resolve --step confirm-order --never-happened --compensated → 2 error: the argument '--never-happened' cannot be used with '
+    retry seven → 2 error: invalid value 'seven' for '<ID>': `seven` is no key: 
     retry → 0 ok
     begin → 0 ok
     ");

@@ -1,0 +1,7 @@
+//! What operators, conditions, stages, children and late answers do to a saga, told as stories.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
+
+mod operators;
+mod shop;
+mod steps;

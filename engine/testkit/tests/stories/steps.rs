@@ -1,0 +1,112 @@
+//! Stages, conditions, children, late answers.
+
+use redress_testkit::Story;
+use serde_json::json;
+
+use crate::shop::{check_story, sell, sell_bundle, sell_faster, told};
+
+#[test]
+fn steps_of_a_stage_run_side_by_side_and_a_condition_skips() {
+    let definition = sell_faster();
+    let life = told(&definition, Story::of(&definition));
+    insta::assert_snapshot!(life, @"
+    started
+    sent action charge 1
+    sent action reserve 1
+    done action charge 1
+    done action reserve 1
+    skipped action wrap
+    notified action tell 1
+    sent action ship 1
+    done action ship 1
+    completed
+    ");
+    let told = &life.notifications[0];
+    assert_eq!((told.command.as_str(), told.payload.as_str()), ("tell", r#"{"number":1}"#));
+}
+
+#[test]
+fn a_child_is_done_and_undone_with_its_parent() {
+    let definition = sell_bundle();
+    let story = Story::of(&definition)
+        .reply("payment-charge", json!({ "number": 7 }))
+        .given(r#"{"step": "ship", "kind": "reject", "code": "no-truck"}"#);
+    let life = told(&definition, story);
+    insta::assert_snapshot!(life, @"
+    started
+    sent action reserve 1
+    done action reserve 1
+    sent action payment-charge 1
+    done action payment-charge 1
+    notified action payment-tell 1
+    sent action ship 1 (reject:no-truck)
+    rejected action ship 1
+    plan-frozen
+    sent compensation payment-charge 1
+    done compensation payment-charge 1
+    sent compensation reserve 1
+    done compensation reserve 1
+    compensated because ship rejected: no-truck (injected)
+    ");
+    insta::assert_snapshot!(life.state.data.as_str(), @r#"{"number":1,"sale":{"number":1,"receipt":7}}"#);
+    let sent = |step: &str| {
+        let row = life.history.iter().find(|row| row.step.as_ref().is_some_and(|s| *s == *step)).unwrap();
+        row.detail.as_str().to_owned()
+    };
+    assert!(sent("ship").contains(r#""payload":{"number":7}"#), "the parent reads what the child has learnt");
+}
+
+#[test]
+fn the_first_failure_of_a_stage_settles_the_others_before_anything_is_undone() {
+    insta::assert_snapshot!(check_story(sell_faster(), &[
+        r#"{"step": "reserve", "kind": "delay-reply", "ms": 3000}"#,
+        r#"{"step": "charge", "kind": "reject", "code": "no-money"}"#,
+    ]), @"
+    started
+    sent action charge 1 (reject:no-money)
+    sent action reserve 1 (delay-reply:3000)
+    rejected action charge 1
+    sent settlement reserve 1
+    done settlement reserve 1
+    plan-frozen
+    sent compensation reserve 1
+    done compensation reserve 1
+    compensated because charge rejected: no-money (injected)
+    late action reserve 1
+    ");
+}
+
+#[test]
+fn a_late_success_is_accepted_or_undone_as_the_step_says() {
+    insta::assert_snapshot!(check_story(sell(), &[r#"{"step": "charge", "kind": "drop-reply", "times": 9}"#]), @"
+    started
+    sent action charge 1 (drop-reply)
+    timed-out action charge 1
+    sent action charge 2 (drop-reply)
+    timed-out action charge 2
+    sent settlement charge 1
+    done settlement charge 1
+    sent action reserve 1
+    done action reserve 1
+    sent action ship 1
+    done action ship 1
+    sent action confirm 1
+    done action confirm 1
+    completed
+    ");
+    insta::assert_snapshot!(check_story(sell_faster(), &[r#"{"step": "charge", "kind": "drop-reply"}"#]), @"
+    started
+    sent action charge 1 (drop-reply)
+    sent action reserve 1
+    done action reserve 1
+    timed-out action charge 1
+    sent settlement charge 1
+    done settlement charge 1
+    plan-frozen
+    sent compensation reserve 1
+    done compensation reserve 1
+    sent compensation charge 1
+    done compensation charge 1
+    compensated because charge late-success: late-success (the step succeeded after it had been given up, and is undone then)
+    ");
+}
