@@ -18,6 +18,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use redress_coordinator::Engine;
+use redress_core::decide::Verb;
 use tokio_util::sync::CancellationToken;
 
 pub use guard::Access;
@@ -49,9 +50,9 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/v1/sagas/{id}/cancel", post(orders::cancel))
         .route("/v1/sagas/{id}/retry", post(orders::retry))
         .route("/v1/sagas/{id}/resolve", post(orders::resolve))
-        .route("/v1/sagas/{id}/close", post(orders::close))
-        .route("/v1/sagas/{id}/pause", post(orders::pause))
-        .route("/v1/sagas/{id}/resume", post(orders::resume))
+        .route("/v1/sagas/{id}/close", orders::plain(Verb::Close))
+        .route("/v1/sagas/{id}/pause", orders::plain(Verb::Pause))
+        .route("/v1/sagas/{id}/resume", orders::plain(Verb::Resume))
         .route("/v1/definitions", get(ops::definitions))
         .route("/v1/definitions/{saga}/{version}", get(ops::definition))
         .route("/v1/definitions/{saga}/{version}/diagram", get(ops::diagram))

@@ -6,6 +6,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
 use redress_coordinator::OrderRequest;
 use redress_core::decide::{Order, Resolution, Verb};
 use redress_core::{JsonText, Name};
@@ -107,34 +108,12 @@ pub(crate) async fn resolve(
     give(&api, id, verb, body.actor, body.reason, if_match).await
 }
 
-pub(crate) async fn close(
-    State(api): State<Api>,
-    Id(id): Id,
-    headers: HeaderMap,
-    Body(body): Body<OrderBody>,
-) -> Result<Response, Problem> {
-    let if_match = required(&headers)?;
-    give(&api, id, Verb::Close, body.actor, body.reason, if_match).await
-}
-
-pub(crate) async fn pause(
-    State(api): State<Api>,
-    Id(id): Id,
-    headers: HeaderMap,
-    Body(body): Body<OrderBody>,
-) -> Result<Response, Problem> {
-    let if_match = required(&headers)?;
-    give(&api, id, Verb::Pause, body.actor, body.reason, if_match).await
-}
-
-pub(crate) async fn resume(
-    State(api): State<Api>,
-    Id(id): Id,
-    headers: HeaderMap,
-    Body(body): Body<OrderBody>,
-) -> Result<Response, Problem> {
-    let if_match = required(&headers)?;
-    give(&api, id, Verb::Resume, body.actor, body.reason, if_match).await
+/// Close, pause and resume say nothing but who and why.
+pub(crate) fn plain(verb: Verb) -> MethodRouter<Api> {
+    post(async move |State(api): State<Api>, Id(id): Id, headers: HeaderMap, Body(body): Body<OrderBody>| {
+        let if_match = required(&headers)?;
+        give(&api, id, verb, body.actor, body.reason, if_match).await
+    })
 }
 
 async fn give(
