@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::config::{Admission, Config};
-use crate::journal::{JournalError, ListFilter, ListedFault, OpenSagas, PgJournal};
+use crate::journal::{JournalError, ListFilter, ListedFault, OpenSagas, PgJournal, SagaRow};
 use crate::metrics::Metrics;
 use crate::ports::{Inserted, NewSaga};
 use crate::registry::Registry;
@@ -254,12 +254,13 @@ impl Engine {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn saga(&self, id: SagaId) -> Result<Option<SagaView>, JournalError> {
-        let row = self.shared.journal.saga(id).await?;
-        Ok(row.map(|row| {
-            let definition =
-                Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
-            SagaView::new(row, definition, self.stalled_before())
-        }))
+        Ok(self.shared.journal.saga(id).await?.map(|row| self.view(row)))
+    }
+
+    fn view(&self, row: SagaRow) -> SagaView {
+        let definition =
+            Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
+        SagaView::new(row, definition, self.stalled_before())
     }
 
     /// A page of sagas, newest first; `next` is the id to go on after.
@@ -273,13 +274,16 @@ impl Engine {
         let mut rows = self.shared.journal.sagas(&filter).await?;
         let more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
-        let items = rows.into_iter().map(|row| {
-            let definition =
-                Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
-            SagaView::new(row, definition, self.stalled_before())
-        });
-        Ok(Page { items: items.collect(), next })
+        let id = |row: &Result<SagaRow, SagaId>| row.as_ref().map_or_else(|id| *id, |row| row.id).to_string();
+        let next = rows.last().filter(|_| more).map(id);
+        let mut page = Page { items: Vec::with_capacity(rows.len()), next, unreadable: Vec::new() };
+        for row in rows {
+            match row {
+                Ok(row) => page.items.push(self.view(row)),
+                Err(id) => page.unreadable.push(id.to_string()),
+            }
+        }
+        Ok(page)
     }
 
     /// A page of what happened to a saga, oldest first, after row number `after`; nothing if there is no such saga.
@@ -301,7 +305,7 @@ impl Engine {
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|entry| entry.seq.to_string());
-        Ok(Some(Page { items, next }))
+        Ok(Some(Page { items, next, unreadable: Vec::new() }))
     }
 
     /// What a saga would still do and what it would undo now; nothing if there is no such saga, an error inside if its

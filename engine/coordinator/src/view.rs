@@ -79,6 +79,9 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next one begins; nothing on the last page.
     pub next: Option<String>,
+    /// What belongs on it and cannot be read, by id; the log says why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 impl SagaView {

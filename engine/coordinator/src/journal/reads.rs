@@ -74,16 +74,16 @@ impl PgJournal {
             .fetch_optional(&self.read)
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let mut sagas = vec![saga_row(&row)?];
+        let mut sagas = vec![Ok(saga_row(&row)?)];
         add_replies(&self.read, &mut sagas).await?;
-        Ok(sagas.pop())
+        Ok(sagas.pop().and_then(Result::ok))
     }
 
-    /// A page of sagas, newest first.
+    /// A page of sagas, newest first; one that cannot be read is named and hides no other.
     ///
     /// # Errors
-    /// [`JournalError`] if the database does not answer or a row is unreadable.
-    pub async fn sagas(&self, filter: &ListFilter) -> Result<Vec<SagaRow>, JournalError> {
+    /// [`JournalError`] if the database does not answer.
+    pub async fn sagas(&self, filter: &ListFilter) -> Result<Vec<Result<SagaRow, SagaId>>, JournalError> {
         let pattern = filter.text.as_deref().map(|text| format!("%{}%", escaped(text)));
         let tag = filter.tag.as_ref().map(|(name, value)| serde_json::json!({ name: value }));
         let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
@@ -106,7 +106,14 @@ impl PgJournal {
         .bind(filter.stalled_before)
         .fetch_all(&self.read)
         .await?;
-        let mut sagas = rows.iter().map(saga_row).collect::<Result<Vec<_>, _>>()?;
+        let mut sagas = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let id = SagaId(row.try_get("id")?);
+            sagas.push(saga_row(row).map_err(|error| {
+                tracing::error!(saga_id = %id, error = error.with_causes(), "saga unreadable");
+                id
+            }));
+        }
         add_replies(&self.read, &mut sagas).await?;
         Ok(sagas)
     }
@@ -183,11 +190,11 @@ fn saga_row(row: &PgRow) -> Result<SagaRow, JournalError> {
     })
 }
 
-async fn add_replies(pool: &PgPool, sagas: &mut [SagaRow]) -> Result<(), JournalError> {
+async fn add_replies(pool: &PgPool, sagas: &mut [Result<SagaRow, SagaId>]) -> Result<(), JournalError> {
     if sagas.is_empty() {
         return Ok(());
     }
-    let ids: Vec<Uuid> = sagas.iter().map(|saga| saga.id.0).collect();
+    let ids: Vec<Uuid> = sagas.iter().flatten().map(|saga| saga.id.0).collect();
     let rows = sqlx::query(
         "SELECT saga_id, step, detail FROM saga_history \
          WHERE saga_id = ANY($1) AND event = 'done' AND phase IN ('action', 'settlement') ORDER BY saga_id, seq",
@@ -200,7 +207,7 @@ async fn add_replies(pool: &PgPool, sagas: &mut [SagaRow]) -> Result<(), Journal
         let detail: &[u8] = row.try_get("detail")?;
         let Ok(Done { reply }) = serde_json::from_slice::<Done>(detail) else { continue };
         let step: Option<String> = row.try_get("step")?;
-        if let Some(saga) = sagas.iter_mut().find(|saga| saga.id.0 == id) {
+        if let Some(saga) = sagas.iter_mut().flatten().find(|saga| saga.id.0 == id) {
             saga.replies.push((step.unwrap_or_default(), reply));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redress_coordinator::{Config, StartError, StartRequest};
+use redress_coordinator::{Config, ListFilter, StartError, StartRequest};
 use redress_core::decide::Verb;
 use redress_core::{JsonText, Outcome, ReplyMessage, SagaId};
 use uuid::Uuid;
@@ -37,6 +37,9 @@ async fn an_unreadable_saga_is_set_aside_alone() {
     let reasons =
         until("a dead letter", async || Some(place.dead_letters().await).filter(|l| !l.is_empty())).await;
     insta::assert_snapshot!(reasons.join("\n"), @"the saga's row is unreadable: expected value at line 1 column 1");
+    let filter = ListFilter { limit: 100, ..ListFilter::default() };
+    let page = coordinator.engine.sagas(filter).await.unwrap();
+    assert_eq!((page.items.len(), page.unreadable), (19, vec![ids[0].to_string()]), "it hides no other");
     place.execute("UPDATE sagas SET wake_at = now() WHERE id = $1", ids[0]).await;
     let resting = "SELECT count(*) FROM sagas WHERE wake_at > now() + interval '50 minutes'";
     until("the timer leaves it alone", async || (place.count(resting).await == 1).then_some(())).await;
