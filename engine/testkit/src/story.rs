@@ -42,6 +42,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use redress_core::decide::{Order, Verb};
 use redress_core::fault::Fault;
@@ -62,7 +63,17 @@ pub struct Story<'d> {
     input: Value,
     replies: BTreeMap<String, Value>,
     faults: Vec<Fault>,
-    orders: Vec<(String, Order)>,
+    orders: Vec<Standing>,
+}
+
+/// An order that waits for its moment.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// The line of the life after which it is given.
+    pub(crate) after: String,
+    /// How long after it, in milliseconds.
+    pub(crate) delay_ms: i64,
+    pub(crate) order: Order,
 }
 
 impl<'d> Story<'d> {
@@ -110,9 +121,15 @@ impl<'d> Story<'d> {
     }
 
     /// What an operator orders as soon as the life has this line, such as `sent action ship 1`.
-    pub fn order_after(mut self, line: &str, verb: Verb) -> Self {
+    pub fn order_after(self, line: &str, verb: Verb) -> Self {
+        self.order_later(line, Duration::ZERO, verb)
+    }
+
+    /// What an operator orders so long after the life has this line.
+    pub fn order_later(mut self, line: &str, delay: Duration, verb: Verb) -> Self {
         let order = Order { verb, actor: "ann".to_owned(), reason: "why not".to_owned() };
-        self.orders.push((line.to_owned(), order));
+        let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        self.orders.push(Standing { after: line.to_owned(), delay_ms, order });
         self
     }
 

@@ -16,7 +16,7 @@ use redress_core::{
 use uuid::Uuid;
 
 use crate::participants::{Business, Participants, Without, reply};
-use crate::story::{Life, line};
+use crate::story::{Life, Standing, line};
 
 /// Moves after which a saga that has not come to rest never will.
 const MOVES_MAX: u32 = 2_000;
@@ -27,6 +27,7 @@ const ACK_WAIT_MS: i64 = 1_000;
 enum Message {
     Command(CommandMessage),
     Reply(ReplyMessage),
+    Order(Order),
 }
 
 pub(crate) struct Theatre<'d> {
@@ -39,7 +40,7 @@ pub(crate) struct Theatre<'d> {
     /// What is under way: by arrival, then in the order of sending.
     under_way: BTreeMap<(Timestamp, u64), Message>,
     sent: u64,
-    orders: Vec<(String, Order)>,
+    orders: Vec<Standing>,
     pub(crate) participants: Participants,
 }
 
@@ -59,7 +60,7 @@ impl<'d> Theatre<'d> {
         }
     }
 
-    pub(crate) fn begin(&mut self, data: JsonText, faults: Vec<Fault>, orders: Vec<(String, Order)>) {
+    pub(crate) fn begin(&mut self, data: JsonText, faults: Vec<Fault>, orders: Vec<Standing>) {
         self.orders = orders;
         let mut book = FaultBook::default();
         let decision = start(&mut self.context(&mut book), data, faults);
@@ -93,9 +94,12 @@ impl<'d> Theatre<'d> {
             self.send(0, Message::Command(command));
         }
         for line in lines {
-            if let Some(place) = self.orders.iter().position(|(after, _)| line.starts_with(after)) {
-                let (_, order) = self.orders.remove(place);
-                self.decide(Event::Ordered(order));
+            if let Some(place) = self.orders.iter().position(|standing| line.starts_with(&standing.after)) {
+                let Standing { order, delay_ms, .. } = self.orders.remove(place);
+                match delay_ms {
+                    0 => self.decide(Event::Ordered(order)),
+                    _ => self.send(delay_ms, Message::Order(order)),
+                }
             }
         }
     }
@@ -131,6 +135,7 @@ impl<'d> Theatre<'d> {
     fn deliver(&mut self, message: Message) {
         match message {
             Message::Reply(reply) => self.decide(Event::Reply(reply)),
+            Message::Order(order) => self.decide(Event::Ordered(order)),
             Message::Command(mut command) => match command.fault.take() {
                 None => self.answer(&command, &Business::Done, 0),
                 Some(fault) => self.obey(command, fault),

@@ -1,5 +1,7 @@
 //! What an operator may do, and what comes of it.
 
+use std::time::Duration;
+
 use redress_core::JsonText;
 use redress_core::decide::{Resolution, Verb};
 use redress_testkit::Story;
@@ -314,5 +316,42 @@ fn a_reply_that_cannot_be_folded_is_kept_and_folded_on_a_retry() {
     sent compensation charge 1
     done compensation charge 1
     compensated because cancelled: ann: why not
+    ");
+}
+
+/// Day 0: charged, and the refund fails until it is given up. An operator tries again after the participant has
+/// forgotten: no second charge, and no amends that never was.
+#[test]
+fn what_the_participant_has_forgotten_is_not_undone_in_vain() {
+    let definition = sell();
+    let day = Duration::from_secs(86_400);
+    let compensated = Verb::Resolve { step: name("charge"), resolution: Resolution::Compensated };
+    let story = Story::of(&definition)
+        .given(r#"{"step": "reserve", "kind": "reject", "code": "none-left"}"#)
+        .given(r#"{"step": "charge", "phase": "compensation", "kind": "fail", "times": 3}"#)
+        .order_later("parked (compensation-failed)", 40 * day, RETRY)
+        .order_later("parked (expired)", day, compensated);
+    let life = story.play();
+    assert_eq!(life.effects[&name("charge")], 1, "what was charged stands until somebody has made it good");
+    insta::assert_snapshot!(life, @"
+    started
+    sent action charge 1
+    done action charge 1
+    sent action reserve 1 (reject:none-left)
+    rejected action reserve 1
+    plan-frozen
+    sent compensation charge 1 (fail)
+    failed compensation charge 1
+    sent compensation charge 2 (fail)
+    failed compensation charge 2
+    sent compensation charge 3 (fail)
+    failed compensation charge 3
+    parked (compensation-failed)
+    retry-requested
+    sent compensation charge 4
+    expired compensation charge 4
+    parked (expired)
+    resolved compensation charge
+    compensated because reserve rejected: none-left (injected)
     ");
 }
