@@ -48,6 +48,7 @@ use redress_core::decide::{Order, Verb};
 use redress_core::fault::Fault;
 use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::message::NotificationMessage;
+use redress_core::plan::Plan;
 use redress_core::state::SagaState;
 use redress_core::{JsonText, Name, SagaDefinition};
 use serde_json::Value;
@@ -165,6 +166,8 @@ pub struct Life {
     pub notifications: Vec<NotificationMessage>,
     /// How often the effect of each step stands at its participant.
     pub effects: BTreeMap<Name, i32>,
+    /// What would still be done and what would be undone, as it was when each order was given.
+    pub plans: Vec<Plan>,
     /// Orders that were refused, and why.
     pub refused: Vec<String>,
     /// What a participant found to be wrong first.

@@ -9,6 +9,7 @@ use redress_core::decide::{Context, Decision, Effect, Event, Order, decide, star
 use redress_core::fault::{Fault, FaultBook, FaultKind};
 use redress_core::history::HistoryEntry;
 use redress_core::message::NotificationMessage;
+use redress_core::plan::{Plan, plan};
 use redress_core::state::SagaState;
 use redress_core::{
     CommandMessage, JsonText, Outcome, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
@@ -37,6 +38,7 @@ pub(crate) struct Theatre<'d> {
     history: Vec<HistoryEntry>,
     notifications: Vec<NotificationMessage>,
     refused: Vec<String>,
+    plans: Vec<Plan>,
     /// What is under way: by arrival, then in the order of sending.
     under_way: BTreeMap<(Timestamp, u64), Message>,
     sent: u64,
@@ -53,6 +55,7 @@ impl<'d> Theatre<'d> {
             history: Vec::new(),
             notifications: Vec::new(),
             refused: Vec::new(),
+            plans: Vec::new(),
             under_way: BTreeMap::new(),
             sent: 0,
             orders: Vec::new(),
@@ -77,6 +80,9 @@ impl<'d> Theatre<'d> {
 
     fn decide(&mut self, event: Event) {
         let Some(state) = self.state.clone() else { return };
+        if let (Event::Ordered(_), Ok(plan)) = (&event, plan(self.definition, &state)) {
+            self.plans.push(plan);
+        }
         let mut book = FaultBook::default();
         let decision = decide(&mut self.context(&mut book), state, event);
         self.keep(decision);
@@ -189,6 +195,7 @@ impl<'d> Theatre<'d> {
             history: self.history,
             notifications: self.notifications,
             refused: self.refused,
+            plans: self.plans,
         }
     }
 }
