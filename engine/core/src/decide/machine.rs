@@ -23,7 +23,9 @@ pub(super) enum Course {
 
 /// What holds a saga up: answers are heard and questions kept, but nothing is sent.
 pub(super) enum Hold {
-    Parked(ParkReason),
+    /// Every reason that still stands, in the order in which they came; never none. The saga goes on when the last
+    /// of them is gone.
+    Parked(Vec<ParkReason>),
     Paused,
 }
 
@@ -41,7 +43,9 @@ pub(super) struct Machine<'c, 'd> {
 impl<'c, 'd> Machine<'c, 'd> {
     pub(super) fn new(ctx: &'c mut Context<'d>, mut state: SagaState) -> Self {
         let (course, hold) = match std::mem::replace(&mut state.status, Status::Running) {
-            Status::Parked { reason, place } => (place.into(), Some(Hold::Parked(reason))),
+            Status::Parked { reason, others, place } => {
+                (place.into(), Some(Hold::Parked([vec![reason], others].concat())))
+            }
             Status::Paused { place } => (place.into(), Some(Hold::Paused)),
             Status::Running => (Course::Forward, None),
             Status::Compensating { cause, unwinding } => (Course::Back { cause, unwinding }, None),
@@ -67,7 +71,10 @@ impl<'c, 'd> Machine<'c, 'd> {
             Course::Over(end) => Err(end),
         };
         self.state.status = match (place, self.hold) {
-            (Ok(place), Some(Hold::Parked(reason))) => Status::Parked { reason, place },
+            (Ok(place), Some(Hold::Parked(mut reasons))) => {
+                let reason = reasons.remove(0);
+                Status::Parked { reason, others: reasons, place }
+            }
             (Ok(place), Some(Hold::Paused)) => Status::Paused { place },
             (Ok(place), None) => place.into(),
             (Err(end), _) => end,
@@ -257,24 +264,28 @@ impl<'c, 'd> Machine<'c, 'd> {
         self.release(place);
     }
 
-    /// Takes a step out of the reasons to be parked.
+    /// Takes what a step itself was parked for out of the reasons.
     pub(super) fn release(&mut self, place: usize) {
-        let name = &self.state.steps[place].name;
-        if let Some(Hold::Parked(reason)) = &self.hold
-            && reason.step.as_ref() == Some(name)
-            && reason.code.is_of_its_step()
-        {
-            self.hold = self.next_parked().map(Hold::Parked);
+        let name = self.state.steps[place].name.clone();
+        self.forget_reasons(|reason| reason.step.as_ref() == Some(&name) && reason.code.is_of_its_step());
+    }
+
+    /// Takes reasons to be parked away; the saga is held up as long as one is left.
+    pub(super) fn forget_reasons(&mut self, is_gone: impl Fn(&ParkReason) -> bool) {
+        if let Some(Hold::Parked(reasons)) = &mut self.hold {
+            reasons.retain(|reason| !is_gone(reason));
+            if reasons.is_empty() {
+                self.hold = None;
+            }
         }
     }
 
-    /// Why the saga stays parked: another step that is.
-    fn next_parked(&self) -> Option<ParkReason> {
-        self.state.steps.iter().find_map(|step| {
-            let (question, code) = step.parked()?;
-            let message = step.error.as_ref().map_or_else(|| code.as_str().to_owned(), |e| e.message.clone());
-            Some(ParkReason { step: Some(step.name.clone()), phase: Some(question.phase), code, message })
-        })
+    /// Why the saga is parked; nothing if it is not.
+    pub(super) fn reasons(&self) -> &[ParkReason] {
+        match &self.hold {
+            Some(Hold::Parked(reasons)) => reasons,
+            Some(Hold::Paused) | None => &[],
+        }
     }
 
     pub(super) fn set_error(&mut self, place: usize, code: &str, message: &str) {
@@ -298,12 +309,15 @@ impl<'c, 'd> Machine<'c, 'd> {
         self.park(ParkReason { step, phase: None, code: ParkCode::Definition, message: error.to_string() });
     }
 
-    /// Stops until an operator acts; the first reason of several is the one that is shown.
+    /// Stops until an operator acts. A second reason does not replace the first: each must be gone.
     pub(super) fn park(&mut self, reason: ParkReason) {
         self.record(HistoryEvent::Parked, &json!(reason));
-        match self.hold {
-            Some(Hold::Parked(_)) => {}
-            Some(Hold::Paused) | None => self.hold = Some(Hold::Parked(reason)),
+        match &mut self.hold {
+            Some(Hold::Parked(reasons)) => {
+                reasons.retain(|other| (&other.step, other.code) != (&reason.step, reason.code));
+                reasons.push(reason);
+            }
+            Some(Hold::Paused) | None => self.hold = Some(Hold::Parked(vec![reason])),
         }
     }
 }

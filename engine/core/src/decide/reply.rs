@@ -16,6 +16,13 @@ impl Machine<'_, '_> {
         let Some((place, _)) = self.ctx.definition.step(&reply.key.step) else {
             return self.late(&reply, "the definition has no such step");
         };
+        let definition = self.ctx.definition;
+        if (&reply.saga, reply.version) != (&definition.name, definition.version) {
+            return self.late(&reply, "it speaks of another definition than the saga's");
+        }
+        if reply.service != self.step(place).service {
+            return self.late(&reply, "it comes from a service that was not asked");
+        }
         let stepped = &self.state.steps[place];
         if reply.key.generation != stepped.generation {
             return self.late(&reply, "it answers an older generation of the step");

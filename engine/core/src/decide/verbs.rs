@@ -10,7 +10,9 @@ use crate::definition::StepKind;
 use crate::history::HistoryEvent;
 use crate::ids::{Name, Phase};
 use crate::json::JsonText;
-use crate::state::{Cause, CauseKind, Finding, ParkCode, Progress, Question, Status, Told, Turn, Unwinding};
+use crate::state::{
+    Cause, CauseKind, Finding, ParkCode, ParkReason, Progress, Question, Status, Told, Turn, Unwinding,
+};
 
 /// Something that an operator wants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,9 +176,7 @@ impl Machine<'_, '_> {
         }
         self.record(HistoryEvent::CancelRequested, who);
         // A closure that could not lead it on is in nobody's way on the way back.
-        if matches!(&self.hold, Some(Hold::Parked(reason)) if reason.code == ParkCode::Definition) {
-            self.hold = None;
-        }
+        self.forget_reasons(|reason| reason.code == ParkCode::Definition);
         self.turn_back(Cause {
             step: None,
             kind: CauseKind::Cancelled,
@@ -192,15 +192,16 @@ impl Machine<'_, '_> {
         {
             return Err(Refusal::UnknownStep);
         }
-        let wanted = |name: &Name| step.is_none_or(|step| step == name);
-        let is_held_as_a_whole = match &self.hold {
+        let is_parked = match &self.hold {
             Some(Hold::Paused) => return Err(Refusal::Paused),
-            Some(Hold::Parked(reason)) => {
-                !reason.code.is_of_its_step() && reason.step.as_ref().is_none_or(wanted)
-            }
+            Some(Hold::Parked(_)) => true,
             None => false,
         };
-        let is_parked = self.hold.is_some();
+        let wanted = |name: &Name| step.is_none_or(|step| step == name);
+        let is_asked_away =
+            |reason: &ParkReason| !reason.code.is_of_its_step() && reason.step.as_ref().is_none_or(wanted);
+        let asked_away: Vec<ParkReason> =
+            self.reasons().iter().filter(|reason| is_asked_away(reason)).cloned().collect();
         let steps = self.state.steps.iter().enumerate();
         let due = steps.filter(|(_, stepped)| {
             wanted(&stepped.name)
@@ -210,26 +211,32 @@ impl Machine<'_, '_> {
                 }
         });
         let places: Vec<usize> = due.map(|(place, _)| place).collect();
-        if places.is_empty() && !is_held_as_a_whole {
+        if places.is_empty() && asked_away.is_empty() {
             return Err(Refusal::NothingToRetry);
         }
         self.record(HistoryEvent::RetryRequested, who);
-        if is_held_as_a_whole {
-            self.hold = None;
-        }
+        self.forget_reasons(is_asked_away);
         for place in places {
             self.reopen(place);
         }
-        for place in 0..self.state.steps.len() {
-            if let Some(answer) = self.state.steps[place].unfolded.clone().filter(|_| self.hold.is_none()) {
-                self.fold(place, &answer);
-            }
+        for reason in asked_away.iter().filter(|reason| reason.code == ParkCode::Definition) {
+            self.fold_again(reason);
         }
         self.advance();
         if self.hold.is_none() {
             self.ask_due();
         }
         Ok(())
+    }
+
+    /// Folds the reply whose closure failed; if it fails once more the saga is parked once more.
+    fn fold_again(&mut self, reason: &ParkReason) {
+        let place = self.state.steps.iter().position(|stepped| Some(&stepped.name) == reason.step.as_ref());
+        if let Some(place) = place
+            && let Some(answer) = self.state.steps[place].unfolded.clone()
+        {
+            self.fold(place, &answer);
+        }
     }
 
     /// Asks a step again. If its answer was final the question is a new one, under a key of its own.
@@ -337,8 +344,7 @@ impl Machine<'_, '_> {
                 Phase::Action | Phase::Settlement => Doubt::Unknown,
             });
         }
-        let Some(Hold::Parked(reason)) = &self.hold else { return None };
-        if reason.code != ParkCode::Contradiction || reason.step.as_ref() != Some(&stepped.name) {
+        if !self.reasons().iter().any(|reason| is_contradiction_of(reason, &stepped.name)) {
             return None;
         }
         match &stepped.progress {
@@ -359,12 +365,8 @@ impl Machine<'_, '_> {
             // The participant has had its say.
             Doubt::Contradicted { .. } | Doubt::Undoing => {}
         }
-        if let Some(Hold::Parked(reason)) = &self.hold
-            && reason.code == ParkCode::Contradiction
-            && reason.step.as_ref() == Some(&self.state.steps[place].name)
-        {
-            self.hold = None;
-        }
+        let name = self.state.steps[place].name.clone();
+        self.forget_reasons(|reason| is_contradiction_of(reason, &name));
     }
 
     /// A step that turns out to stand after the plan was frozen belongs into it.
@@ -396,6 +398,10 @@ impl Machine<'_, '_> {
         self.course = Course::Over(Status::Closed { actor, reason, cause });
         Ok(())
     }
+}
+
+fn is_contradiction_of(reason: &ParkReason, step: &Name) -> bool {
+    reason.code == ParkCode::Contradiction && reason.step.as_ref() == Some(step)
 }
 
 /// What is in doubt about a step.

@@ -73,6 +73,9 @@ pub enum Status {
     Parked {
         /// Why.
         reason: ParkReason,
+        /// What else must be gone before it goes on, in the order in which it came.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<ParkReason>,
         /// Where it goes on when the reason is gone.
         place: Place,
     },

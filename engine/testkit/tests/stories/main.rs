@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
 
 mod operators;
+mod reasons;
 mod shop;
 mod steps;
