@@ -63,6 +63,10 @@ pub struct Keep {
     pub dead_letters: Duration,
 }
 
+/// The longest age that anything is compared with: a hundred years, longer than any journal lives and short enough for
+/// every clock to count back. Whoever says `Duration::MAX` for "never" gets this.
+const AGE_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A day.
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -88,5 +92,19 @@ impl Config {
             prune_every: Duration::from_secs(10 * 60),
             crash: CrashHook::default(),
         }
+    }
+
+    /// No age is longer than can be counted back.
+    pub(crate) fn with_countable_ages(mut self) -> Self {
+        let ages = [
+            &mut self.stalled_after,
+            &mut self.keep.sagas,
+            &mut self.keep.dead_letters,
+            &mut self.prune_every,
+        ];
+        for age in ages {
+            *age = AGE_MAX.min(*age);
+        }
+        self
     }
 }

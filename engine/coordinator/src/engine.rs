@@ -69,6 +69,7 @@ impl Engine {
     ) -> Result<Self, OpenError> {
         let registry =
             Registry::new(definitions).map_err(|(saga, version)| OpenError::DefinedTwice(saga, version))?;
+        let config = config.with_countable_ages();
         let journal = PgJournal::connect(&config).await?;
         journal.migrate().await?;
         for definition in registry.all() {
@@ -245,8 +246,7 @@ impl Engine {
 
     /// Whatever was started before this, and goes on, is stalled.
     fn stalled_before(&self) -> Timestamp {
-        let age = chrono::TimeDelta::from_std(self.shared.config.stalled_after);
-        self.shared.clock.now() - age.unwrap_or(chrono::TimeDelta::MAX)
+        self.shared.clock.now() - self.shared.config.stalled_after
     }
 
     /// A saga as it is now.

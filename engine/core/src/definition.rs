@@ -13,7 +13,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::ids::{InvalidName, Name};
-use crate::json::JsonText;
+use crate::json::{JsonText, Unfit};
 use crate::retry::RetryPolicy;
 
 pub(crate) type Make = Arc<dyn Fn(&JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
@@ -131,9 +131,11 @@ impl Step {
     /// The action's payload for this data.
     ///
     /// # Errors
-    /// [`ClosureError`] if the data do not fit the definition or the user's closure panics.
+    /// [`ClosureError`] if the data do not fit the definition, the user's closure panics, or what it makes cannot be
+    /// sent.
     pub fn action_payload(&self, data: &JsonText) -> Result<JsonText, ClosureError> {
-        guarded(&self.name, "action", || (self.make)(data))
+        let payload = guarded(&self.name, "action", || (self.make)(data))?;
+        self.sendable("action", payload)
     }
 
     /// The compensation's payload for this data; `None` if the step needs no compensation.
@@ -143,7 +145,8 @@ impl Step {
     pub fn compensation_payload(&self, data: &JsonText) -> Result<Option<JsonText>, ClosureError> {
         match &self.kind {
             StepKind::Compensatable { compensation: Some(compensation) } => {
-                guarded(&self.name, "compensate", || (compensation.make)(data)).map(Some)
+                let payload = guarded(&self.name, "compensate", || (compensation.make)(data))?;
+                self.sendable("compensate", payload).map(Some)
             }
             StepKind::Compensatable { compensation: None }
             | StepKind::Pivot
@@ -158,9 +161,25 @@ impl Step {
     /// As [`action_payload`](Self::action_payload), and if the reply is not of the step's reply type.
     pub fn fold_reply(&self, data: &JsonText, reply: &JsonText) -> Result<JsonText, ClosureError> {
         match &self.fold {
-            Some(fold) => guarded(&self.name, "on_reply", || fold(data, reply)),
+            Some(fold) => {
+                let data = guarded(&self.name, "on_reply", || fold(data, reply))?;
+                data.check_storable().map_err(|unfit| self.unfit("on_reply", unfit))?;
+                Ok(data)
+            }
             None => Ok(data.clone()),
         }
+    }
+
+    /// A payload is frozen when it is made, so one that cannot travel now never will.
+    fn sendable(&self, closure: &'static str, payload: JsonText) -> Result<JsonText, ClosureError> {
+        match payload.check_sendable() {
+            Ok(()) => Ok(payload),
+            Err(unfit) => Err(self.unfit(closure, unfit)),
+        }
+    }
+
+    fn unfit(&self, closure: &'static str, unfit: Unfit) -> ClosureError {
+        ClosureError::Unfit { step: self.name.clone(), closure, unfit }
     }
 
     /// The compensation, if there is one.
@@ -199,6 +218,16 @@ pub enum ClosureError {
         /// What serde says.
         problem: String,
     },
+    /// What it makes can be neither sent nor stored.
+    #[error("what the `{closure}` of step `{step}` makes is unusable: {unfit}")]
+    Unfit {
+        /// The step.
+        step: Name,
+        /// `action`, `compensate` or `on_reply`.
+        closure: &'static str,
+        /// Why.
+        unfit: Unfit,
+    },
     /// The closure panicked.
     #[error("the `{closure}` of step `{step}` panicked; see the coordinator's log for where")]
     Panicked {
@@ -231,10 +260,14 @@ impl SagaDefinition {
     /// Checks an input and makes it the saga's first data, with the defaults filled in.
     ///
     /// # Errors
-    /// [`InvalidInput`] if a field is unknown, missing or of the wrong type.
+    /// [`InvalidInput`] if a field is unknown, missing or of the wrong type, or a text holds a NUL character.
     pub fn read_input(&self, input: &Value) -> Result<JsonText, InvalidInput> {
         match catch_unwind(AssertUnwindSafe(|| (self.read_input)(input))) {
-            Ok(result) => result,
+            Ok(Ok(data)) => match data.check_storable() {
+                Ok(()) => Ok(data),
+                Err(unfit) => Err(InvalidInput { at: String::from("/"), problem: unfit.to_string() }),
+            },
+            Ok(Err(invalid)) => Err(invalid),
             Err(_) => Err(InvalidInput {
                 at: String::from("/"),
                 problem: "the definition's own reading of the input panicked".to_owned(),

@@ -9,6 +9,13 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::message::PAYLOAD_BYTES_MAX;
+
+/// How deep arrays and objects may be nested in each other: common readers follow 128 levels, and a view of the
+/// history wraps a reply in a few of its own.
+pub const DEPTH_MAX: usize = 100;
 
 /// A text that is known to be one JSON value, kept byte for byte.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -55,26 +62,84 @@ impl JsonText {
         self.0.as_bytes()
     }
 
-    /// Whether a string inside holds a NUL, which Postgres cannot store as text.
-    pub fn has_nul(&self) -> bool {
-        has_nul_escape(self.0.as_bytes())
+    /// Whether everybody whom it may reach can store and read it.
+    ///
+    /// # Errors
+    /// [`Unfit`] if not; nobody should accept it then, because a later hop would trip over it again and again.
+    pub fn check_storable(&self) -> Result<(), Unfit> {
+        let traits = scan(self.0.as_bytes());
+        if traits.has_nul {
+            return Err(Unfit::Nul);
+        }
+        if traits.depth > DEPTH_MAX {
+            return Err(Unfit::TooDeep { depth: traits.depth });
+        }
+        // The scan has seen to everything else that keeps JSON from being a value.
+        self.read::<serde_json::Value>().map(drop).map_err(|problem| Unfit::OutOfRange(problem.to_string()))
+    }
+
+    /// As [`check_storable`](Self::check_storable), and that it is small enough to be the payload of a message.
+    ///
+    /// # Errors
+    /// [`Unfit`] if not.
+    pub fn check_sendable(&self) -> Result<(), Unfit> {
+        if self.0.len() > PAYLOAD_BYTES_MAX {
+            return Err(Unfit::TooLarge { bytes: self.0.len() });
+        }
+        self.check_storable()
     }
 }
 
-/// Finds `\u0000` that is an escape and not an escaped backslash before `u0000`.
-fn has_nul_escape(bytes: &[u8]) -> bool {
+/// JSON that cannot be used, though it is JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unfit {
+    /// More than a message carries.
+    #[error("it has {bytes} bytes, more than {PAYLOAD_BYTES_MAX}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Postgres cannot store it as text.
+    #[error("a text in it holds a NUL character")]
+    Nul,
+    /// More than common readers follow.
+    #[error("it is nested {depth} deep, more than {DEPTH_MAX}")]
+    TooDeep {
+        /// Arrays and objects inside of each other.
+        depth: usize,
+    },
+    /// A number that is none, such as 1e400.
+    #[error("it is not readable ({0})")]
+    OutOfRange(String),
+}
+
+struct Traits {
+    has_nul: bool,
+    depth: usize,
+}
+
+/// Reads valid JSON once. `\u0000` counts where it is an escape, not after an escaped backslash.
+fn scan(bytes: &[u8]) -> Traits {
+    let mut traits = Traits { has_nul: false, depth: 0 };
+    let (mut depth, mut in_text) = (0_usize, false);
     let mut at = 0;
     while at < bytes.len() {
-        if bytes[at] == b'\\' {
-            if bytes[at + 1..].starts_with(b"u0000") {
-                return true;
+        match bytes[at] {
+            b'"' => in_text = !in_text,
+            b'\\' => {
+                traits.has_nul |= bytes[at + 1..].starts_with(b"u0000");
+                at += 1;
             }
-            at += 2;
-        } else {
-            at += 1;
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                traits.depth = traits.depth.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
         }
+        at += 1;
     }
-    false
+    traits
 }
 
 impl fmt::Debug for JsonText {
@@ -116,17 +181,37 @@ mod tests {
     }
 
     #[test]
-    fn nul_is_found_only_where_it_is_one() {
-        for (json, nul) in [
-            (r#""a""#, false),
-            (r#""\u0000""#, true),
-            (r#""\\u0000""#, false),
-            (r#""\\\u0000""#, true),
-            (r#"{"k\u0000":1}"#, true),
-            (r#""\u00001""#, true),
-            (r#""\u0001""#, false),
+    fn what_somebody_could_not_read_is_unfit() {
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let large = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+        for (json, unfit) in [
+            (r#""a""#.to_owned(), None),
+            (r#""\u0000""#.to_owned(), Some(Unfit::Nul)),
+            (r#""\\u0000""#.to_owned(), None),
+            (r#""\\\u0000""#.to_owned(), Some(Unfit::Nul)),
+            (r#"{"k\u0000":1}"#.to_owned(), Some(Unfit::Nul)),
+            (r#""\u00001""#.to_owned(), Some(Unfit::Nul)),
+            (r#""\u0001""#.to_owned(), None),
+            (deep(100), None),
+            (deep(101), Some(Unfit::TooDeep { depth: 101 })),
+            (deep(100_000), Some(Unfit::TooDeep { depth: 100_000 })),
+            (format!("[{},{}]", deep(60), deep(60)), None),
+            (format!("[\"{}\"]", "[{".repeat(200)), None),
+            (format!(r#"["\"",{}]"#, deep(100)), Some(Unfit::TooDeep { depth: 101 })),
+            (
+                "[1e400]".to_owned(),
+                Some(Unfit::OutOfRange("number out of range at line 1 column 6".to_owned())),
+            ),
+            (large(PAYLOAD_BYTES_MAX), None),
+            (large(PAYLOAD_BYTES_MAX + 1), Some(Unfit::TooLarge { bytes: PAYLOAD_BYTES_MAX + 1 })),
         ] {
-            assert_eq!(JsonText::parse(json.as_bytes()).unwrap().has_nul(), nul, "{json}");
+            let text = JsonText::parse(json.as_bytes()).unwrap();
+            let shown = &json[..json.len().min(40)];
+            assert_eq!(text.check_sendable().err(), unfit, "{shown}");
         }
+        assert_eq!(
+            JsonText::parse(large(PAYLOAD_BYTES_MAX + 1).as_bytes()).unwrap().check_storable(),
+            Ok(())
+        );
     }
 }

@@ -30,6 +30,6 @@ pub use builder::saga;
 pub use contract::{Command, Compensates, SagaData};
 pub use definition::SagaDefinition;
 pub use ids::{IdempotencyKey, Name, Phase, SagaId, Timestamp};
-pub use json::JsonText;
+pub use json::{JsonText, Unfit};
 pub use message::{CommandMessage, Outcome, Rejection, ReplyMessage};
 pub use retry::RetryPolicy;

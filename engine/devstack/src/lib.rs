@@ -13,7 +13,7 @@
 //! - **Postgres never runs as root**: it refuses to, so it is started as `postgres` or `nobody`.
 //! - A restarted server comes back **on its port**, so clients reconnect by themselves.
 //!
-//! [`Stack::start`] is for the program, [`shared`] for tests, [`inspect`] for `redress doctor`.
+//! [`Stack::start`] is for the program, [`shared`] and [`Thief`] for tests, [`inspect`] for `redress doctor`.
 
 mod cache;
 mod discover;
@@ -34,6 +34,7 @@ mod run_as;
 mod server;
 mod shared;
 mod stack;
+mod thief;
 mod version;
 
 pub use discover::{Finding, Subject, Verdict};
@@ -45,4 +46,5 @@ pub use postgres::Postgres;
 pub use server::Server;
 pub use shared::shared;
 pub use stack::Stack;
+pub use thief::{Loot, Thief};
 pub use version::Version;

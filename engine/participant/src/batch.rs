@@ -12,9 +12,9 @@ use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, keys
 use redress_core::{CommandMessage, Name, Outcome, Phase, Rejection, Timestamp};
 use sqlx::{PgConnection, PgPool};
 
-use crate::erased::{Call, Erased, Ran};
-use crate::retryable::Mishap;
-use crate::settings::{FaultObedience, Stats, count};
+use crate::erased::{Call, Erased, Limits, Ran};
+use crate::retryable::{Mishap, answered};
+use crate::settings::{FaultObedience, ParticipantSettings, Stats, count};
 use crate::store::{self, Memory};
 use crate::worker::crash;
 
@@ -54,14 +54,14 @@ pub(crate) async fn run<S: Send + Sync>(
     handlers: &Handlers<S>,
     service: &S,
     commands: &[CommandMessage],
-    retention: Retention,
-    faults: FaultObedience,
+    settings: &ParticipantSettings,
     stats: &Stats,
 ) -> Result<Vec<Verdict>, sqlx::Error> {
-    let mut transaction = pool.begin().await.map_err(Mishap::Unreachable)?;
+    let limits = settings.limits();
+    let mut transaction = answered(limits.silence, pool.begin()).await.map_err(Mishap::Unreachable)?;
     let keys =
         commands.iter().flat_map(|command| keys_to_claim(command).into_iter().map(|key| key.to_string()));
-    let (memory, now) = store::claim(&mut transaction, keys.collect()).await?;
+    let (memory, now) = answered(limits.silence, store::claim(&mut transaction, keys.collect())).await?;
     let tally = Stats::default();
     let mut batch = Batch {
         handlers,
@@ -72,23 +72,24 @@ pub(crate) async fn run<S: Send + Sync>(
         waiting: BTreeMap::new(),
         waiting_keys: HashSet::new(),
         verdicts: commands.iter().map(|_| None).collect(),
-        obey: faults != FaultObedience::Refused,
+        obey: settings.faults != FaultObedience::Refused,
+        limits,
         stats: &tally,
     };
     for place in 0..commands.len() {
-        batch.rule_on(place, now, &retention).await?;
+        batch.rule_on(place, now, &settings.retention).await?;
     }
     batch.run_waiting().await?;
     let verdicts = std::mem::take(&mut batch.verdicts);
     let memory = batch.memory;
-    memory.write(&mut transaction).await?;
+    answered(limits.silence, memory.write(&mut transaction)).await?;
     let dies = |command: &&CommandMessage| command.fault == Some(FaultKind::CrashBeforeCommit);
-    if faults == FaultObedience::Exit
+    if settings.faults == FaultObedience::Exit
         && let Some(command) = commands.iter().find(dies)
     {
         crash(&command.service);
     }
-    transaction.commit().await?;
+    answered(limits.silence, transaction.commit()).await?;
     stats.add(&tally);
     let answered = |verdict: Option<Verdict>| verdict.expect("every command of a batch was ruled on");
     Ok(verdicts.into_iter().map(answered).collect())
@@ -105,6 +106,7 @@ struct Batch<'b, S> {
     waiting_keys: HashSet<String>,
     verdicts: Vec<Option<Verdict>>,
     obey: bool,
+    limits: Limits,
     /// Counted in the transaction, and added to the others once it has committed.
     stats: &'b Stats,
 }
@@ -167,7 +169,7 @@ impl<S: Send + Sync> Batch<'_, S> {
                 .collect();
             let handler = self.handlers.of(&self.commands[places[0]]);
             let handler = handler.expect("commands without a handler were set aside before the batch");
-            let ran = handler.run(self.service, self.connection, &calls).await?;
+            let ran = handler.run(self.service, self.connection, &calls, self.limits).await?;
             for (place, ran) in places.into_iter().zip(ran) {
                 self.answered(place, ran);
             }

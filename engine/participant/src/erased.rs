@@ -7,21 +7,31 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use redress_core::message::PAYLOAD_BYTES_MAX;
 use redress_core::{Command, IdempotencyKey, JsonText, Phase, Rejection};
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
+use tokio::time::timeout;
 
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, HandlerError, Keyed, Outcome, Tx};
-use crate::retryable::{Mishap, is_collision};
+use crate::retryable::{Mishap, answered, is_collision};
 
 /// A command whose handler must run.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) key: IdempotencyKey,
     pub(crate) payload: JsonText,
+}
+
+/// How long is waited.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// For the database.
+    pub(crate) silence: Duration,
+    /// For one call of a handler.
+    pub(crate) handler: Duration,
 }
 
 /// What became of a call.
@@ -40,7 +50,13 @@ pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<Ran>, Broke
 
 pub(crate) trait Erased<S>: Send + Sync {
     fn phase(&self) -> Phase;
-    fn run<'a>(&'a self, service: &'a S, connection: &'a mut PgConnection, calls: &'a [Call]) -> Running<'a>;
+    fn run<'a>(
+        &'a self,
+        service: &'a S,
+        connection: &'a mut PgConnection,
+        calls: &'a [Call],
+        limits: Limits,
+    ) -> Running<'a>;
 }
 
 pub(crate) struct Action<C>(pub(crate) PhantomData<fn() -> C>);
@@ -54,15 +70,22 @@ impl<C: Command, S: Handle<C>> Erased<S> for Action<C> {
         Phase::Action
     }
 
-    fn run<'a>(&'a self, service: &'a S, connection: &'a mut PgConnection, calls: &'a [Call]) -> Running<'a> {
+    fn run<'a>(
+        &'a self,
+        service: &'a S,
+        connection: &'a mut PgConnection,
+        calls: &'a [Call],
+        limits: Limits,
+    ) -> Running<'a> {
         Box::pin(async move {
             let mut ran = Vec::with_capacity(calls.len());
             for call in calls {
                 let Some(command) = read::<C>(call, &mut ran) else { continue };
-                begin(connection).await?;
+                begin(connection, limits).await?;
                 let mut tx = Tx::new(connection, call.key.clone());
-                let answer = guarded(async { service.handle(&mut tx, command).await }).await.and_then(packed);
-                ran.push(end(connection, answer).await?);
+                let answer =
+                    guarded(limits, async { service.handle(&mut tx, command).await }).await?.and_then(packed);
+                ran.push(end(connection, answer, limits).await?);
             }
             Ok(ran)
         })
@@ -74,16 +97,22 @@ impl<C: Command, S: Compensate<C>> Erased<S> for Undo<C> {
         Phase::Compensation
     }
 
-    fn run<'a>(&'a self, service: &'a S, connection: &'a mut PgConnection, calls: &'a [Call]) -> Running<'a> {
+    fn run<'a>(
+        &'a self,
+        service: &'a S,
+        connection: &'a mut PgConnection,
+        calls: &'a [Call],
+        limits: Limits,
+    ) -> Running<'a> {
         Box::pin(async move {
             let mut ran = Vec::with_capacity(calls.len());
             for call in calls {
                 let Some(command) = read::<C>(call, &mut ran) else { continue };
-                begin(connection).await?;
+                begin(connection, limits).await?;
                 let mut tx = Tx::new(connection, call.key.clone());
-                let answer = guarded(async { service.compensate(&mut tx, command).await }).await;
+                let answer = guarded(limits, async { service.compensate(&mut tx, command).await }).await?;
                 let answer = answer.and_then(|reply| packed(Outcome::Done(reply)));
-                ran.push(end(connection, answer).await?);
+                ran.push(end(connection, answer, limits).await?);
             }
             Ok(ran)
         })
@@ -92,37 +121,39 @@ impl<C: Command, S: Compensate<C>> Erased<S> for Undo<C> {
 
 /// The whole set under one savepoint; if that fails, each member under its own, so that the culprit fails alone.
 macro_rules! run_set {
-    ($C:ty, $connection:ident, $calls:ident, |$tx:ident, $set:ident| $call:expr) => {
+    ($C:ty, $connection:ident, $calls:ident, $limits:ident, |$tx:ident, $set:ident| $call:expr) => {
         Box::pin(async move {
             let (places, $set, mut ran) = readable::<$C>($calls);
             if $set.is_empty() {
                 return Ok(finished(ran));
             }
             let key = $set[0].key.clone();
-            begin($connection).await?;
+            begin($connection, $limits).await?;
             let $tx = &mut Tx::new($connection, key);
-            let answers = guarded(async { $call }).await.and_then(|all| packed_all(all, places.len()));
+            let answers =
+                guarded($limits, async { $call }).await?.and_then(|all| packed_all(all, places.len()));
             match answers {
                 Ok(mut answers) if answers.len() == 1 => {
-                    ran[places[0]] = Some(end($connection, Ok(answers.remove(0))).await?);
+                    ran[places[0]] = Some(end($connection, Ok(answers.remove(0)), $limits).await?);
                 }
                 Ok(answers) => {
-                    release($connection).await?;
+                    release($connection, $limits).await?;
                     places.into_iter().zip(answers).for_each(|(place, answer)| ran[place] = Some(answer));
                 }
                 Err(error) if places.len() == 1 => {
-                    ran[places[0]] = Some(end($connection, Err(error)).await?);
+                    ran[places[0]] = Some(end($connection, Err(error), $limits).await?);
                 }
                 Err(error) => {
                     // Also sorts out a collision, which fails no member.
-                    end($connection, Err(error)).await?;
+                    end($connection, Err(error), $limits).await?;
                     for place in places {
                         let (_, $set, _) = readable::<$C>(&$calls[place..=place]);
-                        begin($connection).await?;
+                        begin($connection, $limits).await?;
                         let $tx = &mut Tx::new($connection, $calls[place].key.clone());
-                        let answers = guarded(async { $call }).await.and_then(|all| packed_each(all, 1));
+                        let answers =
+                            guarded($limits, async { $call }).await?.and_then(|all| packed_each(all, 1));
                         let answer = answers.map(|mut all| all.remove(0));
-                        ran[place] = Some(end($connection, answer).await?);
+                        ran[place] = Some(end($connection, answer, $limits).await?);
                     }
                 }
             }
@@ -136,8 +167,14 @@ impl<C: Command, S: HandleAll<C>> Erased<S> for ActionSet<C> {
         Phase::Action
     }
 
-    fn run<'a>(&'a self, service: &'a S, connection: &'a mut PgConnection, calls: &'a [Call]) -> Running<'a> {
-        run_set!(C, connection, calls, |tx, set| service.handle_all(tx, set).await)
+    fn run<'a>(
+        &'a self,
+        service: &'a S,
+        connection: &'a mut PgConnection,
+        calls: &'a [Call],
+        limits: Limits,
+    ) -> Running<'a> {
+        run_set!(C, connection, calls, limits, |tx, set| service.handle_all(tx, set).await)
     }
 }
 
@@ -146,8 +183,14 @@ impl<C: Command, S: CompensateAll<C>> Erased<S> for UndoSet<C> {
         Phase::Compensation
     }
 
-    fn run<'a>(&'a self, service: &'a S, connection: &'a mut PgConnection, calls: &'a [Call]) -> Running<'a> {
-        run_set!(C, connection, calls, |tx, set| {
+    fn run<'a>(
+        &'a self,
+        service: &'a S,
+        connection: &'a mut PgConnection,
+        calls: &'a [Call],
+        limits: Limits,
+    ) -> Running<'a> {
+        run_set!(C, connection, calls, limits, |tx, set| {
             service
                 .compensate_all(tx, set)
                 .await
@@ -161,7 +204,7 @@ impl<S: Send + Sync> Erased<S> for Echo {
         self.0
     }
 
-    fn run<'a>(&'a self, _: &'a S, _: &'a mut PgConnection, calls: &'a [Call]) -> Running<'a> {
+    fn run<'a>(&'a self, _: &'a S, _: &'a mut PgConnection, calls: &'a [Call], _: Limits) -> Running<'a> {
         Box::pin(async move { Ok(calls.iter().map(|_| Ran::Done(JsonText::null())).collect()) })
     }
 }
@@ -207,12 +250,17 @@ fn finished(ran: Vec<Option<Ran>>) -> Vec<Ran> {
     ran.into_iter().map(|ran| ran.unwrap_or_else(|| Ran::Failed(WRONG_COUNT.to_owned()))).collect()
 }
 
-/// A handler that panics has failed, and nothing more.
-async fn guarded<T>(handler: impl Future<Output = Result<T, HandlerError>>) -> Result<T, HandlerError> {
-    AssertUnwindSafe(handler)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| Err("the handler panicked; see the service's log for where".into()))
+/// A handler that panics has failed, and nothing more. One that does not end leaves the connection in the middle of
+/// something, so that the transaction is lost.
+async fn guarded<T>(
+    limits: Limits,
+    handler: impl Future<Output = Result<T, HandlerError>>,
+) -> Result<Result<T, HandlerError>, Broken> {
+    match timeout(limits.handler, AssertUnwindSafe(handler).catch_unwind()).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Ok(Err("the handler panicked; see the service's log for where".into())),
+        Err(_) => Err(Mishap::Silence(limits.handler).into()),
+    }
 }
 
 /// A reply that cannot travel is poison, as a command is that cannot: no attempt will ever do better.
@@ -224,15 +272,10 @@ fn packed<R: Serialize>(outcome: Outcome<R>) -> Result<Ran, HandlerError> {
         })),
         Outcome::Done(reply) => {
             let reply = JsonText::of(&reply)?;
-            let bytes = reply.as_bytes().len();
-            if bytes > PAYLOAD_BYTES_MAX {
-                let reason = format!("the reply has {bytes} bytes, more than {PAYLOAD_BYTES_MAX}");
-                return Ok(Ran::Unreadable(reason));
+            match reply.check_sendable() {
+                Ok(()) => Ok(Ran::Done(reply)),
+                Err(unfit) => Ok(Ran::Unreadable(format!("the reply cannot travel: {unfit}"))),
             }
-            if reply.has_nul() {
-                return Ok(Ran::Unreadable("a text in the reply holds a NUL character".to_owned()));
-            }
-            Ok(Ran::Done(reply))
         }
     }
 }
@@ -258,35 +301,37 @@ fn packed_all<R: Serialize>(outcomes: Vec<Outcome<R>>, expected: usize) -> Resul
     }
 }
 
-async fn begin(connection: &mut PgConnection) -> Result<(), Broken> {
-    connection.execute("SAVEPOINT member").await.map(drop)
+async fn begin(connection: &mut PgConnection, limits: Limits) -> Result<(), Broken> {
+    answered(limits.silence, connection.execute("SAVEPOINT member")).await.map(drop)
 }
 
-async fn release(connection: &mut PgConnection) -> Result<(), Broken> {
-    connection.execute("RELEASE SAVEPOINT member").await.map(drop)
+async fn release(connection: &mut PgConnection, limits: Limits) -> Result<(), Broken> {
+    answered(limits.silence, connection.execute("RELEASE SAVEPOINT member")).await.map(drop)
 }
 
-async fn undo(connection: &mut PgConnection) -> Result<(), Broken> {
-    connection
-        .execute(AssertSqlSafe("ROLLBACK TO SAVEPOINT member; RELEASE SAVEPOINT member"))
-        .await
-        .map(drop)
+async fn undo(connection: &mut PgConnection, limits: Limits) -> Result<(), Broken> {
+    let both = connection.execute(AssertSqlSafe("ROLLBACK TO SAVEPOINT member; RELEASE SAVEPOINT member"));
+    answered(limits.silence, both).await.map(drop)
 }
 
 /// Keeps the writes of a `done` and takes everything else back.
-async fn end(connection: &mut PgConnection, answer: Result<Ran, HandlerError>) -> Result<Ran, Broken> {
+async fn end(
+    connection: &mut PgConnection,
+    answer: Result<Ran, HandlerError>,
+    limits: Limits,
+) -> Result<Ran, Broken> {
     match answer {
         Ok(Ran::Done(reply)) => {
-            release(connection).await?;
+            release(connection, limits).await?;
             Ok(Ran::Done(reply))
         }
         Ok(other) => {
-            undo(connection).await?;
+            undo(connection, limits).await?;
             Ok(other)
         }
         Err(error) if is_collision(&*error.0) => Err(Mishap::Collision(error.chain()).into()),
         Err(error) => {
-            undo(connection).await?;
+            undo(connection, limits).await?;
             Ok(Ran::Failed(sayable(&error.chain())))
         }
     }

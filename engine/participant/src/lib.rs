@@ -50,6 +50,7 @@
 //! - An `Err` never becomes a rejection: it is rolled back and answered `failed`; the coordinator alone retries.
 //! - A batch that fails as a whole is run again member by member, so that the culprit fails alone.
 
+mod alone;
 mod batch;
 mod echo;
 mod erased;

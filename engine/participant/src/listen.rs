@@ -13,9 +13,12 @@ use redress_core::message::NotificationMessage;
 use redress_core::{Command, IdempotencyKey, Name, Phase};
 use redress_wire::Wire;
 use sqlx::PgPool;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::erased::Limits;
 use crate::handler::{HandlerError, Listen, Tx};
+use crate::retryable::answered;
 use crate::settings::{Stats, count};
 
 type Hearing<'a> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>>;
@@ -45,6 +48,7 @@ pub(crate) struct Listening<S> {
     pub(crate) pool: PgPool,
     pub(crate) wire: Wire,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) limits: Limits,
 }
 
 impl<S: Send + Sync + 'static> Listening<S> {
@@ -90,9 +94,10 @@ impl<S: Send + Sync + 'static> Listening<S> {
             phase: Phase::Action,
             generation: 1,
         };
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = answered(self.limits.silence, self.pool.begin()).await?;
         let heard = listener.hear(&self.author, Tx::new(&mut transaction, key), notification);
-        AssertUnwindSafe(heard).catch_unwind().await.map_err(|_| "the listener panicked")??;
-        Ok(transaction.commit().await?)
+        let heard = timeout(self.limits.handler, AssertUnwindSafe(heard).catch_unwind()).await;
+        heard.map_err(|_| "the listener did not end")?.map_err(|_| "the listener panicked")??;
+        Ok(answered(self.limits.silence, transaction.commit()).await?)
     }
 }

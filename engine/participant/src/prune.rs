@@ -13,6 +13,7 @@ use sqlx::postgres::types::PgInterval;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::retryable::answered;
 use crate::worker::Worker;
 
 /// The most rows that are deleted in one transaction.
@@ -31,7 +32,8 @@ pub(crate) async fn run<S: Send + Sync + 'static>(worker: Arc<Worker<S>>, shutdo
         while !shutdown.is_cancelled() {
             // In a task of its own, because nothing may cancel what writes.
             let (pool, keep) = (worker.pool.clone(), worker.settings.retention.keep);
-            match tokio::spawn(async move { batch(&pool, keep).await }).await {
+            let limit = worker.settings.silence_max;
+            match tokio::spawn(async move { answered(limit, batch(&pool, keep)).await }).await {
                 Ok(Ok(pruned)) => {
                     worker.stats.pruned.fetch_add(pruned, Ordering::Relaxed);
                     if pruned < BATCH_MAX {
@@ -63,9 +65,10 @@ async fn batch(pool: &PgPool, keep: Duration) -> Result<u64, sqlx::Error> {
                AND handled_at < now() - $1 \
              ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED)",
     )
-    .bind(keep)
+    .bind(keep.clone())
     .bind(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX))
     .execute(pool)
     .await?;
+    sqlx::query("DELETE FROM inbox_tries WHERE tried_at < now() - $1").bind(keep).execute(pool).await?;
     Ok(deleted.rows_affected())
 }

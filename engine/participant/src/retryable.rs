@@ -1,7 +1,19 @@
 //! Which database errors mean what.
 
+use std::time::Duration;
+
 use sqlx::Error;
 use thiserror::Error;
+use tokio::time::timeout;
+
+/// Waits for the database, but not for ever: the other end of a connection may vanish without a word, and the lane
+/// would wait as long as the network pleases. What is given up goes back to the pool, which closes it.
+pub(crate) async fn answered<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(limit, answer).await.unwrap_or_else(|_| Err(Mishap::Silence(limit).into()))
+}
 
 /// What to do about a failed transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +38,9 @@ pub(crate) enum Mishap {
     /// The inbox is not as this batch left it.
     #[error("the inbox changed under the batch: {0}")]
     Inbox(String),
+    /// No answer came in time, neither from the database nor from a handler.
+    #[error("there was no answer for {0:?}; the connection is given up")]
+    Silence(Duration),
     /// The unit of work itself panicked.
     #[error("the unit of work panicked: {0}")]
     Panic(String),
@@ -41,7 +56,7 @@ impl From<Mishap> for Error {
 pub(crate) fn sort(error: &Error) -> Trouble {
     match error {
         Error::AnyDriverError(inner) => match inner.downcast_ref::<Mishap>() {
-            Some(Mishap::Unreachable(_)) => Trouble::Down,
+            Some(Mishap::Unreachable(_) | Mishap::Silence(_)) => Trouble::Down,
             Some(Mishap::Collision(_)) => Trouble::Collision,
             Some(Mishap::Inbox(_) | Mishap::Panic(_)) | None => Trouble::Other,
         },
@@ -62,6 +77,12 @@ pub(crate) fn sort(error: &Error) -> Trouble {
         | Error::WorkerCrashed => Trouble::Down,
         _ => Trouble::Other,
     }
+}
+
+/// Whether nothing was asked yet when it failed, so that no command can be at fault.
+pub(crate) fn is_unreachable(error: &Error) -> bool {
+    matches!(error, Error::AnyDriverError(inner)
+        if matches!(inner.downcast_ref(), Some(Mishap::Unreachable(_))))
 }
 
 /// Whether a handler's own error says that two transactions met: then the same again will do, and nobody failed.

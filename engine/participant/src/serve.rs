@@ -137,7 +137,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
     /// Other tuning than the default.
     #[must_use]
     pub fn settings(mut self, settings: ParticipantSettings) -> Self {
-        self.settings = settings;
+        self.settings = settings.with_countable_ages();
         self
     }
 
@@ -175,6 +175,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
             pool: self.pool.clone(),
             wire: self.wire.clone(),
             stats: self.stats.clone(),
+            limits: self.settings.limits(),
         };
         let echo = |phase| self.echo.then(|| Box::new(Echo(phase)) as Box<dyn Erased<S>>);
         let worker = Arc::new(Worker {

@@ -16,11 +16,14 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::inbox_migrator;
+use crate::retryable::answered;
 use crate::serve::{Participant, ServeError};
 use crate::settings::{ParticipantSettings, Stats};
 
 /// How long a lane waits for a connection before the commands are put back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection that comes back may take to answer.
+const CLEAN_MAX: Duration = Duration::from_secs(5);
 
 type Serving = Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send>>;
 type Start =
@@ -172,6 +175,8 @@ async fn prepare(connection: &mut sqlx::PgConnection) -> Result<(), sqlx::Error>
 
 /// A cancelled `begin` can leave a transaction open in sqlx 0.9.0; the next user of the connection must not be in it.
 /// A bare ROLLBACK without a transaction would leave a warning in the server's log each time; this pair leaves none.
+///
+/// A connection that does not even answer this is closed: it is one on which something was waited for in vain.
 async fn clean(connection: &mut sqlx::PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection).await.map(|_| true)
+    answered(CLEAN_MAX, sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection)).await.map(|_| true)
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use redress_core::inbox::Retention;
 
+use crate::erased::Limits;
+
 /// Exit code of a process that obeys `crash-after-commit`.
 pub const EXIT_CODE_OF_INJECTED_CRASH: i32 = 86;
 
@@ -33,10 +35,16 @@ pub struct ParticipantSettings {
     pub retention: Retention,
     /// How often what it need not remember is pruned.
     pub prune_every: Duration,
-    /// Deliveries of one message before it is given up: a handler that kills its process must not do so for ever.
-    pub deliveries_max: u64,
+    /// How often a command that has come again and again is run alone, before it is given up: a handler that kills its
+    /// process must not do so for ever.
+    pub tries_max: u32,
     /// Until what age an unknown command is left for a newer instance that may know it.
     pub unknown_command_age: Duration,
+    /// How long the database may stay silent before its connection is given up: longer than it lets any statement run.
+    pub silence_max: Duration,
+    /// The longest that one call of a handler may take. Past it its batch is given up and the command comes again,
+    /// alone: whatever it waits for must not hold up the others for ever.
+    pub handler_time_max: Duration,
     /// How long a message rests while the database is down.
     pub database_down_pause: Duration,
     /// Whether injected failures are obeyed.
@@ -50,11 +58,31 @@ impl Default for ParticipantSettings {
             lanes: 1,
             retention: Retention::DEFAULT,
             prune_every: Duration::from_secs(10 * 60),
-            deliveries_max: 20,
+            tries_max: 10,
             unknown_command_age: Duration::from_secs(30),
+            silence_max: Duration::from_secs(40),
+            handler_time_max: Duration::from_secs(5 * 60),
             database_down_pause: Duration::from_secs(1),
             faults: FaultObedience::Refused,
         }
+    }
+}
+
+/// The longest age that anything is compared with: a hundred years, longer than any inbox lives and short enough for
+/// every clock to count back. Whoever says `Duration::MAX` for "never" gets this.
+const AGE_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+impl ParticipantSettings {
+    pub(crate) const fn limits(&self) -> Limits {
+        Limits { silence: self.silence_max, handler: self.handler_time_max }
+    }
+
+    /// No age is longer than can be counted back.
+    pub(crate) fn with_countable_ages(mut self) -> Self {
+        for age in [&mut self.retention.keep, &mut self.prune_every] {
+            *age = AGE_MAX.min(*age);
+        }
+        self
     }
 }
 

@@ -77,6 +77,23 @@ pub(crate) async fn probe(pool: PgPool) -> Result<(), sqlx::Error> {
     transaction.rollback().await
 }
 
+/// Leaves last words: this one is being run alone. Gives how often it was, this time included.
+pub(crate) async fn begin_alone(pool: &PgPool, key: &str) -> Result<u32, sqlx::Error> {
+    let tries: i32 = sqlx::query_scalar(
+        "INSERT INTO inbox_tries (key) VALUES ($1) \
+         ON CONFLICT (key) DO UPDATE SET tries = inbox_tries.tries + 1, tried_at = now() RETURNING tries",
+    )
+    .bind(key)
+    .fetch_one(pool)
+    .await?;
+    Ok(tries.unsigned_abs())
+}
+
+/// Takes the last words back: it was settled.
+pub(crate) async fn end_alone(pool: &PgPool, key: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM inbox_tries WHERE key = $1").bind(key).execute(pool).await.map(drop)
+}
+
 fn record(
     fingerprint: Option<Vec<u8>>,
     outcome: &str,

@@ -1,8 +1,8 @@
 //! What is done with a batch: run, commit, reply, acknowledge.
 //!
 //! While the service's own database is down, the commands in hand are put back with a pause and no others are taken:
-//! so an outage costs a command one or two deliveries, however long it lasts, and the delivery limit keeps its
-//! meaning (a handler that kills its process).
+//! so an outage costs a command one or two deliveries, however long it lasts. What comes again and again nevertheless
+//! runs alone (`alone.rs`).
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use crate::batch::{self, Handlers, Verdict};
 use crate::erased::sayable;
-use crate::retryable::{Mishap, Trouble, sort};
+use crate::retryable::{Mishap, Trouble, answered, is_unreachable, sort};
 use crate::settings::{EXIT_CODE_OF_INJECTED_CRASH, FaultObedience, ParticipantSettings, Stats, count};
 use crate::store;
 
@@ -76,9 +76,21 @@ enum Aftermath {
 }
 
 /// A command that will be ruled on, and the right to settle it.
-struct Member {
-    command: CommandMessage,
-    ack: Ack,
+pub(crate) struct Member {
+    pub(crate) command: CommandMessage,
+    pub(crate) ack: Ack,
+    /// This one included.
+    pub(crate) deliveries: u64,
+}
+
+/// How the run of a batch ended.
+pub(crate) enum End {
+    /// With an answer for each member.
+    Settled,
+    /// Its only member lost the connection and comes again.
+    PutBack,
+    /// There is no use in going on.
+    DatabaseDown,
 }
 
 impl<S: Send + Sync + 'static> Worker<S> {
@@ -98,7 +110,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         if !members.is_empty() {
             let acks: Vec<Ack> = members.iter().map(|member| member.ack.clone()).collect();
             let keeper = tokio::spawn(keep_alive(acks, self.wire.settings().ack_wait / 3));
-            self.run(members).await;
+            self.run_all(members).await;
             keeper.abort();
         }
         self.bury(poison).await;
@@ -112,10 +124,6 @@ impl<S: Send + Sync + 'static> Worker<S> {
             Err(malformed) => return Sorted::Poison(malformed, ack),
         };
         let refused = |reason| self.poison(&command, reason);
-        if deliveries > self.settings.deliveries_max {
-            let reason = format!("it was delivered {deliveries} times and never settled");
-            return Sorted::Poison(refused(reason), ack);
-        }
         if command.service != self.service {
             let reason = format!("it is meant for service `{}`, not for `{}`", command.service, self.service);
             return Sorted::Poison(refused(reason), ack);
@@ -135,7 +143,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
             Some(Ordered::Late(pause)) => Sorted::Later(ack, pause),
             Some(Ordered::Lost) => Sorted::Lost(ack),
             Some(Ordered::Abandoned) => Sorted::Abandoned,
-            None => Sorted::Member(Member { command, ack }),
+            None => Sorted::Member(Member { command, ack, deliveries }),
         }
     }
 
@@ -161,16 +169,19 @@ impl<S: Send + Sync + 'static> Worker<S> {
     }
 
     /// The batch as a whole, and if that cannot be, each member alone.
-    async fn run(self: &Arc<Self>, members: Vec<Member>) {
+    pub(crate) async fn run(self: &Arc<Self>, members: Vec<Member>) -> End {
         let commands: Arc<[CommandMessage]> = members.iter().map(|m| m.command.clone()).collect();
         match self.attempt(commands).await {
             Ok(verdicts) => self.answer(members.into_iter().zip(verdicts).collect()).await,
-            Err(error) if sort(&error) == Trouble::Down => {
-                tracing::warn!(service = %self.service, %error, "database down; the commands wait");
-                self.database_down.notify_one();
-                for member in members {
-                    member.ack.nak(self.settings.database_down_pause).await;
-                }
+            Err(error) if sort(&error) == Trouble::Down && self.is_down(&error).await => {
+                return self.wait_for_database(members, &error).await;
+            }
+            // The database is there and this one lost its connection: it comes again, until it is given up.
+            Err(error) if members.len() == 1 && sort(&error) == Trouble::Down => {
+                let key = &members[0].command.key;
+                tracing::warn!(service = %self.service, %error, %key, "a command lost its connection; again later");
+                self.put_back(members).await;
+                return End::PutBack;
             }
             Err(error) if members.len() == 1 => {
                 let outcome = Outcome::Failed { message: sayable(&error.to_string()) };
@@ -181,11 +192,29 @@ impl<S: Send + Sync + 'static> Worker<S> {
             Err(error) => {
                 tracing::warn!(service = %self.service, %error, "batch failed; its members run one by one");
                 count(&self.stats.batch_retries);
-                for member in members {
-                    Box::pin(self.run(vec![member])).await;
-                }
+                return self.run_alone(members).await;
             }
         }
+        End::Settled
+    }
+
+    /// Puts commands back until the database is there again, and has the intake stop until then.
+    pub(crate) async fn wait_for_database(&self, members: Vec<Member>, error: &sqlx::Error) -> End {
+        tracing::warn!(service = %self.service, %error, "database down; the commands wait");
+        self.database_down.notify_one();
+        self.put_back(members).await;
+        End::DatabaseDown
+    }
+
+    pub(crate) async fn put_back(&self, members: Vec<Member>) {
+        for member in members {
+            member.ack.nak(self.settings.database_down_pause).await;
+        }
+    }
+
+    /// Whether it is the database that is not there, or a command that sent its own connection away.
+    async fn is_down(&self, error: &sqlx::Error) -> bool {
+        is_unreachable(error) || self.probe().await.is_err()
     }
 
     /// Runs the unit of work in a task of its own: nothing may cancel a `begin` or a `commit`.
@@ -194,9 +223,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
         loop {
             let (worker, commands) = (self.clone(), commands.clone());
             let unit = tokio::spawn(async move {
-                let (retention, faults) = (worker.settings.retention, worker.settings.faults);
                 let (handlers, author, stats) = (&worker.handlers, &worker.author, &worker.stats);
-                batch::run(&worker.pool, handlers, author, &commands, retention, faults, stats).await
+                batch::run(&worker.pool, handlers, author, &commands, &worker.settings, stats).await
             });
             let result = match unit.await {
                 Ok(result) => result,
@@ -293,7 +321,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
     }
 
     /// A command that nobody can use, as it came.
-    fn poison(&self, command: &CommandMessage, reason: String) -> Malformed {
+    pub(crate) fn poison(&self, command: &CommandMessage, reason: String) -> Malformed {
         Malformed {
             address: Some(ReplyAddress {
                 key: command.key.clone(),
@@ -309,7 +337,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
     }
 
     /// Keeps what nobody can use, tells its sagas, and never sees it again.
-    async fn bury(&self, poison: Vec<(Malformed, Ack)>) {
+    pub(crate) async fn bury(&self, poison: Vec<(Malformed, Ack)>) {
         join_all(poison.into_iter().map(|(malformed, ack)| self.bury_one(malformed, ack))).await;
     }
 
@@ -350,16 +378,20 @@ impl<S: Send + Sync + 'static> Worker<S> {
     pub(crate) async fn database_is_back(&self) {
         loop {
             tokio::time::sleep(self.settings.database_down_pause).await;
-            // In a task of its own, because nothing may cancel a `begin`.
-            match tokio::spawn(store::probe(self.pool.clone())).await {
-                Ok(Ok(())) => break,
-                Ok(Err(error)) => tracing::debug!(service = %self.service, %error, "database still down"),
-                Err(panic) => {
-                    tracing::warn!(service = %self.service, %panic, "probe of the database panicked")
-                }
+            match self.probe().await {
+                Ok(()) => break,
+                Err(error) => tracing::debug!(service = %self.service, %error, "database still down"),
             }
         }
         tracing::info!(service = %self.service, "database is back");
+    }
+
+    /// Whether the database can be written to.
+    async fn probe(&self) -> Result<(), sqlx::Error> {
+        // In a task of its own, because nothing may cancel a `begin`.
+        let (pool, limit) = (self.pool.clone(), self.settings.silence_max);
+        let probe = tokio::spawn(async move { answered(limit, store::probe(pool)).await });
+        probe.await.unwrap_or_else(|panic| Err(Mishap::Panic(panic.to_string()).into()))
     }
 }
 

@@ -14,7 +14,7 @@ use async_nats::HeaderMap;
 use redress_core::fault::FaultKind;
 use redress_core::ids::IdempotencyKey;
 use redress_core::message::{NotificationMessage, PAYLOAD_BYTES_MAX};
-use redress_core::{CommandMessage, JsonText, Name, Outcome, Rejection, ReplyMessage, Timestamp};
+use redress_core::{CommandMessage, JsonText, Name, Outcome, Rejection, ReplyMessage, Timestamp, Unfit};
 
 use crate::topology::Topology;
 
@@ -188,13 +188,13 @@ pub(crate) fn brief(reason: &str) -> String {
 }
 
 fn body(payload: &[u8]) -> Result<JsonText, String> {
+    // Before it is read at all.
     if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(format!("the payload has {} bytes, more than {PAYLOAD_BYTES_MAX}", payload.len()));
+        let unfit = Unfit::TooLarge { bytes: payload.len() };
+        return Err(format!("the payload is unusable: {unfit}"));
     }
     let json = JsonText::parse(payload).map_err(|error| format!("the payload is not JSON: {error}"))?;
-    if json.has_nul() {
-        return Err("a text in the payload holds a NUL character".to_owned());
-    }
+    json.check_storable().map_err(|unfit| format!("the payload is unusable: {unfit}"))?;
     Ok(json)
 }
 
@@ -348,7 +348,7 @@ mod tests {
         check("bad fault", &|h| h.insert(FAULT, "explode"), b"1");
         insta::assert_snapshot!(story, @"
         not JSON: the payload is not JSON: EOF while parsing an object at line 1 column 1 (reported)
-        NUL: a text in the payload holds a NUL character (reported)
+        NUL: the payload is unusable: a text in it holds a NUL character (reported)
         no attempt: the header `Redress-Attempt` is unusable: invalid digit found in string (nobody to tell)
         bad key: the header `Idempotency-Key` is unusable: `x` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>` (nobody to tell)
         bad command: the header `Redress-Command` is unusable: `a.b` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens (reported)

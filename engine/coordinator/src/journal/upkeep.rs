@@ -92,7 +92,7 @@ impl PgJournal {
 
     /// The largest id that a saga of this age has.
     async fn newest_id_of(&self, age: Duration) -> Result<SagaId, JournalError> {
-        let born = self.now().await? - chrono::TimeDelta::from_std(age).unwrap_or(chrono::TimeDelta::MAX);
+        let born = self.now().await? - age;
         let millis = u128::try_from(born.timestamp_millis()).unwrap_or(0);
         Ok(SagaId(Uuid::from_u128(((millis + 1) << 80) - 1)))
     }

@@ -1,14 +1,14 @@
 //! The answer to a COMMIT is lost: it happened, nobody heard, and what the journal says decides.
 
 use redress_coordinator::OrderRequest;
+use redress_devstack::{Loot, Thief};
 
 use crate::party::{How, sell};
 use crate::place::{Place, Running, cancel, start, start_with};
-use crate::thief::Thief;
 
 async fn robbed(place: &Place) -> (Thief, Running) {
     let (server, mut config) = (place.stack.postgres().port(), place.config());
-    let (thief, port) = Thief::before(server).await;
+    let (thief, port) = Thief::before(server).await.unwrap();
     config.database_url = config.database_url.replace(&format!(":{server}/"), &format!(":{port}/"));
     // Only what a test does is on the wire.
     config.timer_poll = std::time::Duration::from_secs(3_600);
@@ -20,7 +20,7 @@ async fn a_start_finds_itself() {
     let place = Place::new().await;
     let (thief, coordinator) = robbed(&place).await;
     coordinator.start(start("sell", 1)).await;
-    thief.wants(b"sell-2");
+    thief.wants(Loot::Answer, b"sell-2");
     let started = coordinator.engine.start(start("sell", 2)).await.unwrap();
     assert!(thief.has_stolen());
     assert!(started.created, "it is this start's own saga");
@@ -39,7 +39,7 @@ async fn a_batch_is_decided_again_on_what_the_journal_says() {
     place.party.holds(1).await;
     // What is written of the reply, in one statement that is its own transaction. No question holds these bytes:
     // the text of the one that reads a saga for a view has the event's name in it.
-    thief.wants(b"{\"reply\":");
+    thief.wants(Loot::Answer, b"{\"reply\":");
     place.party.let_go().await;
     assert_eq!(coordinator.end_of(id).await, "completed");
     assert!(thief.has_stolen());
@@ -56,7 +56,7 @@ async fn a_cancel_that_won_is_not_told_that_it_lost() {
     let id = coordinator.start(start_with("sell", 1, "charge", How::Hold)).await;
     place.party.holds(1).await;
     let revision = coordinator.engine.saga(id).await.unwrap().unwrap().revision;
-    thief.wants(b"COMMIT");
+    thief.wants(Loot::Answer, b"COMMIT");
     let request = OrderRequest { if_match: Some(revision), ..cancel("ann", "changed her mind") };
     let view = coordinator.engine.order(id, request).await.unwrap();
     assert!(thief.has_stolen());

@@ -28,7 +28,6 @@ mod several;
 #[cfg(test)]
 mod starts;
 #[cfg(test)]
-mod thief;
 #[cfg(test)]
 mod timers;
 #[cfg(test)]

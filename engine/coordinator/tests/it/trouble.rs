@@ -116,10 +116,10 @@ async fn what_nobody_can_use_is_kept_and_blocks_nothing() {
         place.party.send(vec![reply]).await;
         until("a dead letter", async || (place.dead_letters().await.len() > before).then_some(())).await;
     }
-    insta::assert_snapshot!(place.dead_letters().await.join("\n"), @r"
+    insta::assert_snapshot!(place.dead_letters().await.join("\n"), @"
     a participant took back what it had promised
     the saga does not exist in this journal
-    a text in the payload holds a NUL character
+    the payload is unusable: a text in it holds a NUL character
     ");
     let view = coordinator.engine.saga(id).await.unwrap().unwrap();
     assert_eq!((view.status, view.parked), ("completed", None));

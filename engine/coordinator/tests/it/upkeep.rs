@@ -76,6 +76,45 @@ async fn open_sagas_of_each_version_are_known_and_those_that_take_too_long_are_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_for_ever_is_no_age_that_anybody_trips_over() {
+    let place = Place::new().await;
+    let config = Config {
+        keep: Keep { sagas: Duration::MAX, dead_letters: Duration::MAX },
+        stalled_after: Duration::MAX,
+        prune_every: Duration::ZERO,
+        ..place.config()
+    };
+    let coordinator = place.coordinator_with(config, vec![sell()]).await;
+    let id = coordinator.start(start("sell", 1)).await;
+    assert_eq!(coordinator.end_of(id).await, "completed");
+    place.age(id).await;
+    assert!(!coordinator.engine.saga(id).await.unwrap().unwrap().stalled);
+    let stalled = ListFilter { stalled: true, limit: 10, ..ListFilter::default() };
+    assert_eq!(coordinator.engine.sagas(stalled).await.unwrap().items.len(), 0);
+    // Older than for ever, so that the pruning can be seen to work; the saga of a year ago stays.
+    let letter = "INSERT INTO dead_letters (at, reason, subject, payload) VALUES (now() - interval '200 years', '', '', '')";
+    sqlx::query(letter).execute(&place.pool).await.unwrap();
+    coordinator.stop().await;
+    let config = Config {
+        keep: Keep { sagas: Duration::MAX, dead_letters: Duration::MAX },
+        prune_every: Duration::ZERO,
+        ..place.config()
+    };
+    let coordinator = place.coordinator_with(config, vec![sell()]).await;
+    until("the letter is gone", async || {
+        (place.count("SELECT count(*) FROM dead_letters").await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(place.count("SELECT count(*) FROM sagas").await, 1);
+    coordinator.stop().await;
+    let never = Config { prune_every: Duration::MAX, ..place.config() };
+    let coordinator = place.coordinator_with(never, vec![sell()]).await;
+    let id = coordinator.start(start("sell", 2)).await;
+    assert_eq!(coordinator.end_of(id).await, "completed");
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_old_is_forgotten_and_what_is_open_never() {
     let place = Place::new().await;
     let coordinator = place.coordinator(vec![sell()]).await;

@@ -1,24 +1,31 @@
 //! Going forward: stages, conditions, notifications, retries, settlement, timers.
 
+use serde::Serialize;
 use serde_json::json;
 
-use crate::decide::machine::{Course, Hold, Machine};
+use crate::decide::machine::{Course, Dispatched, Hold, Machine};
 use crate::definition::{ClosureError, StepKind};
 use crate::history::HistoryEvent;
-use crate::ids::Phase;
+use crate::ids::{Name, Phase};
 use crate::json::JsonText;
 use crate::message::NotificationMessage;
 use crate::retry::RetryPolicy;
 use crate::state::{Cause, CauseKind, ParkCode, Progress, Question, Status, Turn};
 
+/// What the history keeps of a start.
+#[derive(Serialize)]
+struct Begun<'a> {
+    saga: &'a Name,
+    version: u32,
+    data: &'a JsonText,
+}
+
 impl Machine<'_, '_> {
     /// The first row of a saga.
     pub(super) fn record_start(&mut self) {
-        let detail = json!({
-            "saga": self.ctx.definition.name,
-            "version": self.ctx.definition.version,
-            "data": self.state.data,
-        });
+        let definition = self.ctx.definition;
+        let data = self.state.data.clone();
+        let detail = Begun { saga: &definition.name, version: definition.version, data: &data };
         self.record(HistoryEvent::Started, &detail);
     }
 
@@ -74,7 +81,12 @@ impl Machine<'_, '_> {
     /// Tells somebody once and goes on: whether it arrives is not known and not asked.
     fn notify(&mut self, place: usize, payload: JsonText) {
         let (step, now) = (self.step(place), self.ctx.now);
-        let detail = json!({ "service": step.service, "command": step.command, "payload": payload });
+        let detail = Dispatched {
+            service: &step.service,
+            command: &step.command,
+            payload: Some(&payload),
+            fault: None,
+        };
         let stepped = &mut self.state.steps[place];
         stepped.attempts = 1;
         stepped.started_at = Some(now);

@@ -1,6 +1,7 @@
 //! The tools with which a decision is put together: asking, recording, parking.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::decide::{Context, Decision, Effect, after_ms};
 use crate::definition::{ClosureError, Step};
@@ -27,6 +28,17 @@ pub(super) enum Hold {
     /// of them is gone.
     Parked(Vec<ParkReason>),
     Paused,
+}
+
+/// What the history keeps of a message that was sent.
+#[derive(Serialize)]
+pub(super) struct Dispatched<'a> {
+    pub(super) service: &'a Name,
+    pub(super) command: &'a Name,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) payload: Option<&'a JsonText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fault: Option<String>,
 }
 
 /// A decision in the making. The status is taken apart into course and hold, and put together again at the end.
@@ -99,7 +111,7 @@ impl<'c, 'd> Machine<'c, 'd> {
     }
 
     /// Appends a row about the saga as a whole.
-    pub(super) fn record(&mut self, event: HistoryEvent, detail: &Value) {
+    pub(super) fn record(&mut self, event: HistoryEvent, detail: &impl Serialize) {
         self.append(event, None, None, None, detail);
     }
 
@@ -110,13 +122,19 @@ impl<'c, 'd> Machine<'c, 'd> {
         step: &Name,
         phase: Phase,
         attempt: u32,
-        detail: &Value,
+        detail: &impl Serialize,
     ) {
         self.append(event, Some(step.clone()), Some(phase), Some(attempt), detail);
     }
 
     /// Appends a row about a step that was not sent.
-    pub(super) fn record_unsent(&mut self, event: HistoryEvent, step: &Name, phase: Phase, detail: &Value) {
+    pub(super) fn record_unsent(
+        &mut self,
+        event: HistoryEvent,
+        step: &Name,
+        phase: Phase,
+        detail: &impl Serialize,
+    ) {
         self.append(event, Some(step.clone()), Some(phase), None, detail);
     }
 
@@ -126,10 +144,11 @@ impl<'c, 'd> Machine<'c, 'd> {
         step: Option<Name>,
         phase: Option<Phase>,
         attempt: Option<u32>,
-        detail: &Value,
+        detail: &impl Serialize,
     ) {
         self.state.history_length += 1;
-        let detail = JsonText::of(detail).expect("a JSON value has string keys only");
+        let detail =
+            JsonText::of(detail).expect("details are texts, numbers and JSON, under keys that are texts");
         self.history.push(HistoryEntry {
             seq: self.state.history_length,
             at: self.ctx.now,
@@ -168,13 +187,12 @@ impl<'c, 'd> Machine<'c, 'd> {
         let until = after_ms(now, step.timeout_ms);
         let question = Question { attempt, turn: Turn::Asked, until, ..question };
         let command = self.command(place, &question, true);
-        let mut detail = json!({ "service": command.service, "command": command.command });
-        if attempt == 1 && phase != Phase::Settlement {
-            detail["payload"] = json!(command.payload);
-        }
-        if let Some(fault) = &command.fault {
-            detail["fault"] = json!(fault.to_string());
-        }
+        let detail = Dispatched {
+            service: &command.service,
+            command: &command.command,
+            payload: (attempt == 1 && phase != Phase::Settlement).then_some(&command.payload),
+            fault: command.fault.as_ref().map(ToString::to_string),
+        };
         self.record_step(HistoryEvent::Sent, &step.name, phase, attempt, &detail);
         self.commands.push(command);
         question
@@ -304,7 +322,9 @@ impl<'c, 'd> Machine<'c, 'd> {
     /// Stops because a closure of the definition failed; the step's own progress is what it was.
     pub(super) fn park_closure(&mut self, error: &ClosureError) {
         let step = match error {
-            ClosureError::Data { step, .. } | ClosureError::Panicked { step, .. } => Some(step.clone()),
+            ClosureError::Data { step, .. }
+            | ClosureError::Unfit { step, .. }
+            | ClosureError::Panicked { step, .. } => Some(step.clone()),
         };
         self.park(ParkReason { step, phase: None, code: ParkCode::Definition, message: error.to_string() });
     }

@@ -1,6 +1,7 @@
 //! What a reply means: an answer, a failed attempt, a late message or a contradiction.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::decide::Effect;
 use crate::decide::machine::{Course, Machine};
@@ -10,6 +11,12 @@ use crate::ids::Phase;
 use crate::json::JsonText;
 use crate::message::{Outcome, Rejection, ReplyMessage};
 use crate::state::{Cause, CauseKind, Finding, ParkCode, ParkReason, Progress, Question, StepError, Turn};
+
+/// What the history keeps of an answer, byte for byte.
+#[derive(Serialize)]
+struct Answer<'a> {
+    reply: &'a JsonText,
+}
 
 impl Machine<'_, '_> {
     pub(super) fn on_reply(&mut self, reply: ReplyMessage) -> Effect {
@@ -51,7 +58,7 @@ impl Machine<'_, '_> {
             Outcome::Failed { message } => return self.on_failed(place, question, reply, message),
             Outcome::Refused { reason } => return self.on_refused(place, question, reply, reason),
             Outcome::Done { reply: answer } => {
-                self.record_reply(reply, HistoryEvent::Done, &json!({ "reply": answer }));
+                self.record_reply(reply, HistoryEvent::Done, &Answer { reply: answer });
                 self.succeeded(place, &question, answer);
             }
             Outcome::Rejected(rejection) => {
@@ -203,7 +210,7 @@ impl Machine<'_, '_> {
             Outcome::Failed { message } => self.on_failed(place, question, reply, message),
             Outcome::Refused { reason } => self.on_refused(place, question, reply, reason),
             Outcome::Done { reply: answer } => {
-                self.record_reply(reply, HistoryEvent::Done, &json!({ "reply": answer }));
+                self.record_reply(reply, HistoryEvent::Done, &Answer { reply: answer });
                 self.undone(place);
                 Effect::Moved
             }
@@ -303,7 +310,12 @@ impl Machine<'_, '_> {
         Effect::Noted
     }
 
-    pub(super) fn record_reply(&mut self, reply: &ReplyMessage, event: HistoryEvent, detail: &Value) {
+    pub(super) fn record_reply(
+        &mut self,
+        reply: &ReplyMessage,
+        event: HistoryEvent,
+        detail: &impl Serialize,
+    ) {
         self.record_step(event, &reply.key.step, reply.key.phase, reply.attempt, detail);
     }
 }

@@ -284,6 +284,7 @@ impl Machine<'_, '_> {
                 if !doubt.may_have_happened() {
                     return Err(Refusal::NotInDoubt);
                 }
+                reply.check_storable().map_err(|_| Refusal::ReplyDoesNotFit)?;
                 let folded = self.step(place).fold_reply(&self.state.data, reply);
                 let data = folded.map_err(|_| Refusal::ReplyDoesNotFit)?;
                 who["finding"] = json!(Finding::Happened);

@@ -20,8 +20,8 @@ async fn one_bad_member_does_not_touch_the_others() {
     done {"slot":3,"note":"done"}
     failed: the drawer is stuck
     failed: the handler panicked; see the service's log for where
-    refused: the reply has 300020 bytes, more than 262144
-    refused: a text in the reply holds a NUL character
+    refused: the reply cannot travel: it has 300020 bytes, more than 262144
+    refused: the reply cannot travel: a text in it holds a NUL character
     done {"slot":8,"note":"done"}
     "#);
     assert_eq!(place.effects().await, ["put:1", "put:3", "put:8"]);
@@ -119,7 +119,7 @@ async fn a_set_that_fails_is_run_member_by_member() {
     done {"slot":1,"note":"piled"}
     failed: the drawer is stuck
     rejected till-closed: come back tomorrow
-    refused: the reply has 300020 bytes, more than 262144
+    refused: the reply cannot travel: it has 300020 bytes, more than 262144
     done {"slot":5,"note":"piled"}
     "#);
     assert_eq!(place.effects().await, ["pile:1", "pile:5"]);
@@ -131,7 +131,7 @@ async fn a_set_that_fails_is_run_member_by_member() {
 async fn a_lone_set_whose_answer_cannot_be_kept_leaves_nothing() {
     let mut place = Place::new().await;
     let till = place.till_with(ParticipantSettings { batch_max: 1, ..ParticipantSettings::default() }).await;
-    assert!(place.ask(pile(1, How::Huge)).await.starts_with("refused: the reply has"));
+    assert!(place.ask(pile(1, How::Huge)).await.starts_with("refused: the reply cannot travel"));
     assert_eq!(place.ask(pile(2, How::Err)).await, "failed: the drawer is stuck");
     assert_eq!(place.ask(pile(3, How::Reject)).await, "rejected till-closed: come back tomorrow");
     assert!(place.effects().await.is_empty());

@@ -143,7 +143,7 @@ async fn poison_is_refused_and_blocks_nobody() {
     place.send(&[nul, other_type, unknown, wrong_phase, put(5, How::Done)]).await;
     let till = place.till_with(settings).await;
     insta::assert_snapshot!(told_in_order(place.replies(5).await), @r#"
-    refused: a text in the payload holds a NUL character
+    refused: the payload is unusable: a text in it holds a NUL character
     refused: the payload is no `put`: invalid type: string "not a struct", expected struct Put at line 1 column 14
     refused: service `till` knows no action `juggle`
     refused: service `till` knows no action `take-back`

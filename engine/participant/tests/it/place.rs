@@ -104,6 +104,34 @@ impl Place {
         Instance { till, stats, shutdown, task: tokio::spawn(serving) }
     }
 
+    /// Ends an instance, politely.
+    pub(crate) async fn stop(&self, instance: Instance) {
+        instance.shutdown.cancel();
+        timeout(PATIENCE, instance.task).await.unwrap().unwrap().unwrap();
+    }
+
+    /// Runs an instance, in a runtime of its own, until a handler of it waits; then it is gone as after SIGKILL.
+    pub(crate) async fn dies_in_its_handler(&self, settings: ParticipantSettings) {
+        let nats = redress_devstack::shared().await.nats().url();
+        let (url, topology) = (self.database_url.clone(), self.wire.topology().clone());
+        let life = async move {
+            let settings_of_wire = Settings { stream_bytes_max: STREAM_BYTES_MAX, ..Settings::for_tests() };
+            let wire = Wire::connect(&nats, topology, settings_of_wire).await.unwrap();
+            let till = Till::default();
+            let service = service(till.clone());
+            let pool = service.connect(&url, 1).await.unwrap();
+            let (_, serving) = service.start(pool, wire, settings, CancellationToken::new());
+            tokio::spawn(serving);
+            timeout(PATIENCE, till.entered.acquire()).await.unwrap().unwrap().forget();
+        };
+        let process = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            runtime.block_on(life);
+            runtime.shutdown_background();
+        });
+        tokio::task::spawn_blocking(|| process.join().unwrap()).await.unwrap();
+    }
+
     /// Publishes commands, in this order.
     pub(crate) async fn send(&self, commands: &[CommandMessage]) {
         for result in self.wire.publish_commands(commands).await {

@@ -38,6 +38,10 @@ pub(crate) enum How {
     CollideOnce,
     /// Sends its own connection away the first time.
     LoseConnectionOnce,
+    /// Sends its own connection away every time.
+    LoseConnection,
+    /// Does not end.
+    Hang,
     /// Waits for the test.
     Wait,
     /// Takes five seconds.
@@ -189,7 +193,8 @@ impl Till {
                     .await?;
                 receipt("never")
             }
-            How::LoseConnectionOnce if self.first_time() => {
+            How::LoseConnectionOnce if !self.first_time() => receipt("second time"),
+            How::LoseConnectionOnce | How::LoseConnection => {
                 sqlx::raw_sql("SELECT pg_terminate_backend(pg_backend_pid())").execute(&mut **tx).await?;
                 receipt("never")
             }
@@ -202,7 +207,8 @@ impl Till {
                 sqlx::raw_sql("SELECT pg_sleep(5)").execute(&mut **tx).await?;
                 receipt("slow")
             }
-            How::ErrOnce | How::CollideOnce | How::LoseConnectionOnce => receipt("second time"),
+            How::Hang => std::future::pending().await,
+            How::ErrOnce | How::CollideOnce => receipt("second time"),
         }
     }
 

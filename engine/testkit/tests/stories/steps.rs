@@ -1,6 +1,9 @@
 //! Stages, conditions, children, late answers.
 
+use redress_core::{Command, saga};
 use redress_testkit::Story;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::shop::{check_story, sell, sell_bundle, sell_faster, told};
@@ -109,4 +112,33 @@ fn a_late_success_is_accepted_or_undone_as_the_step_says() {
     done compensation charge 1
     compensated because charge late-success: late-success (the step succeeded after it had been given up, and is undone then)
     ");
+}
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+struct Letter {
+    text: String,
+}
+
+impl Command for Letter {
+    const SERVICE: &'static str = "press";
+    const NAME: &'static str = "print";
+    type Reply = String;
+}
+
+/// A payload is frozen once it is made: sent as it is it would be refused by the broker for ever, and nobody would know.
+#[test]
+fn a_command_that_cannot_travel_parks_its_saga_and_says_why() {
+    let definition = saga::<Letter>("write", 1)
+        .pivot("draft", |_| Letter::default())
+        .on_reply(|letter, text| letter.text = text)
+        .retriable("print", |letter| Letter { text: letter.text.clone() })
+        .build();
+    let life = told(&definition, Story::of(&definition).reply("draft", json!("x".repeat(300_000))));
+    insta::assert_snapshot!(life, @"
+    started
+    sent action draft 1
+    done action draft 1
+    parked (definition)
+    ");
+    insta::assert_snapshot!(life.state.parked().unwrap().message, @"what the `action` of step `print` makes is unusable: it has 300011 bytes, more than 262144");
 }

@@ -78,9 +78,9 @@ async fn commands_that_nobody_can_read() {
     insta::assert_snapshot!(story, @"
     the header `Idempotency-Key` is missing (nobody to tell)
     the payload is not JSON: EOF while parsing an object at line 1 column 1 (tell charge-payment v1 attempt 1)
-    a text in the payload holds a NUL character (tell charge-payment v1 attempt 1)
+    the payload is unusable: a text in it holds a NUL character (tell charge-payment v1 attempt 1)
     the payload is not JSON: expected value at line 1 column 1 (tell charge-payment v1 attempt 1)
-    the payload has 307200 bytes, more than 262144 (tell charge-payment v1 attempt 1)
+    the payload is unusable: it has 307200 bytes, more than 262144 (tell charge-payment v1 attempt 1)
     the header `Redress-Attempt` is unusable: number would be zero for non-zero type (nobody to tell)
     the header `Redress-Attempt` is unusable: invalid digit found in string (nobody to tell)
     the header `Redress-Version` is unusable: number too large to fit in target type (nobody to tell)
@@ -114,9 +114,12 @@ async fn replies_that_nobody_can_read() {
     let wire = wire().await;
     let done = reply(&command(0), Outcome::Fenced);
     let subject = wire.topology().reply_subject(&done);
+    let deep = "[".repeat(500) + &"]".repeat(500);
     for (outcome, payload) in [
         ("done", &b"{"[..]),
         ("done", br#"{"a":"\u0000"}"#),
+        ("done", b"1e400"),
+        ("done", deep.as_bytes()),
         ("rejected", br#"{"code":"x"}"#),
         ("rejected", br#"{"code":"x","message":"\u0000"}"#),
         ("failed", b"{}"),
@@ -138,7 +141,7 @@ async fn replies_that_nobody_can_read() {
 
     let mut replies = wire.replies(&name("place-order"), 1);
     let mut came: Vec<Result<ReplyMessage, Malformed>> = Vec::new();
-    while came.len() < 11 {
+    while came.len() < 13 {
         let batch = soon("everything", replies.next_batch(100)).await;
         for delivery in batch {
             came.push(delivery.message);
@@ -146,13 +149,15 @@ async fn replies_that_nobody_can_read() {
     }
     let story: Vec<String> = came.into_iter().map(|message| told(message.map(|reply| reply.key))).collect();
     let story = story.join("\n").replace(&**wire.topology().prefix(), "redress");
-    insta::assert_snapshot!(story, @r"
+    insta::assert_snapshot!(story, @"
     the payload is not JSON: EOF while parsing an object at line 1 column 1 (tell charge-payment v1 attempt 1)
-    a text in the payload holds a NUL character (tell charge-payment v1 attempt 1)
+    the payload is unusable: a text in it holds a NUL character (tell charge-payment v1 attempt 1)
+    the payload is unusable: it is not readable (number out of range at line 1 column 5) (tell charge-payment v1 attempt 1)
+    the payload is unusable: it is nested 500 deep, more than 100 (tell charge-payment v1 attempt 1)
     the payload is no rejection: missing field `message` at line 1 column 12 (tell charge-payment v1 attempt 1)
-    a text in the payload holds a NUL character (tell charge-payment v1 attempt 1)
+    the payload is unusable: a text in it holds a NUL character (tell charge-payment v1 attempt 1)
     the payload is no sentence: invalid type: map, expected a string at line 1 column 0 (tell charge-payment v1 attempt 1)
-    a text in the payload holds a NUL character (tell charge-payment v1 attempt 1)
+    the payload is unusable: a text in it holds a NUL character (tell charge-payment v1 attempt 1)
     the payload is not JSON: EOF while parsing a value at line 1 column 0 (tell charge-payment v1 attempt 1)
     the outcome `maybe` is unknown (tell charge-payment v1 attempt 1)
     its headers belong on the subject `redress.reply.stock.place-order.1` (nobody to tell)
