@@ -26,9 +26,14 @@ pub struct Config {
     pub read_connections: u32,
     /// How long a caller waits for a connection before it is told that the database is not available.
     pub acquire_timeout: Duration,
-    /// How long a caller waits for its start before it is told that the database is not available; the start itself goes
-    /// on, and the same key finds it.
+    /// How long a caller waits for its start before it is told that the database is not available; the start itself may
+    /// have happened, and the same key finds it.
     pub start_timeout: Duration,
+    /// How long a unit of work may take before its connection is given up and it is tried again: longer than the
+    /// database lets any statement run. The other end of a connection may vanish without a word.
+    pub unit_time_max: Duration,
+    /// The same for a question: longer than a connection and its statement may take.
+    pub read_time_max: Duration,
     /// Whether failures may be injected.
     pub allow_faults: bool,
     /// Which starts are taken.
@@ -84,6 +89,8 @@ impl Config {
             read_connections: 8,
             acquire_timeout: Duration::from_secs(3),
             start_timeout: Duration::from_secs(10),
+            unit_time_max: Duration::from_secs(60),
+            read_time_max: Duration::from_secs(10),
             allow_faults: false,
             admission: Admission::Open,
             start_paused: false,

@@ -71,8 +71,16 @@ async fn process(shared: &Arc<Shared>, batch: Vec<Delivery<ReplyMessage>>) {
     }
 }
 
+/// Whether the journal can be worked with.
+enum Journalled {
+    /// It can; what it did not take was set aside or put back.
+    Yes,
+    /// There is no use in going on.
+    Unavailable,
+}
+
 /// Decides a batch; one that cannot be decided as a whole is decided reply by reply, so that the culprit is found.
-async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>) {
+async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>) -> Journalled {
     let mut events: BTreeMap<SagaId, Vec<Event>> = BTreeMap::new();
     for (reply, _) in &replies {
         events.entry(reply.key.saga_id).or_default().push(Event::Reply(reply.clone()));
@@ -90,40 +98,69 @@ async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>) {
             publishing.await;
             pass(CrashPoint::AfterPublish);
         }
-        Err(error) if error.is_unavailable() => {
-            tracing::warn!(error = error.with_causes(), "database down; the replies wait");
-            for (_, ack) in &replies {
-                ack.nak(DATABASE_DOWN_PAUSE).await;
-            }
-        }
-        Err(error) if replies.len() == 1 => {
-            for (reply, ack) in replies {
-                let error = error.with_causes();
-                tracing::error!(error, key = %reply.key, "reply set aside");
-                let letter = Buried {
-                    saga_id: Some(reply.key.saga_id),
-                    reason: format!("the journal refused what follows from it: {error}"),
-                    subject: format!("reply of {}", reply.service),
-                    headers: Vec::new(),
-                    payload: format!("{reply:?}").into_bytes(),
-                };
-                match shared.journal.bury(vec![letter]).await {
-                    Ok(()) => ack.term().await,
-                    Err(_) => ack.nak(DATABASE_DOWN_PAUSE).await,
-                }
-                shared.metrics.dead_letters.inc();
-            }
-        }
-        Err(error) => {
-            tracing::warn!(
-                error = error.with_causes(),
-                "batch of replies failed; they are decided one by one"
-            );
-            for reply in replies {
-                Box::pin(settle(shared, vec![reply])).await;
+        Err(error) => return settle_failed(shared, replies, error).await,
+    }
+    Journalled::Yes
+}
+
+async fn settle_failed(
+    shared: &Arc<Shared>,
+    replies: Vec<(ReplyMessage, Ack)>,
+    error: JournalError,
+) -> Journalled {
+    let is_there = shared.journal.may_fail_less_alone(&error).await;
+    let (count, error_text) = (replies.len(), error.with_causes());
+    if is_there && count > 1 {
+        tracing::warn!(error = error_text, "batch of replies failed; they are decided one by one");
+        return settle_alone(shared, replies).await;
+    }
+    if error.is_unavailable() {
+        tracing::warn!(error = error_text, count, "not journalled; the replies wait");
+        put_back(replies).await;
+        return if is_there { Journalled::Yes } else { Journalled::Unavailable };
+    }
+    for (reply, ack) in replies {
+        set_aside(shared, &reply, &ack, &error_text).await;
+    }
+    Journalled::Yes
+}
+
+/// Each reply in a unit of work of its own, so that only the culprit waits or is set aside.
+async fn settle_alone(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>) -> Journalled {
+    let mut replies = replies.into_iter();
+    while let Some(reply) = replies.next() {
+        match Box::pin(settle(shared, vec![reply])).await {
+            Journalled::Yes => {}
+            Journalled::Unavailable => {
+                put_back(replies.collect()).await;
+                return Journalled::Unavailable;
             }
         }
     }
+    Journalled::Yes
+}
+
+async fn put_back(replies: Vec<(ReplyMessage, Ack)>) {
+    for (_, ack) in replies {
+        ack.nak(DATABASE_DOWN_PAUSE).await;
+    }
+}
+
+/// Keeps a reply from which nothing that the journal takes can follow.
+async fn set_aside(shared: &Shared, reply: &ReplyMessage, ack: &Ack, error: &str) {
+    tracing::error!(error, key = %reply.key, "reply set aside");
+    let letter = Buried {
+        saga_id: Some(reply.key.saga_id),
+        reason: format!("the journal refused what follows from it: {error}"),
+        subject: format!("reply of {}", reply.service),
+        headers: Vec::new(),
+        payload: format!("{reply:?}").into_bytes(),
+    };
+    match shared.journal.bury(vec![letter]).await {
+        Ok(()) => ack.term().await,
+        Err(_) => ack.nak(DATABASE_DOWN_PAUSE).await,
+    }
+    shared.metrics.dead_letters.inc();
 }
 
 /// Decides events, trying again what is worth it.
@@ -196,7 +233,7 @@ async fn fire(shared: &Arc<Shared>) -> Result<bool, JournalError> {
     let selected = std::mem::take(&mut *selected.lock().expect("nobody panics while holding the ids"));
     let full = i64::try_from(selected.len()).unwrap_or(i64::MAX) >= limit;
     match result {
-        Err(error) if !error.is_unavailable() && !selected.is_empty() => {
+        Err(error) if !selected.is_empty() && shared.journal.may_fail_less_alone(&error).await => {
             tracing::warn!(error = error.with_causes(), "batch of timers failed; they are turned one by one");
             for id in selected {
                 fire_alone(shared, id).await?;
@@ -210,12 +247,14 @@ async fn fire(shared: &Arc<Shared>) -> Result<bool, JournalError> {
 async fn fire_alone(shared: &Arc<Shared>, id: SagaId) -> Result<(), JournalError> {
     let selection = Selection::These(vec![id]);
     match fire_these(shared, selection.clone(), Arc::default()).await {
-        Err(error) if !error.is_unavailable() => {
+        // Whoever holds it is busy with it; it stays due.
+        Ok(()) | Err(JournalError::Held(_) | JournalError::Collision(_)) => Ok(()),
+        Err(error) if shared.journal.may_fail_less_alone(&error).await => {
             tracing::error!(error = error.with_causes(), saga_id = %id, "saga set aside");
             let set_aside = Changes { set_aside: vec![id], ..Changes::default() };
             shared.journal.transact(selection, move |_| (set_aside, ())).await
         }
-        result => result,
+        Err(error) => Err(error),
     }
 }
 

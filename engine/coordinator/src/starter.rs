@@ -92,20 +92,31 @@ async fn start_all(shared: &Shared, batch: Vec<Waiting>) {
                 let _ = answer.send(Ok(inserted));
             }
         }
-        Err(error) if prepared.len() == 1 || error.is_unavailable() => {
+        Err(error) if prepared.len() > 1 && shared.journal.may_fail_less_alone(&error).await => {
+            tracing::warn!(
+                error = error.with_causes(),
+                "batch of starts failed; they are started one by one"
+            );
+            start_alone(shared, prepared.into_iter().zip(answers).collect()).await;
+        }
+        Err(error) => {
             let mut error = Some(error);
             for answer in answers {
                 let _ = answer.send(Err(error.take().unwrap_or_else(JournalError::unavailable)));
             }
         }
-        Err(error) => {
-            tracing::warn!(
-                error = error.with_causes(),
-                "batch of starts failed; they are started one by one"
-            );
-            for (prepared, answer) in prepared.into_iter().zip(answers) {
-                Box::pin(start_all(shared, vec![Waiting { prepared, answer }])).await;
-            }
+    }
+}
+
+/// Each start in a unit of work of its own, so that only the culprit waits or is refused.
+async fn start_alone(
+    shared: &Shared,
+    starts: Vec<(Prepared, oneshot::Sender<Result<Inserted, JournalError>>)>,
+) {
+    for (prepared, answer) in starts {
+        // Whoever has gone away meanwhile asks again with the same key.
+        if !answer.is_closed() {
+            Box::pin(start_all(shared, vec![Waiting { prepared, answer }])).await;
         }
     }
 }

@@ -19,10 +19,16 @@ pub enum Loot {
     Connection,
 }
 
+#[derive(Debug)]
+struct Wish {
+    bytes: Vec<u8>,
+    loot: Loot,
+}
+
 /// Takes its loot at the next message that holds certain bytes, once.
 #[derive(Clone, Debug, Default)]
 pub struct Thief {
-    wanted: Arc<Mutex<Option<(Vec<u8>, Loot)>>>,
+    wish: Arc<Mutex<Option<Wish>>>,
 }
 
 impl Thief {
@@ -51,7 +57,8 @@ impl Thief {
     /// # Panics
     /// Never: nobody panics while holding the wish.
     pub fn wants(&self, loot: Loot, bytes: &[u8]) {
-        *self.wanted.lock().expect("nobody panics while holding the wish") = Some((bytes.to_vec(), loot));
+        let wish = Wish { bytes: bytes.to_vec(), loot };
+        *self.wish.lock().expect("nobody panics while holding the wish") = Some(wish);
     }
 
     /// Whether it has what it wanted.
@@ -59,7 +66,7 @@ impl Thief {
     /// # Panics
     /// Never: nobody panics while holding the wish.
     pub fn has_stolen(&self) -> bool {
-        self.wanted.lock().expect("nobody panics while holding the wish").is_none()
+        self.wish.lock().expect("nobody panics while holding the wish").is_none()
     }
 
     async fn serve(self, client: TcpStream, server: TcpStream) {
@@ -104,10 +111,9 @@ impl Thief {
     }
 
     fn takes(&self, bytes: &[u8]) -> Option<Loot> {
-        let mut wanted = self.wanted.lock().expect("nobody panics while holding the wish");
-        let holds =
-            |(wanted, _): &mut (Vec<u8>, Loot)| bytes.windows(wanted.len()).any(|window| window == wanted);
-        wanted.take_if(holds).map(|(_, loot)| loot)
+        let mut wish = self.wish.lock().expect("nobody panics while holding the wish");
+        let comes_true = |wish: &mut Wish| bytes.windows(wish.bytes.len()).any(|window| window == wish.bytes);
+        wish.take_if(comes_true).map(|wish| wish.loot)
     }
 }
 

@@ -21,7 +21,9 @@ impl<S: Send + Sync + 'static> Worker<S> {
             members.into_iter().partition(|member| member.deliveries > TRUSTED_DELIVERIES);
         let end = if trusted.is_empty() { End::Settled } else { self.run(trusted).await };
         match end {
-            End::Settled | End::PutBack => drop(self.run_alone(suspects).await),
+            End::Settled | End::PutBack => {
+                self.run_alone(suspects).await;
+            }
             End::DatabaseDown => self.put_back(suspects).await,
         }
     }

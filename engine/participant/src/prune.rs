@@ -65,7 +65,7 @@ async fn batch(pool: &PgPool, keep: Duration) -> Result<u64, sqlx::Error> {
                AND handled_at < now() - $1 \
              ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED)",
     )
-    .bind(keep.clone())
+    .bind(keep)
     .bind(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX))
     .execute(pool)
     .await?;

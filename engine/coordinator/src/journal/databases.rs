@@ -43,8 +43,8 @@ impl PgJournal {
             "SELECT name, setting FROM pg_settings \
              WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'server_version')",
         )
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
+        let rows = self.reading(rows).await?;
         rows.iter().map(|row| Ok((row.try_get("name")?, row.try_get("setting")?))).collect()
     }
 }

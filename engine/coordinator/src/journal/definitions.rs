@@ -39,7 +39,7 @@ impl PgJournal {
     pub async fn register(&self, definition: &SagaDefinition) -> Result<(), RegisterError> {
         let graph = definition.graph();
         let (saga, version) = (definition.name.as_str(), signed(definition.version));
-        sqlx::query(
+        let insert = sqlx::query(
             "INSERT INTO saga_definitions (saga, version, digest, graph) VALUES ($1, $2, $3, $4) \
              ON CONFLICT DO NOTHING",
         )
@@ -47,15 +47,13 @@ impl PgJournal {
         .bind(version)
         .bind(&definition.digest)
         .bind(&graph)
-        .execute(&self.read)
-        .await
-        .map_err(JournalError::from)?;
+        .execute(&self.read);
+        self.reading(insert).await?;
         let row = sqlx::query("SELECT digest, graph FROM saga_definitions WHERE saga = $1 AND version = $2")
             .bind(saga)
             .bind(version)
-            .fetch_one(&self.read)
-            .await
-            .map_err(JournalError::from)?;
+            .fetch_one(&self.read);
+        let row = self.reading(row).await?;
         let digest: String = row.try_get("digest").map_err(JournalError::from)?;
         if digest == definition.digest {
             return Ok(());

@@ -11,6 +11,9 @@ pub enum JournalError {
     /// Two units of work met: the same again will do.
     #[error("another unit of work was in the way; the request can be made again")]
     Collision(#[source] sqlx::Error),
+    /// Somebody holds a row and does not let go. Whoever asks next may be luckier; nobody else needs to wait for it.
+    #[error("a row is held by somebody for too long; the request can be made again")]
+    Held(#[source] sqlx::Error),
     /// The answer to a COMMIT was lost: it happened or it did not.
     #[error("the answer to the commit was lost; what the journal says now decides")]
     CommitUnknown(#[source] sqlx::Error),
@@ -32,8 +35,10 @@ impl From<sqlx::Error> for JournalError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(database) => match database.code().as_deref() {
-                // Serialization failure, deadlock, lock not available.
-                Some("40001" | "40P01" | "55P03") => Self::Collision(error),
+                // Serialization failure, deadlock.
+                Some("40001" | "40P01") => Self::Collision(error),
+                // Lock not available in time.
+                Some("55P03") => Self::Held(error),
                 Some(code) if is_of_the_server(code) => Self::Unavailable(error),
                 Some(_) | None => Self::Refused(error),
             },
@@ -99,13 +104,24 @@ impl JournalError {
         }
     }
 
-    /// Whether the same may be asked again at once.
+    /// Whether the same may be asked again at once. Not if a row is held: that has been waited for already.
     pub(crate) const fn is_worth_another_try(&self) -> bool {
-        matches!(self, Self::Collision(_) | Self::CommitUnknown(_))
+        match self {
+            Self::Collision(_) | Self::CommitUnknown(_) => true,
+            Self::Unavailable(_)
+            | Self::Held(_)
+            | Self::Migrate(_)
+            | Self::Refused(_)
+            | Self::Unreadable(_)
+            | Self::Panicked => false,
+        }
     }
 
-    /// Whether the database is not there.
+    /// Whether it is nobody's fault and passes: whoever asked may ask again.
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::CommitUnknown(_) | Self::Collision(_))
+        match self {
+            Self::Unavailable(_) | Self::CommitUnknown(_) | Self::Collision(_) | Self::Held(_) => true,
+            Self::Migrate(_) | Self::Refused(_) | Self::Unreadable(_) | Self::Panicked => false,
+        }
     }
 }

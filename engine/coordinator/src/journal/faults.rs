@@ -78,8 +78,8 @@ impl PgJournal {
             let row = sqlx::query(
                 "SELECT EXISTS (SELECT 1 FROM faults WHERE remaining IS NULL OR remaining > 0) AS some",
             )
-            .fetch_one(&self.work)
-            .await?;
+            .fetch_one(&self.work);
+            let row = self.working(row).await?;
             let some: bool = row.try_get("some")?;
             let after = if some { before | MAY_BE_SOME } else { before & !MAY_BE_SOME };
             // What was added here in the meantime is newer than this look.
@@ -95,8 +95,8 @@ impl PgJournal {
     /// [`JournalError`] if the database does not answer.
     pub async fn faults(&self) -> Result<Vec<ListedFault>, JournalError> {
         let rows = sqlx::query("SELECT id, fault, remaining, added_at FROM faults ORDER BY id")
-            .fetch_all(&self.read)
-            .await?;
+            .fetch_all(&self.read);
+        let rows = self.reading(rows).await?;
         rows.iter()
             .map(|row| {
                 let fault = serde_json::from_value(row.try_get("fault")?)
@@ -123,8 +123,8 @@ impl PgJournal {
         let row = sqlx::query("INSERT INTO faults (fault, remaining) VALUES ($1, $2) RETURNING id")
             .bind(json)
             .bind(remaining)
-            .fetch_one(&self.read)
-            .await?;
+            .fetch_one(&self.read);
+        let row = self.reading(row).await?;
         let seen = |knowledge: u64| Some(knowledge.wrapping_add(ADDITION) | MAY_BE_SOME);
         let _ = self.fault_knowledge.fetch_update(Ordering::Relaxed, Ordering::Relaxed, seen);
         Ok(row.try_get("id")?)
@@ -135,7 +135,7 @@ impl PgJournal {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn clear_faults(&self) -> Result<u64, JournalError> {
-        Ok(sqlx::query("DELETE FROM faults").execute(&self.read).await?.rows_affected())
+        Ok(self.reading(sqlx::query("DELETE FROM faults").execute(&self.read)).await?.rows_affected())
     }
 }
 

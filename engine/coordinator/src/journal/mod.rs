@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, PgPool};
+use tokio::time::timeout;
 
 use crate::config::Config;
 
@@ -43,6 +44,10 @@ const READ_STATEMENT_TIMEOUT_MS: u32 = 5_000;
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
 /// A unit of work that takes longer is stuck behind something.
 const WORK_STATEMENT_TIMEOUT_MS: u32 = 30_000;
+/// A unit of work holds its rows for milliseconds; whoever holds one for longer is stuck, or is a person.
+const LOCK_TIMEOUT_MS: u32 = 2_000;
+/// How long a connection that comes back may take to answer.
+const CLEAN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The journal. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,6 +57,8 @@ pub struct PgJournal {
     /// Whether there are standing faults to look at, as far as is known; see `faults`.
     pub(crate) fault_knowledge: Arc<AtomicU64>,
     pub(crate) allow_faults: bool,
+    unit_time_max: Duration,
+    read_time_max: Duration,
 }
 
 impl PgJournal {
@@ -71,6 +78,8 @@ impl PgJournal {
             read: pool(config, config.read_connections, read, Duration::ZERO).await?,
             fault_knowledge: Arc::new(AtomicU64::new(faults::MAY_BE_SOME)),
             allow_faults: config.allow_faults,
+            unit_time_max: config.unit_time_max,
+            read_time_max: config.read_time_max,
         })
     }
 
@@ -96,8 +105,50 @@ impl PgJournal {
     /// # Errors
     /// [`JournalError`] if it does not.
     pub async fn ping(&self) -> Result<(), JournalError> {
-        sqlx::query("SELECT 1").execute(&self.read).await?;
-        Ok(())
+        self.reading(sqlx::query("SELECT 1").execute(&self.read)).await.map(drop)
+    }
+
+    /// Whether what failed may have failed by its own fault, and the members of a batch may do better alone: not if the
+    /// database is not there.
+    pub(crate) async fn may_fail_less_alone(&self, error: &JournalError) -> bool {
+        match error {
+            JournalError::Held(_)
+            | JournalError::Collision(_)
+            | JournalError::Migrate(_)
+            | JournalError::Refused(_)
+            | JournalError::Unreadable(_)
+            | JournalError::Panicked => true,
+            // A batch may also be too large for its connection, which ends then.
+            JournalError::Unavailable(_) | JournalError::CommitUnknown(_) => self.ping().await.is_ok(),
+        }
+    }
+
+    /// Waits for the answer to a question, but not for ever.
+    async fn reading<T, E>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, JournalError>
+    where
+        JournalError: From<E>,
+    {
+        within(self.read_time_max, answer).await
+    }
+
+    /// Waits for a statement of the work, but not for ever.
+    async fn working<T, E>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, JournalError>
+    where
+        JournalError: From<E>,
+    {
+        within(self.unit_time_max, answer).await
+    }
+
+    /// Carries out a unit of work in a task of its own, because nobody's cancellation may reach its `begin` or its
+    /// `commit`; but not for ever. One that is given up has written or it has not.
+    async fn unit<T: Send + 'static>(
+        &self,
+        unit: impl Future<Output = Result<T, JournalError>> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let limit = self.unit_time_max;
+        let given_up = move |_| Err(JournalError::CommitUnknown(silence(limit)));
+        let unit = tokio::spawn(async move { timeout(limit, unit).await.unwrap_or_else(given_up) });
+        unit.await.unwrap_or(Err(JournalError::Panicked))
     }
 
     /// Closes the connections.
@@ -107,9 +158,23 @@ impl PgJournal {
     }
 }
 
+/// Waits so long; what is given up then goes back to the pool, which closes it.
+async fn within<T, E>(limit: Duration, answer: impl Future<Output = Result<T, E>>) -> Result<T, JournalError>
+where
+    JournalError: From<E>,
+{
+    Ok(timeout(limit, answer).await.map_err(|_| silence(limit))??)
+}
+
+/// The other end of a connection has vanished without a word, or is stuck.
+fn silence(limit: Duration) -> sqlx::Error {
+    let message = format!("the database was silent for {limit:?}; the connection is given up");
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message))
+}
+
 fn session(statement_timeout_ms: u32) -> String {
     format!(
-        "SET statement_timeout = {statement_timeout_ms}; SET lock_timeout = '10s'; \
+        "SET statement_timeout = {statement_timeout_ms}; SET lock_timeout = {LOCK_TIMEOUT_MS}; \
          SET idle_in_transaction_session_timeout = '30s'; SET client_min_messages = error"
     )
 }
@@ -141,9 +206,14 @@ async fn pool(
             })
         })
         // A cancelled `begin` can leave a transaction open in sqlx 0.9.0. A bare ROLLBACK without a transaction would
-        // leave a warning in the server's log each time; this pair leaves one only if there was something to end.
+        // leave a warning in the server's log each time; this pair leaves one only if there was something to end. A
+        // connection that does not even answer this is closed: one on which something was waited for in vain.
         .after_release(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection).await.map(|_| true) })
+            Box::pin(async move {
+                let cleaned =
+                    timeout(CLEAN_TIME_MAX, sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection)).await;
+                cleaned.unwrap_or_else(|_| Err(silence(CLEAN_TIME_MAX))).map(|_| true)
+            })
         })
         .connect(&config.database_url)
         .await

@@ -71,11 +71,11 @@ impl PgJournal {
     pub async fn saga(&self, id: SagaId) -> Result<Option<SagaRow>, JournalError> {
         let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = $1")))
             .bind(id.0)
-            .fetch_optional(&self.read)
-            .await?;
+            .fetch_optional(&self.read);
+        let row = self.reading(row).await?;
         let Some(row) = row else { return Ok(None) };
         let mut sagas = vec![Ok(saga_row(&row)?)];
-        add_replies(&self.read, &mut sagas).await?;
+        self.reading(add_replies(&self.read, &mut sagas)).await?;
         Ok(sagas.pop().and_then(Result::ok))
     }
 
@@ -104,8 +104,8 @@ impl PgJournal {
         .bind(filter.after.map(|id| id.0))
         .bind(filter.limit)
         .bind(filter.stalled_before)
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
+        let rows = self.reading(rows).await?;
         let mut sagas = Vec::with_capacity(rows.len());
         for row in &rows {
             let id = SagaId(row.try_get("id")?);
@@ -114,7 +114,7 @@ impl PgJournal {
                 id
             }));
         }
-        add_replies(&self.read, &mut sagas).await?;
+        self.reading(add_replies(&self.read, &mut sagas)).await?;
         Ok(sagas)
     }
 
@@ -135,15 +135,15 @@ impl PgJournal {
         .bind(id.0)
         .bind(after)
         .bind(limit)
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
+        let rows = self.reading(rows).await?;
         rows.iter().map(history_entry).collect()
     }
 
     /// Whether an order was carried out: asked when the answer to its commit was lost.
     pub(crate) async fn has_order(&self, order_id: Uuid) -> Result<bool, JournalError> {
         let found = sqlx::query_scalar("SELECT EXISTS (SELECT FROM audit_log WHERE order_id = $1)");
-        Ok(found.bind(order_id).fetch_one(&self.read).await?)
+        self.reading(found.bind(order_id).fetch_one(&self.read)).await
     }
 
     /// How many sagas stand where: by definition, version and status.
@@ -154,8 +154,8 @@ impl PgJournal {
         let rows = sqlx::query(
             "SELECT saga, version, status, count(*) AS sagas FROM sagas GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
         )
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
+        let rows = self.reading(rows).await?;
         rows.iter()
             .map(|row| {
                 let version: i32 = row.try_get("version")?;

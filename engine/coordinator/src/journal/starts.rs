@@ -34,7 +34,8 @@ impl PgJournal {
     /// # Errors
     /// [`JournalError`] if it does not answer.
     pub async fn now(&self) -> Result<Timestamp, JournalError> {
-        let row = sqlx::query("SELECT clock_timestamp() AS now").fetch_one(&self.work).await?;
+        let row = sqlx::query("SELECT clock_timestamp() AS now").fetch_one(&self.work);
+        let row = self.working(row).await?;
         Ok(row.try_get("now")?)
     }
 }

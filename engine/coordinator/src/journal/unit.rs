@@ -22,7 +22,7 @@ impl Journal for PgJournal {
         decide: impl FnOnce(Snapshot) -> (Changes, T) + Send + 'static,
     ) -> Result<T, JournalError> {
         let journal = self.clone();
-        let unit = tokio::spawn(async move {
+        self.unit(async move {
             let mut connection = journal.work.acquire().await.map_err(JournalError::of_connecting)?;
             if selection.is_locked() || journal.may_have_faults() {
                 let mut transaction = connection.begin().await.map_err(JournalError::of_connecting)?;
@@ -44,8 +44,8 @@ impl Journal for PgJournal {
                 transaction.commit().await.map_err(JournalError::of_commit)?;
             }
             Ok(result)
-        });
-        unit.await.unwrap_or(Err(JournalError::Panicked))
+        })
+        .await
     }
 
     async fn insert(
@@ -54,18 +54,16 @@ impl Journal for PgJournal {
         struck: Vec<(i64, u32)>,
     ) -> Result<Vec<Inserted>, JournalError> {
         let journal = self.clone();
-        tokio::spawn(async move { journal.insert_all(&sagas, &struck).await })
-            .await
-            .unwrap_or(Err(JournalError::Panicked))
+        self.unit(async move { journal.insert_all(&sagas, &struck).await }).await
     }
 
     async fn bury(&self, letters: Vec<Buried>) -> Result<(), JournalError> {
         let journal = self.clone();
-        let unit = tokio::spawn(async move {
+        self.unit(async move {
             let mut connection = journal.work.acquire().await.map_err(JournalError::of_connecting)?;
             write_dead_letters(&mut connection, &letters).await
-        });
-        unit.await.unwrap_or(Err(JournalError::Panicked))
+        })
+        .await
     }
 }
 

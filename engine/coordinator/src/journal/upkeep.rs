@@ -30,8 +30,8 @@ impl PgJournal {
         let rows = sqlx::query(
             "SELECT saga, version, count(*) AS sagas FROM sagas WHERE ended_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2",
         )
-        .fetch_all(&self.read)
-        .await?;
+        .fetch_all(&self.read);
+        let rows = self.reading(rows).await?;
         let open = rows.iter().map(|row| {
             let version: i32 = row.try_get("version")?;
             let version = version.unsigned_abs();
@@ -49,7 +49,7 @@ impl PgJournal {
             "SELECT count(*) FROM sagas WHERE ended_at IS NULL AND status IN ('running', 'compensating') \
                AND started_at < now() - $1",
         );
-        Ok(stalled.bind(interval(after)).fetch_one(&self.read).await?)
+        self.reading(stalled.bind(interval(after)).fetch_one(&self.read)).await
     }
 
     /// Removes at most `limit` sagas that ended before what is kept, with all that belongs to them, and as many dead
@@ -60,7 +60,7 @@ impl PgJournal {
     pub(crate) async fn prune(&self, keep: Keep, limit: i64) -> Result<i64, JournalError> {
         // Ids begin with the time of the start, so that the oldest come first in the primary key. What is still
         // verified after its end keeps its row.
-        let pruned: i64 = sqlx::query_scalar(
+        let pruned = sqlx::query_scalar(
             "WITH old AS ( \
                  SELECT id, key FROM sagas WHERE id < $1 AND ended_at < now() - $2 AND due_at IS NULL \
                  ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED \
@@ -75,9 +75,9 @@ impl PgJournal {
         .bind(self.newest_id_of(keep.sagas).await?.0)
         .bind(interval(keep.sagas))
         .bind(limit)
-        .fetch_one(&self.work)
-        .await?;
-        sqlx::query(
+        .fetch_one(&self.work);
+        let pruned: i64 = self.working(pruned).await?;
+        let letters = sqlx::query(
             "DELETE FROM dead_letters WHERE id IN ( \
                  SELECT id FROM dead_letters AS letter WHERE at < now() - $1 AND NOT EXISTS ( \
                      SELECT FROM sagas WHERE sagas.id = letter.saga_id AND ended_at IS NULL) \
@@ -85,8 +85,8 @@ impl PgJournal {
         )
         .bind(interval(keep.dead_letters))
         .bind(limit)
-        .execute(&self.work)
-        .await?;
+        .execute(&self.work);
+        self.working(letters).await?;
         Ok(pruned)
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redress_coordinator::{Config, ListFilter, StartError, StartRequest};
 use redress_core::decide::Verb;
 use redress_core::{JsonText, Outcome, ReplyMessage, SagaId};
@@ -225,5 +226,68 @@ async fn without_a_free_connection_a_start_is_refused_in_time() {
     assert_eq!(coordinator.end_of(id).await, "completed");
     let second = coordinator.start(start("sell", 2)).await;
     assert_eq!(coordinator.end_of(second).await, "completed");
+    coordinator.stop().await;
+}
+
+/// As a person at a prompt, or a coordinator that was stopped in the middle, holds a row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_that_is_held_by_somebody_waits_alone() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let ids = held(&place, &coordinator, 20).await;
+    let mut somebody = place.pool.begin().await.unwrap();
+    let lock = sqlx::query("SELECT FROM sagas WHERE id = $1 FOR UPDATE").bind(ids[0].0);
+    lock.execute(&mut *somebody).await.unwrap();
+    place.party.let_go().await;
+    all_but_the_first_complete(&coordinator, &ids).await;
+    assert_eq!(coordinator.engine.saga(ids[0]).await.unwrap().unwrap().status, "running");
+    somebody.rollback().await.unwrap();
+    assert_eq!(coordinator.end_of(ids[0]).await, "completed");
+    assert_eq!(place.dead_letters().await, [""; 0]);
+    coordinator.stop().await;
+}
+
+/// A start inside somebody's open transaction holds its key; the same key again has to wait, the others have not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_held_by_somebody_is_waited_for_alone() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let mut somebody = place.pool.begin().await.unwrap();
+    let kept = coordinator.engine.start_in(&mut somebody, start("sell", 1)).await.unwrap();
+    let starts = (1..=20).map(|number| {
+        let engine = coordinator.engine.clone();
+        async move { engine.start(start("sell", number)).await }
+    });
+    let mut started = join_all(starts).await.into_iter();
+    let refused = started.next().unwrap().unwrap_err();
+    assert!(matches!(&refused, StartError::Journal(error) if error.is_unavailable()), "{refused:?}");
+    for started in started {
+        assert_eq!(coordinator.end_of(started.unwrap().id).await, "completed");
+    }
+    somebody.commit().await.unwrap();
+    assert_eq!(coordinator.start(start("sell", 1)).await, kept.id);
+    assert_eq!(coordinator.end_of(kept.id).await, "completed");
+    coordinator.stop().await;
+}
+
+/// As one whose row is too large for its connection: the batch fails as if the database had gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_that_ends_its_connection_each_time_waits_alone() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let ids = held(&place, &coordinator, 20).await;
+    let poison = format!(
+        "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$; \
+         CREATE TRIGGER poison BEFORE UPDATE ON sagas FOR EACH ROW WHEN (NEW.id = '{}') EXECUTE FUNCTION poison()",
+        ids[0]
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(poison)).execute(&place.pool).await.unwrap();
+    place.party.let_go().await;
+    all_but_the_first_complete(&coordinator, &ids).await;
+    assert_eq!(coordinator.engine.saga(ids[0]).await.unwrap().unwrap().status, "running");
+    sqlx::raw_sql("DROP TRIGGER poison ON sagas").execute(&place.pool).await.unwrap();
+    assert_eq!(coordinator.end_of(ids[0]).await, "completed");
+    assert_eq!(place.dead_letters().await, [""; 0]);
     coordinator.stop().await;
 }
