@@ -10,6 +10,9 @@ pub struct Settings {
     /// The most a stream may hold, in bytes, which the server sets aside; beyond, publishing is refused and nothing
     /// is lost.
     pub stream_bytes_max: i64,
+    /// The most messages of one subject (a command of a service, replies to a definition) in a stream; beyond, publishing
+    /// is refused and nothing is lost. What piles up for a service that is away must leave room for the others.
+    pub subject_messages_max: i64,
     /// How long a stream keeps a message that nobody takes.
     pub stream_age_max: Duration,
     /// Messages that may be out unacknowledged per consumer: several batches.
@@ -31,6 +34,7 @@ impl Default for Settings {
         Self {
             ack_wait: Duration::from_secs(30),
             stream_bytes_max: 512 << 20,
+            subject_messages_max: 100_000,
             stream_age_max: Duration::from_secs(72 * 3600),
             ack_pending_max: 10_000,
             pull_messages_max: 2_000,

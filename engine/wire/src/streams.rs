@@ -1,7 +1,8 @@
 //! What the streams must look like.
 //!
 //! Commands and replies are work queues on disk: storage follows what is in flight. `DiscardNew` refuses what does
-//! not fit instead of deleting undelivered work silently, which is what the server does by default.
+//! not fit instead of deleting undelivered work silently, which is what the server does by default. It refuses by
+//! subject, too: what piles up for a service that is away must leave room for the others.
 //!
 //! A stream that exists is authoritative in what we do not care about (replicas, placement, description), follows
 //! our [`Settings`] in its limits, and is refused if it would lose work: that is never mended silently.
@@ -56,6 +57,7 @@ pub enum StreamError {
 }
 
 fn config(name: String, subjects: Vec<String>, retention: RetentionPolicy, settings: &Settings) -> Config {
+    let is_work_queue = retention == RetentionPolicy::WorkQueue;
     Config {
         name,
         subjects,
@@ -65,12 +67,13 @@ fn config(name: String, subjects: Vec<String>, retention: RetentionPolicy, setti
         max_bytes: settings.stream_bytes_max,
         max_age: settings.stream_age_max,
         max_messages: -1,
-        max_messages_per_subject: -1,
+        max_messages_per_subject: if is_work_queue { settings.subject_messages_max } else { -1 },
+        discard_new_per_subject: is_work_queue,
         max_consumers: -1,
         duplicate_window: DUPLICATE_WINDOW.min(settings.stream_age_max),
         num_replicas: 1,
         // A new anchor takes the place of the old one.
-        allow_rollup: retention == RetentionPolicy::WorkQueue,
+        allow_rollup: is_work_queue,
         ..Config::default()
     }
 }
@@ -113,6 +116,8 @@ async fn ensure_one(context: &Context, wanted: Config) -> Result<(), StreamError
                 subjects: wanted.subjects,
                 max_bytes: wanted.max_bytes,
                 max_age: wanted.max_age,
+                max_messages_per_subject: wanted.max_messages_per_subject,
+                discard_new_per_subject: wanted.discard_new_per_subject,
                 duplicate_window: wanted.duplicate_window,
                 allow_rollup: present.allow_rollup || (wanted.allow_rollup && !present.deny_purge),
                 ..present.clone()

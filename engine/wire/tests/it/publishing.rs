@@ -46,6 +46,26 @@ async fn a_reply_is_stored_as_often_as_it_is_sent() {
 }
 
 #[tokio::test]
+async fn what_piles_up_for_one_service_leaves_room_for_the_others() {
+    let wire = wire_with(Settings { subject_messages_max: 10, ..settings() }).await;
+    let answers = soon("every answer", wire.publish_commands(&commands(0..15))).await;
+    let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused, vec![PublishError::StreamFull; 5]);
+    let other = CommandMessage { service: name("stock"), ..command(20) };
+    publish(&wire, &[other]).await;
+    // The first ten are there, and there is room again for each that is taken.
+    let mut till = wire.commands(&name("till"));
+    let mut came = 0;
+    while came < 10 {
+        for delivery in soon("the accepted", till.next_batch(100)).await {
+            delivery.handle().ack().await;
+            came += 1;
+        }
+    }
+    soon("room again", async { while wire.publish_commands(&[command(14)]).await[0].is_err() {} }).await;
+}
+
+#[tokio::test]
 async fn a_full_stream_refuses_and_loses_nothing() {
     let wire = wire_with(Settings { stream_bytes_max: 64 << 10, ..settings() }).await;
     let heavy: Vec<CommandMessage> = commands(0..40)

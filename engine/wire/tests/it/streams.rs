@@ -43,10 +43,11 @@ async fn what_an_operator_added_stays_and_what_is_set_follows_the_settings() {
     config.description = Some("ours, do not touch".to_owned());
     context.update_stream(config).await.unwrap();
 
-    wire_of(&url, &prefix, Settings { stream_bytes_max: 1 << 20, ..settings() }).await;
+    let smaller = Settings { stream_bytes_max: 1 << 20, subject_messages_max: 10, ..settings() };
+    wire_of(&url, &prefix, smaller).await;
     let config = context.get_stream(&stream).await.unwrap().cached_info().config.clone();
     assert_eq!(config.description.as_deref(), Some("ours, do not touch"));
-    assert_eq!(config.max_bytes, 1 << 20);
+    assert_eq!((config.max_bytes, config.max_messages_per_subject), (1 << 20, 10));
 }
 
 #[tokio::test]
