@@ -27,6 +27,8 @@ enum Refused {
     Decision(Refusal),
     Stale,
     SetAside,
+    /// Pruned since it was looked at.
+    Gone,
 }
 
 impl Engine {
@@ -49,6 +51,7 @@ impl Engine {
             Some(Refused::Decision(refusal)) => {
                 Err(OrderError::Refused { verb, refusal, saga: Box::new(after) })
             }
+            Some(Refused::Gone) => Err(OrderError::NotFound(id)),
             Some(Refused::Stale) => Err(OrderError::StaleRevision(Box::new(after))),
             Some(Refused::SetAside) => {
                 let problem = format!("saga {id} cannot be decided on; the log says why");
@@ -96,8 +99,10 @@ fn decide_on(
     order_id: Uuid,
     request: OrderRequest,
 ) -> (Changes, Result<Outcome, Refused>) {
-    let revision = snapshot.sagas.first().map(|stored| stored.revision);
-    if request.if_match.is_some_and(|wanted| Some(wanted) != revision) {
+    let Some(revision) = snapshot.sagas.first().map(|stored| stored.revision) else {
+        return (Changes::default(), Err(Refused::Gone));
+    };
+    if request.if_match.is_some_and(|wanted| wanted != revision) {
         return (Changes::default(), Err(Refused::Stale));
     }
     let order = request.order;

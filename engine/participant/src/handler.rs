@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 
 /// The transaction in which a handler runs; it dereferences to the connection.
 ///
-/// It commits together with the stored answer if the handler says `done`, and is rolled back otherwise.
+/// It commits together with the stored answer if the handler says `done`, and is rolled back otherwise. Other commands
+/// of its batch share it, each under a savepoint of its own: what is `SET LOCAL` stays set for those behind.
 pub struct Tx<'t> {
     connection: &'t mut PgConnection,
     key: IdempotencyKey,

@@ -59,8 +59,8 @@ fn is_of_the_server(code: &str) -> bool {
     // statement timeout; errors of the system beneath.
     let classes = ["08", "28", "53", "57", "58"];
     // Read-only after a failover; transaction ended by a timeout, as of a process that was stopped and went on; no such
-    // database; a database that takes no connections.
-    let codes = ["25006", "25P03", "25P04", "3D000", "55000"];
+    // database; a database that takes no connections; rights, a table or a column taken away, which somebody gives back.
+    let codes = ["25006", "25P03", "25P04", "3D000", "55000", "42501", "42P01", "42703"];
     classes.iter().any(|class| code.starts_with(class)) || codes.contains(&code)
 }
 

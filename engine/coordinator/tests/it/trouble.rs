@@ -291,3 +291,21 @@ async fn a_saga_that_ends_its_connection_each_time_waits_alone() {
     assert_eq!(place.dead_letters().await, [""; 0]);
     coordinator.stop().await;
 }
+
+/// As after a migration or a change of rights that somebody takes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_table_is_away_replies_wait() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let ids = held(&place, &coordinator, 5).await;
+    sqlx::raw_sql("ALTER TABLE saga_history RENAME TO elsewhere").execute(&place.pool).await.unwrap();
+    place.party.let_go().await;
+    let redelivered = || place.wire.stats().redeliveries.load(std::sync::atomic::Ordering::Relaxed);
+    until("a reply was put back", async || (redelivered() > 0).then_some(())).await;
+    sqlx::raw_sql("ALTER TABLE elsewhere RENAME TO saga_history").execute(&place.pool).await.unwrap();
+    for id in ids {
+        assert_eq!(coordinator.end_of(id).await, "completed");
+    }
+    assert_eq!(place.dead_letters().await, [""; 0]);
+    coordinator.stop().await;
+}
