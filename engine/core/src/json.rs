@@ -74,7 +74,9 @@ impl JsonText {
         if traits.depth > DEPTH_MAX {
             return Err(Unfit::TooDeep { depth: traits.depth });
         }
-        // The scan has seen to everything else that keeps JSON from being a value.
+        if traits.is_plain {
+            return Ok(());
+        }
         self.read::<serde_json::Value>().map(drop).map_err(|problem| Unfit::OutOfRange(problem.to_string()))
     }
 
@@ -116,20 +118,29 @@ pub enum Unfit {
 struct Traits {
     has_nul: bool,
     depth: usize,
+    /// Nothing in it can keep it from being read as a value: no escape, which may be half of a character, no exponent
+    /// and no number of many digits, which may be out of range. Almost all JSON is so, and each message is checked.
+    is_plain: bool,
 }
+
+/// Digits of a number that no reader finds too large: the greatest `f64` has 309.
+const PLAIN_DIGITS_MAX: usize = 300;
 
 /// Reads valid JSON once. `\u0000` counts where it is an escape, not after an escaped backslash.
 fn scan(bytes: &[u8]) -> Traits {
-    let mut traits = Traits { has_nul: false, depth: 0 };
-    let (mut depth, mut in_text) = (0_usize, false);
+    let mut traits = Traits { has_nul: false, depth: 0, is_plain: true };
+    let (mut depth, mut digits, mut in_text) = (0_usize, 0_usize, false);
     let mut at = 0;
     while at < bytes.len() {
-        match bytes[at] {
+        let byte = bytes[at];
+        match byte {
             b'"' => in_text = !in_text,
             b'\\' => {
                 traits.has_nul |= bytes[at + 1..].starts_with(b"u0000");
+                traits.is_plain = false;
                 at += 1;
             }
+            b'e' | b'E' if digits > 0 => traits.is_plain = false,
             b'[' | b'{' if !in_text => {
                 depth += 1;
                 traits.depth = traits.depth.max(depth);
@@ -137,6 +148,8 @@ fn scan(bytes: &[u8]) -> Traits {
             b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
             _ => {}
         }
+        digits = if byte.is_ascii_digit() && !in_text { digits + 1 } else { 0 };
+        traits.is_plain &= digits <= PLAIN_DIGITS_MAX;
         at += 1;
     }
     traits
@@ -184,6 +197,7 @@ mod tests {
     fn what_somebody_could_not_read_is_unfit() {
         let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let large = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+        let out_of_range = |problem: &str| Some(Unfit::OutOfRange(problem.to_owned()));
         for (json, unfit) in [
             (r#""a""#.to_owned(), None),
             (r#""\u0000""#.to_owned(), Some(Unfit::Nul)),
@@ -198,16 +212,22 @@ mod tests {
             (format!("[{},{}]", deep(60), deep(60)), None),
             (format!("[\"{}\"]", "[{".repeat(200)), None),
             (format!(r#"["\"",{}]"#, deep(100)), Some(Unfit::TooDeep { depth: 101 })),
-            (
-                "[1e400]".to_owned(),
-                Some(Unfit::OutOfRange("number out of range at line 1 column 6".to_owned())),
-            ),
+            ("[1e400]".to_owned(), out_of_range("number out of range at line 1 column 6")),
+            ("-1.5E400".to_owned(), out_of_range("number out of range at line 1 column 8")),
+            ("[true,false,1e4,\"1e400\"]".to_owned(), None),
+            ("9".repeat(300), None),
+            ("9".repeat(400), out_of_range("number out of range at line 1 column 400")),
+            (format!("0.{}", "9".repeat(400)), None),
+            (r#""\ud800""#.to_owned(), out_of_range("unexpected end of hex escape at line 1 column 8")),
+            (r#""\ud83d\ude00""#.to_owned(), None),
             (large(PAYLOAD_BYTES_MAX), None),
             (large(PAYLOAD_BYTES_MAX + 1), Some(Unfit::TooLarge { bytes: PAYLOAD_BYTES_MAX + 1 })),
         ] {
             let text = JsonText::parse(json.as_bytes()).unwrap();
             let shown = &json[..json.len().min(40)];
             assert_eq!(text.check_sendable().err(), unfit, "{shown}");
+            let plain = scan(text.as_bytes()).is_plain && unfit.is_none();
+            assert!(!plain || text.read::<serde_json::Value>().is_ok(), "{shown}");
         }
         assert_eq!(
             JsonText::parse(large(PAYLOAD_BYTES_MAX + 1).as_bytes()).unwrap().check_storable(),
