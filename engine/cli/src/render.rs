@@ -114,6 +114,9 @@ pub(crate) fn saga(saga: &Value, history: Option<&[Value]>) -> String {
     if !saga["parked"].is_null() {
         lines.push(format!("  parked: {}", text(&saga["parked"]["message"])));
     }
+    for reason in saga["parked_also"].as_array().into_iter().flatten() {
+        lines.push(format!("  parked also: {}", text(&reason["message"])));
+    }
     lines.push(indented(&steps(saga), "  "));
     if let Some(undone) = history.map(undone).filter(|undone| !undone.is_empty()) {
         lines.push(format!("  undone in this order: {}", undone.join(", ")));
@@ -252,6 +255,18 @@ mod tests {
         0190163d-8694-739b-aea5-966c26f8ad91  place-order v1  compensated  2026-11-23T10:00:00  84 ms  no-road
         ");
         assert_eq!(sagas(&[]), "no sagas; start one with `redress start`");
+    }
+
+    #[test]
+    fn every_reason_to_be_parked_is_told() {
+        let value = json!({
+            "id": "0190163d-8694-739b-aea5-966c26f8ad91", "saga": "place-order", "version": 1, "status": "parked",
+            "ended_at": null, "parked": { "message": "charge contradicts" },
+            "parked_also": [{ "message": "reserve contradicts" }], "steps": [],
+        });
+        let told = saga(&value, None);
+        let told: Vec<_> = told.lines().filter(|line| line.contains("parked")).collect();
+        assert_eq!(told[1..], ["  parked: charge contradicts", "  parked also: reserve contradicts"]);
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub struct SagaView {
     pub cause: Option<Cause>,
     /// Why it is parked.
     pub parked: Option<ParkReason>,
+    /// What else must be gone before it goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parked_also: Vec<ParkReason>,
     /// Whether it goes on by itself, but for longer than it should.
     pub stalled: bool,
     /// Its steps.
@@ -109,6 +112,7 @@ impl SagaView {
             due_at: state.due_at(),
             cause: state.cause().cloned(),
             parked: state.parked().cloned(),
+            parked_also: state.parked_also().to_vec(),
             data: state.data,
             stalled,
             steps,

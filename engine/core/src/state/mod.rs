@@ -286,6 +286,19 @@ impl SagaState {
             | Status::Closed { .. } => None,
         }
     }
+
+    /// What else keeps it parked, besides [`parked`](Self::parked).
+    pub fn parked_also(&self) -> &[ParkReason] {
+        match &self.status {
+            Status::Parked { others, .. } => others,
+            Status::Running
+            | Status::Compensating { .. }
+            | Status::Paused { .. }
+            | Status::Completed
+            | Status::Compensated { .. }
+            | Status::Closed { .. } => &[],
+        }
+    }
 }
 
 impl From<Place> for Status {

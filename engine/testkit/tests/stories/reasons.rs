@@ -3,7 +3,7 @@
 use redress_core::decide::{Context, Effect, Event, Order, Resolution, Verb, decide, start};
 use redress_core::fault::FaultBook;
 use redress_core::message::{Outcome, ReplyMessage};
-use redress_core::state::{Progress, SagaState, Status};
+use redress_core::state::{Progress, SagaState};
 use redress_core::{IdempotencyKey, JsonText, Phase, SagaDefinition, SagaId, Timestamp};
 use serde_json::json;
 
@@ -65,10 +65,8 @@ impl Sale {
     /// Where it stands, and every reason for which it is parked.
     fn told(&self) -> String {
         let mut words = vec![self.state.status_word().to_owned()];
-        if let Status::Parked { reason, others, .. } = &self.state.status {
-            let reasons = std::iter::once(reason).chain(others);
-            words.extend(reasons.map(|r| format!("{} {}", r.step.as_ref().unwrap(), r.code.as_str())));
-        }
+        let reasons = self.state.parked().into_iter().chain(self.state.parked_also());
+        words.extend(reasons.map(|r| format!("{} {}", r.step.as_ref().unwrap(), r.code.as_str())));
         words.join(", ")
     }
 
