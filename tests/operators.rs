@@ -231,7 +231,7 @@ async fn the_verbs_on_the_command_line() {
     resolve --step confirm-order → 2 error: the following required arguments were not provided:
     resolve --step confirm-order --happened --reply { → 2 error: --reply is not JSON: EOF while parsing an object at l
     resolve --step confirm-order --never-happened --compensated → 2 error: the argument '--never-happened' cannot be used with '
-    retry seven → 2 error: invalid value 'seven' for '<ID>': `seven` is no key: 
+    retry seven → 2 error: invalid value 'seven' for '<ID>': `seven` is no saga'
     retry → 0 ok
     begin → 0 ok
     ");

@@ -184,6 +184,9 @@ impl From<FaultError> for Problem {
         let detail = error.to_string();
         match error {
             FaultError::NotAllowed => faults_not_allowed(detail),
+            FaultError::StrikesNothing(_) => {
+                Self::unprocessable("invalid-fault", "The fault is unusable", detail)
+            }
             FaultError::Journal(error) => error.into(),
         }
     }

@@ -204,8 +204,9 @@ impl Engine {
         let faults = match &request.faults {
             None => Vec::new(),
             Some(_) if !self.shared.config.allow_faults => return Err(StartError::FaultsNotAllowed),
-            Some(given) => redress_core::fault::of_saga(&definition.name, given.clone())
-                .map_err(|error| StartError::InvalidFaults(error.to_string()))?,
+            Some(given) => {
+                redress_core::fault::of_saga(definition, given.clone()).map_err(StartError::InvalidFaults)?
+            }
         };
         let data = definition.read_input(&request.input)?;
         let fingerprint = fingerprint::of(&request);
@@ -375,11 +376,13 @@ impl Engine {
     /// Adds a standing fault and gives its number.
     ///
     /// # Errors
-    /// [`FaultError::NotAllowed`] unless faults are allowed.
+    /// [`FaultError::NotAllowed`] unless faults are allowed; [`FaultError::StrikesNothing`] if no definition here has
+    /// what it names.
     pub async fn add_fault(&self, fault: &Fault) -> Result<i64, FaultError> {
         if !self.shared.config.allow_faults {
             return Err(FaultError::NotAllowed);
         }
+        fault.check_reach(&self.shared.registry.all().iter().collect::<Vec<_>>())?;
         Ok(self.shared.journal.add_fault(fault).await?)
     }
 

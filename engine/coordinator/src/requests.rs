@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use redress_core::decide::{Order, Refusal};
 use redress_core::definition::{ClosureError, InvalidInput};
+use redress_core::fault::{InvalidFaults, StrikesNothing};
 use redress_core::{Name, SagaId};
 use serde::Serialize;
 use serde_json::Value;
@@ -80,7 +81,7 @@ pub enum StartError {
     InvalidInput(#[from] InvalidInput),
     /// The faults make no sense.
     #[error("the faults are unusable: {0}")]
-    InvalidFaults(String),
+    InvalidFaults(InvalidFaults),
     /// Faults are given and not allowed.
     #[error("this coordinator does not inject failures; start it with --allow-faults to try them")]
     FaultsNotAllowed,
@@ -139,6 +140,9 @@ pub enum FaultError {
     /// Faults are not allowed.
     #[error("this coordinator does not inject failures; start it with --allow-faults to try them")]
     NotAllowed,
+    /// No command of a definition that is known here could carry it.
+    #[error(transparent)]
+    StrikesNothing(#[from] StrikesNothing),
     /// The journal could not do it.
     #[error(transparent)]
     Journal(#[from] JournalError),

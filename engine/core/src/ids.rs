@@ -33,10 +33,10 @@ impl fmt::Display for SagaId {
 }
 
 impl FromStr for SagaId {
-    type Err = InvalidKey;
+    type Err = InvalidSagaId;
 
-    fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        Uuid::parse_str(text).map(Self).map_err(|_| InvalidKey { text: text.to_owned() })
+    fn from_str(text: &str) -> Result<Self, InvalidSagaId> {
+        Uuid::parse_str(text).map(Self).map_err(|_| InvalidSagaId { text: cut(text) })
     }
 }
 
@@ -163,14 +163,14 @@ impl fmt::Display for Phase {
 }
 
 impl FromStr for Phase {
-    type Err = InvalidKey;
+    type Err = InvalidPhase;
 
-    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+    fn from_str(text: &str) -> Result<Self, InvalidPhase> {
         match text {
             "action" => Ok(Self::Action),
             "compensation" => Ok(Self::Compensation),
             "settlement" => Ok(Self::Settlement),
-            other => Err(InvalidKey { text: other.to_owned() }),
+            other => Err(InvalidPhase { text: cut(other) }),
         }
     }
 }
@@ -208,7 +208,7 @@ impl FromStr for IdempotencyKey {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let invalid = || InvalidKey { text: text.chars().take(200).collect() };
+        let invalid = || InvalidKey { text: cut(text) };
         let mut parts = text.split('/');
         let (Some(saga), Some(step), Some(phase), Some(generation), None) =
             (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
@@ -224,6 +224,27 @@ impl FromStr for IdempotencyKey {
     }
 }
 
+/// Enough of a text that is refused.
+fn cut(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+/// A text that is no saga's id.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{text}` is no saga's id: expected a UUID, as `redress list` and GET /v1/sagas show it")]
+pub struct InvalidSagaId {
+    /// The text, cut to 200 characters.
+    pub text: String,
+}
+
+/// A text that is no phase.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{text}` is no phase: use action, compensation or settlement")]
+pub struct InvalidPhase {
+    /// The text, cut to 200 characters.
+    pub text: String,
+}
+
 /// A text that is no key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{text}` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>`")]
@@ -235,6 +256,19 @@ pub struct InvalidKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_id_is_told_what_an_id_is() {
+        let told =
+            ["x".parse::<SagaId>().unwrap_err().to_string(), "x".parse::<Phase>().unwrap_err().to_string()];
+        assert_eq!(
+            told,
+            [
+                "`x` is no saga's id: expected a UUID, as `redress list` and GET /v1/sagas show it",
+                "`x` is no phase: use action, compensation or settlement",
+            ]
+        );
+    }
 
     #[test]
     fn names_are_narrow() {

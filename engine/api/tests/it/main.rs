@@ -255,6 +255,35 @@ async fn failures_are_injected_only_where_that_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_fault_that_would_strike_nothing_is_refused() {
+    let place = Place::new().await;
+    let mut told = Vec::new();
+    for fault in [
+        r#"{"saga":"sel","kind":"fail"}"#,
+        r#"{"saga":"sell","step":"shipp","kind":"fail"}"#,
+        r#"{"service":"till","step":"ship","kind":"fail"}"#,
+        r#"{"command":"refund","kind":"fail"}"#,
+        r#"{"step":"ship","phase":"compensation","kind":"fail"}"#,
+    ] {
+        told.push(place.post("/v1/faults", fault).await.problem());
+    }
+    let own = SALE.replace("}}", r#"},"faults":[{"step":"shipp","kind":"fail"}]}"#);
+    told.push(place.start("k", own).await.problem());
+    insta::assert_snapshot!(told.join("\n"), @"
+    422 invalid-fault: the fault would strike nothing: there is no saga `sel` here, only sell
+    422 invalid-fault: the fault would strike nothing: it fits no action; there are charge (till charge), ship (truck ship)
+    422 invalid-fault: the fault would strike nothing: it fits no action; there are charge (till charge), ship (truck ship)
+    422 invalid-fault: the fault would strike nothing: it fits no action; there are charge (till charge), ship (truck ship)
+    422 invalid-fault: the fault would strike nothing: it fits no compensation; there are charge (till refund)
+    422 invalid-fault: the faults are unusable: the fault would strike nothing: it fits no action; there are charge (till charge), ship (truck ship)
+    ");
+    assert_eq!(place.get("/v1/faults").await.json()["items"], json!([]));
+    let refund = r#"{"command":"refund","phase":"compensation","kind":"fail"}"#;
+    assert_eq!(place.post("/v1/faults", refund).await.status, 201);
+    assert_eq!(place.ask("DELETE /v1/faults", "").await.json(), json!({ "cleared": 1 }));
+}
+
+#[tokio::test]
 async fn definitions_probes_and_metrics_are_there() {
     let place = Place::new().await;
     place.start("k", SALE).await;

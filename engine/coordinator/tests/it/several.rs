@@ -11,6 +11,8 @@ use crate::place::{PATIENCE, Place, start, start_with, until};
 async fn two_coordinators_share_two_hundred_sagas() {
     let place = Place::new().await;
     let (one, other) = (place.coordinator(vec![sell()]).await, place.coordinator(vec![sell()]).await);
+    // Room on each page for all that a saga ever was, so that no update is cold because its page is full.
+    sqlx::query("ALTER TABLE sagas SET (fillfactor = 10)").execute(&place.pool).await.unwrap();
     for number in 0..200 {
         let how = if number % 5 == 0 { How::Reject } else { How::Do };
         one.start(start_with("sell", number, "ship", how)).await;
@@ -28,8 +30,8 @@ async fn two_coordinators_share_two_hundred_sagas() {
             "{who} ended none"
         );
     }
-    // Only the last move of a saga touches an index: it takes the saga out of the timers'. A few more find their page
-    // full; with an index on anything that moves, all 840 would be cold.
+    // Only the last move of each saga touches an index: it takes the saga out of the timers'. A timer that fires because
+    // the machine is slow is one more; with an index on anything that moves, all 840 would be cold.
     until("the statistics", async || {
         let moves = "SELECT (n_tup_upd >= 840)::int::bigint FROM pg_stat_user_tables WHERE relname = 'sagas'";
         (place.count(moves).await == 1).then_some(())
@@ -37,7 +39,7 @@ async fn two_coordinators_share_two_hundred_sagas() {
     .await;
     let cold = "SELECT n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sagas'";
     let cold = place.count(cold).await;
-    assert!(cold < 420, "{cold} of 840 updates were not HOT");
+    assert!((200..300).contains(&cold), "{cold} of 840 updates were not HOT");
     one.stop().await;
     other.stop().await;
     let log = std::fs::read_to_string(place.stack.postgres().log()).unwrap();

@@ -15,6 +15,10 @@ use thiserror::Error;
 
 use crate::ids::{IdempotencyKey, Name, Phase};
 
+mod reach;
+
+pub use reach::{InvalidFaults, StrikesNothing, of_saga};
+
 /// The longest injected delay, in milliseconds: longer than any timeout that a test would wait for.
 pub const DELAY_MS_MAX: u64 = 600_000;
 
@@ -404,21 +408,6 @@ impl From<Fault> for RawFault {
             seed: (fault.seed != 0).then_some(fault.seed),
         }
     }
-}
-
-/// A saga's own faults as given in a start: the saga may be left out.
-///
-/// # Errors
-/// [`InvalidFault::Nowhere`] never; whatever the text of a single fault gets wrong otherwise.
-pub fn of_saga(saga: &Name, mut given: serde_json::Value) -> Result<Vec<Fault>, serde_json::Error> {
-    if let Some(list) = given.as_array_mut() {
-        for fault in list {
-            if let Some(fields) = fault.as_object_mut() {
-                fields.entry("saga").or_insert_with(|| saga.as_str().into());
-            }
-        }
-    }
-    serde_json::from_value(given)
 }
 
 #[cfg(test)]
