@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::config::{Admission, Config};
-use crate::journal::{JournalError, ListFilter, ListedFault, OpenSagas, PgJournal, SagaRow};
+use crate::journal::{JournalError, ListFilter, ListedFault, OpenSagas, PgJournal, SagaRow, UnderWay};
 use crate::metrics::Metrics;
 use crate::ports::{Inserted, NewSaga};
 use crate::registry::Registry;
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Cancelled, as it were, once sagas may move.
     pub(crate) begun: CancellationToken,
+    /// When it was opened, by the journal's clock.
+    pub(crate) opened_at: Timestamp,
 }
 
 impl Engine {
@@ -79,7 +81,8 @@ impl Engine {
         if !config.start_paused {
             begun.cancel();
         }
-        let clock = Arc::new(JournalClock::new(journal.now().await?));
+        let opened_at = journal.now().await?;
+        let clock = Arc::new(JournalClock::new(opened_at));
         let shared = Arc::new(Shared {
             config,
             registry,
@@ -90,6 +93,7 @@ impl Engine {
             metrics: Metrics::default(),
             tasks: TaskTracker::new(),
             begun,
+            opened_at,
         });
         let (starts, waiting) = mpsc::channel(STARTS_WAITING_MAX);
         tokio::spawn(starter::run(shared.clone(), waiting));
@@ -123,13 +127,16 @@ impl Engine {
         was_paused
     }
 
-    /// How many sagas of versions that are known here have not ended: none, and a draining coordinator may go.
+    /// What a draining coordinator still has to do: the sagas of versions that are known here that were started before
+    /// this coordinator was.
+    ///
+    /// What others take meanwhile is theirs, and what rests is for an operator and any coordinator: neither keeps it.
     ///
     /// # Errors
     /// [`JournalError`] if the database does not answer.
-    pub async fn open_here(&self) -> Result<i64, JournalError> {
-        let open = self.live().await?;
-        Ok(open.iter().filter(|live| live.known_here).map(|live| live.open).sum())
+    pub async fn under_way(&self) -> Result<UnderWay, JournalError> {
+        let known = self.shared.registry.known();
+        self.shared.journal.under_way(&known, self.shared.opened_at).await
     }
 
     /// Versions with sagas that have not ended, those that are not known here among them.

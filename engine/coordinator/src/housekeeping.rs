@@ -10,12 +10,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Shared;
-use crate::journal::{JournalError, OpenSagas};
+use crate::journal::{JournalError, OpenSagas, PgJournal};
 use crate::metrics::Version;
 
 /// How often the gauges are read anew: often enough for a dashboard, seldom enough for the database.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// The most sagas that are pruned in one transaction: short enough to be in nobody's way.
+/// The most sagas, or dead letters, that are pruned in one transaction: short enough to be in nobody's way.
 const PRUNE_BATCH_MAX: i64 = 500;
 
 pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
@@ -57,23 +57,39 @@ async fn look(shared: &Shared) -> Result<(), JournalError> {
 
 /// Removes what is older than it must be kept, batch by batch.
 async fn prune(shared: &Arc<Shared>, shutdown: &CancellationToken) {
-    loop {
-        match prune_batch(shared).await {
-            Ok(pruned) if pruned >= PRUNE_BATCH_MAX && !shutdown.is_cancelled() => {}
-            Ok(_) => break,
+    let keep = shared.config.keep;
+    let sagas = |journal: PgJournal| async move { journal.prune_sagas(keep, PRUNE_BATCH_MAX).await };
+    let letters = |journal: PgJournal| async move { journal.prune_dead_letters(keep, PRUNE_BATCH_MAX).await };
+    shared.metrics.pruned.inc_by(prune_all(shared, shutdown, "sagas", sagas).await);
+    prune_all(shared, shutdown, "dead letters", letters).await;
+}
+
+/// Prunes batches of one kind until there is less than a batch; says how much it was.
+async fn prune_all<F>(
+    shared: &Arc<Shared>,
+    shutdown: &CancellationToken,
+    what: &str,
+    batch: impl Fn(PgJournal) -> F,
+) -> u64
+where
+    F: Future<Output = Result<u64, JournalError>> + Send + 'static,
+{
+    let mut all = 0;
+    while !shutdown.is_cancelled() {
+        // In a task of its own, because nothing may cancel what writes.
+        let unit = shared.tasks.spawn(batch(shared.journal.clone()));
+        match unit.await.unwrap_or(Err(JournalError::Panicked)) {
+            Ok(pruned) => {
+                all += pruned;
+                if pruned < PRUNE_BATCH_MAX.unsigned_abs() {
+                    break;
+                }
+            }
             Err(error) => {
-                tracing::warn!(error = error.with_causes(), "old sagas not pruned; again later");
+                tracing::warn!(error = error.with_causes(), "old {what} not pruned; again later");
                 break;
             }
         }
     }
-}
-
-async fn prune_batch(shared: &Arc<Shared>) -> Result<i64, JournalError> {
-    let (journal, keep) = (shared.journal.clone(), shared.config.keep);
-    // In a task of its own, because nothing may cancel what writes.
-    let unit = shared.tasks.spawn(async move { journal.prune(keep, PRUNE_BATCH_MAX).await });
-    let pruned = unit.await.unwrap_or(Err(JournalError::Panicked))?;
-    shared.metrics.pruned.inc_by(pruned.unsigned_abs());
-    Ok(pruned)
+    all
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use redress_core::decide;
 use redress_core::fault::FaultBook;
 use redress_core::{SagaId, Timestamp};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -150,7 +151,9 @@ fn decide_all(
     faults: &mut FaultBook,
 ) -> (Vec<NewSaga>, Vec<Outgoing>) {
     let now = shared.clock.now();
-    prepared.iter().map(|start| shared.begin(start, now, faults, redress_core::decide::start)).unzip()
+    // Started paused: taken and written down, and first sent by the timers, once they turn.
+    let first = if shared.begun.is_cancelled() { decide::start } else { decide::start_unsent };
+    prepared.iter().map(|start| shared.begin(start, now, faults, first)).unzip()
 }
 
 fn after_commit(

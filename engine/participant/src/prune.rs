@@ -69,6 +69,14 @@ async fn batch(pool: &PgPool, keep: Duration) -> Result<u64, sqlx::Error> {
     .bind(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX))
     .execute(pool)
     .await?;
-    sqlx::query("DELETE FROM inbox_tries WHERE tried_at < now() - $1").bind(keep).execute(pool).await?;
-    Ok(deleted.rows_affected())
+    // Few: only what lost its process or its connection leaves last words.
+    let tries = sqlx::query(
+        "DELETE FROM inbox_tries WHERE key IN ( \
+             SELECT key FROM inbox_tries WHERE tried_at < now() - $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(keep)
+    .bind(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX))
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected().max(tries.rows_affected()))
 }

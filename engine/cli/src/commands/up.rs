@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use redress_api::{Access, bind};
+use redress_coordinator::journal::UnderWay;
 use redress_coordinator::{Admission, Engine};
 use redress_devstack::Durability;
 use redress_participant::Service;
@@ -79,17 +80,17 @@ pub(crate) async fn serve(app: App, args: ServeArgs) -> Result<Exit, Failure> {
     carry(engine, listener, access, shutdown).await
 }
 
-/// Ends the program once no saga that it knows is open.
+/// Ends the program once every saga that was under way when it came has ended, or rests until an operator says more.
 async fn leave_when_drained(engine: Engine, shutdown: CancellationToken) {
-    loop {
-        match engine.open_here().await {
-            Ok(0) => break,
-            Ok(open) => eprintln!("draining: {open} sagas are open"),
+    let left = loop {
+        match engine.under_way().await {
+            Ok(UnderWay { going: 0, resting }) => break resting,
+            Ok(UnderWay { going, .. }) => eprintln!("draining: {going} sagas are under way"),
             Err(error) => eprintln!("draining: {error}"),
         }
         tokio::time::sleep(DRAIN_LOOK_EVERY).await;
-    }
-    eprintln!("drained: no saga of a version that is known here is open");
+    };
+    eprintln!("drained: what was under way has ended; {left} sagas are parked or paused and wait in the journal");
     shutdown.cancel();
 }
 

@@ -31,7 +31,7 @@ pub use errors::JournalError;
 pub use faults::ListedFault;
 pub use reads::{HistoryRow, ListFilter, SagaRow};
 pub(crate) use starts::insert;
-pub use upkeep::OpenSagas;
+pub use upkeep::{OpenSagas, UnderWay};
 
 /// A connection of the caller's, with a transaction open on it.
 pub type Connection = sqlx::PgConnection;

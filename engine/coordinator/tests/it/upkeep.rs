@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redress_coordinator::journal::UnderWay;
 use redress_coordinator::{Admission, Config, Keep, ListFilter, StartError};
 use redress_core::decide::Verb;
 
@@ -14,6 +15,12 @@ async fn a_draining_coordinator_finishes_and_takes_nothing_new() {
     let serving = place.coordinator(vec![sell()]).await;
     let id = serving.start(start_with("sell", 1, "charge", How::Hold)).await;
     place.party.holds(1).await;
+    let paused = serving.start(start_with("sell", 4, "charge", How::Hold)).await;
+    place.party.holds(2).await;
+    let revision = serving.engine.saga(paused).await.unwrap().unwrap().revision;
+    let mut pause = order(Verb::Pause, "ann", "to be looked at");
+    pause.if_match = Some(revision);
+    serving.engine.order(paused, pause).await.unwrap();
     serving.stop().await;
 
     let config = Config { admission: Admission::Draining, ..place.config() };
@@ -25,10 +32,14 @@ async fn a_draining_coordinator_finishes_and_takes_nothing_new() {
     let inside = draining.engine.start_in(&mut transaction, start("sell", 3)).await;
     assert!(matches!(inside, Err(StartError::Draining)));
     transaction.rollback().await.unwrap();
-    assert_eq!(draining.engine.open_here().await.unwrap(), 1);
+    // What another coordinator takes meanwhile is not waited for, nor what waits for an operator.
+    let other = place.coordinator(vec![sell()]).await;
+    other.start(start_with("sell", 5, "charge", How::Hold)).await;
+    assert_eq!(draining.engine.under_way().await.unwrap(), UnderWay { going: 1, resting: 1 });
     place.party.let_go().await;
     assert_eq!(draining.end_of(id).await, "completed");
-    assert_eq!(draining.engine.open_here().await.unwrap(), 0);
+    assert_eq!(draining.engine.under_way().await.unwrap(), UnderWay { going: 0, resting: 1 });
+    other.stop().await;
     draining.stop().await;
 }
 
@@ -38,12 +49,12 @@ async fn a_coordinator_that_was_started_paused_moves_nothing_until_it_is_told() 
     let config = Config { start_paused: true, ..place.config() };
     let paused = place.coordinator_with(config, vec![sell()]).await;
     let id = paused.start(start("sell", 1)).await;
-    // The party does what it is asked first, and nobody hears its answer.
-    until("the answer is there", async || (!place.party.seen().is_empty()).then_some(())).await;
-    assert_eq!(place.history(id).await, "1 started\n2 sent action reserve 1");
+    assert_eq!(place.history(id).await, "1 started", "it is written down, and nothing is sent");
     assert!(paused.engine.begin(), "it was paused");
     assert!(!paused.engine.begin(), "it is not any more");
     assert_eq!(paused.end_of(id).await, "completed");
+    let next = paused.start(start("sell", 2)).await;
+    assert_eq!(paused.end_of(next).await, "completed");
     paused.stop().await;
 }
 
