@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::ids::{InvalidName, Name};
+use crate::ids::{InvalidName, Name, Phase};
 use crate::json::{JsonText, Unfit};
 use crate::retry::RetryPolicy;
 
@@ -60,6 +60,8 @@ pub struct Compensation {
     pub command: Name,
     /// How often it is tried before the saga parks.
     pub retry: RetryPolicy,
+    /// How long one attempt may stay unanswered, if not as long as the step's action.
+    pub timeout_ms: Option<u64>,
     /// What becomes of the step if it succeeded after it had been given up.
     pub late_success: LateSuccess,
     pub(crate) make: Make,
@@ -89,7 +91,8 @@ pub struct Step {
     pub service: Name,
     /// The command of the action.
     pub command: Name,
-    /// How long one attempt may stay unanswered, in milliseconds.
+    /// How long one attempt may stay unanswered, in milliseconds; a compensation may have its own
+    /// ([`timeout_ms_of`](Self::timeout_ms_of)).
     pub timeout_ms: u64,
     /// How often the action is tried before its outcome is settled.
     pub retry: RetryPolicy,
@@ -180,6 +183,17 @@ impl Step {
 
     fn unfit(&self, closure: &'static str, unfit: Unfit) -> ClosureError {
         ClosureError::Unfit { step: self.name.clone(), closure, unfit }
+    }
+
+    /// How long one attempt in this phase may stay unanswered, in milliseconds.
+    pub fn timeout_ms_of(&self, phase: Phase) -> u64 {
+        match phase {
+            Phase::Action | Phase::Settlement => self.timeout_ms,
+            Phase::Compensation => self
+                .compensation()
+                .and_then(|compensation| compensation.timeout_ms)
+                .unwrap_or(self.timeout_ms),
+        }
     }
 
     /// The compensation, if there is one.

@@ -37,6 +37,9 @@ impl SagaDefinition {
             if compensation.late_success != LateSuccess::default() {
                 node["late_success"] = json!(compensation.late_success);
             }
+            if let Some(timeout_ms) = compensation.timeout_ms {
+                node["timeout_ms"] = json!(timeout_ms);
+            }
             node
         });
         let mut node = json!({

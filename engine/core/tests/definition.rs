@@ -238,6 +238,11 @@ fn a_mistake_in_a_definition_is_told() {
         one("s", 1).step("two.words", create).no_compensation().try_build(),
         one("s", 1).step("shout", |_| Shout {}).compensate(|_| Shout {}).try_build(),
         one("s", 1).timeout(Duration::from_micros(999)).try_build(),
+        one("s", 1)
+            .step("charge", |o| ChargePayment { payment: o.order, amount: o.total })
+            .compensate(|o| RefundPayment { payment: o.order })
+            .compensation_timeout(Duration::ZERO)
+            .try_build(),
         one("s", 1).deadline(Duration::ZERO).try_build(),
     ];
     let told: Vec<String> = mistakes.into_iter().map(|mistake| mistake.unwrap_err().to_string()).collect();
@@ -249,6 +254,7 @@ fn a_mistake_in_a_definition_is_told() {
     saga `s`: `two.words` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens
     saga `s`: `Payment` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens
     saga `s`: the timeout of step `create` is zero: give it at least a millisecond
+    saga `s`: the timeout of step `charge` is zero: give it at least a millisecond
     saga `s`: its deadline is zero: give it at least a millisecond, or none
     ");
 }

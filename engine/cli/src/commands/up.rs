@@ -90,7 +90,9 @@ async fn leave_when_drained(engine: Engine, shutdown: CancellationToken) {
         }
         tokio::time::sleep(DRAIN_LOOK_EVERY).await;
     };
-    eprintln!("drained: what was under way has ended; {left} sagas are parked or paused and wait in the journal");
+    eprintln!(
+        "drained: what was under way has ended; {left} sagas are parked or paused and wait in the journal"
+    );
     shutdown.cancel();
 }
 

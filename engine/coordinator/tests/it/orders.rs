@@ -66,10 +66,16 @@ async fn what_was_told_is_verified_even_after_the_end() {
     .await;
     assert_eq!(obeyed(&coordinator, id, Verb::Pause).await, "paused");
     assert_eq!(obeyed(&coordinator, id, Verb::Close).await, "closed");
+    assert_eq!(
+        coordinator.engine.live().await.unwrap().len(),
+        1,
+        "its version is needed until it is verified"
+    );
     until("it is verified", async || {
         place.history(id).await.contains("verified settlement charge").then_some(())
     })
     .await;
+    assert_eq!(coordinator.engine.live().await.unwrap(), []);
     let view = coordinator.engine.saga(id).await.unwrap().unwrap();
     assert_eq!((view.status, view.due_at), ("closed", None));
     let late = coordinator.engine.order(id, order(RETRY, "ann", "once more")).await.unwrap_err();

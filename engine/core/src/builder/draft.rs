@@ -32,13 +32,21 @@ pub(super) struct DraftCompensation {
     pub(super) service: &'static str,
     pub(super) command: &'static str,
     pub(super) retry: RetryPolicy,
+    pub(super) timeout_ms: Option<u64>,
     pub(super) late_success: LateSuccess,
     pub(super) make: Make,
 }
 
 impl Draft {
     pub(super) fn check(self, saga: &str) -> Result<Step, InvalidDefinition> {
-        if self.timeout_ms == 0 {
+        let of_undo = match &self.kind {
+            DraftKind::Compensatable(Some(compensation)) => compensation.timeout_ms,
+            DraftKind::Compensatable(None)
+            | DraftKind::Pivot
+            | DraftKind::Retriable
+            | DraftKind::Notification => None,
+        };
+        if self.timeout_ms == 0 || of_undo == Some(0) {
             return Err(InvalidDefinition::ZeroTimeout { saga: saga.to_owned(), step: self.name.to_owned() });
         }
         let kind = match self.kind {
@@ -58,6 +66,7 @@ impl Draft {
                 compensation: Some(Compensation {
                     command: checked(saga, draft.command)?,
                     retry: draft.retry,
+                    timeout_ms: draft.timeout_ms,
                     late_success: draft.late_success,
                     make: draft.make,
                 }),

@@ -246,6 +246,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
                 service: K::SERVICE,
                 command: K::NAME,
                 retry: RetryPolicy::COMPENSATION,
+                timeout_ms: None,
                 late_success: LateSuccess::default(),
                 make: maker(compensation),
             }));
@@ -281,7 +282,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
 
     /// How long one attempt of the last step may stay unanswered, at least 1 ms; default 10 seconds.
     ///
-    /// Counts for its action, its settlement and its compensation.
+    /// Counts for its action, its settlement and, unless it has [its own](Self::compensation_timeout), its compensation.
     pub fn timeout(mut self, timeout: Duration) -> Self
     where
         L: HasStep,
@@ -313,6 +314,17 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     {
         if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
             compensation.retry = policy;
+        }
+        self
+    }
+
+    /// How long one attempt of the last step's compensation may stay unanswered, at least 1 ms; default is the step's.
+    pub fn compensation_timeout(mut self, timeout: Duration) -> Self
+    where
+        L: HasCompensation,
+    {
+        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
+            compensation.timeout_ms = Some(millis(timeout));
         }
         self
     }

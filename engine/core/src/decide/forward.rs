@@ -177,8 +177,9 @@ impl Machine<'_, '_> {
 
     pub(super) fn record_timeout(&mut self, place: usize, question: &Question) {
         let step = self.step(place);
-        self.set_error(place, "timed-out", &format!("no answer within {} ms", step.timeout_ms));
-        let detail = json!({ "timeout_ms": step.timeout_ms });
+        let timeout_ms = step.timeout_ms_of(question.phase);
+        self.set_error(place, "timed-out", &format!("no answer within {timeout_ms} ms"));
+        let detail = json!({ "timeout_ms": timeout_ms });
         self.record_step(HistoryEvent::TimedOut, &step.name, question.phase, question.attempt, &detail);
     }
 

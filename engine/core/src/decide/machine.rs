@@ -184,7 +184,7 @@ impl<'c, 'd> Machine<'c, 'd> {
             Phase::Settlement => stepped.settlement_attempts = attempt,
         }
         stepped.started_at.get_or_insert(now);
-        let until = after_ms(now, step.timeout_ms);
+        let until = after_ms(now, step.timeout_ms_of(phase));
         let question = Question { attempt, turn: Turn::Asked, until, ..question };
         let command = self.command(place, &question, true);
         let detail = Dispatched {

@@ -56,6 +56,7 @@ pub(crate) fn sell() -> SagaDefinition {
         .compensate(|s| Refund { number: s.number })
         .retry(RetryPolicy::ACTION.attempts(2))
         .compensation_retry(RetryPolicy::COMPENSATION.attempts(3))
+        .compensation_timeout(Duration::from_secs(60))
         .step("reserve", |s| Reserve { number: s.number })
         .compensate(|s| Release { number: s.number })
         .retry(RetryPolicy::ACTION.attempts(2))

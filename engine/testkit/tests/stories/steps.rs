@@ -1,5 +1,6 @@
 //! Stages, conditions, children, late answers.
 
+use redress_core::history::HistoryEvent;
 use redress_core::{Command, saga};
 use redress_testkit::Story;
 use schemars::JsonSchema;
@@ -112,6 +113,24 @@ fn a_late_success_is_accepted_or_undone_as_the_step_says() {
     done compensation charge 1
     compensated because charge late-success: late-success (the step succeeded after it had been given up, and is undone then)
     ");
+}
+
+#[test]
+fn an_undo_is_waited_for_as_long_as_it_says() {
+    let definition = sell();
+    let silent = r#"{"step": "charge", "phase": "compensation", "kind": "drop-reply", "times": 2}"#;
+    let story =
+        Story::of(&definition).given(silent).given(r#"{"step": "ship", "kind": "reject", "code": "no"}"#);
+    let waited: Vec<String> = told(&definition, story)
+        .history
+        .iter()
+        .filter(|row| row.event == HistoryEvent::TimedOut)
+        .map(|row| format!("{}: {}", row.step.as_ref().unwrap(), row.detail))
+        .collect();
+    insta::assert_snapshot!(waited.join("\n"), @r#"
+    charge: {"timeout_ms":60000}
+    charge: {"timeout_ms":60000}
+    "#);
 }
 
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
