@@ -21,6 +21,8 @@ use crate::work::{Outcome, decide_batch};
 
 /// How often a batch is tried again when another one is in the way or the answer to its commit was lost.
 const TRIES_MAX: u32 = 8;
+/// How many sagas in a row may meet trouble of the database's before it is taken for the database's and not theirs.
+const TROUBLE_MAX: u32 = 3;
 /// How long replies rest while the database is down.
 const DATABASE_DOWN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -67,8 +69,17 @@ async fn process(shared: &Arc<Shared>, batch: Vec<Delivery<ReplyMessage>>) {
         }
     }
     if !replies.is_empty() {
-        settle(shared, replies).await;
+        settle(shared, replies, Company::Batch).await;
     }
+}
+
+/// In which company a reply is decided on.
+#[derive(Clone, Copy)]
+enum Company {
+    /// With the others that came: they wait a little for whoever is in the way.
+    Batch,
+    /// Alone, after its batch has failed: if somebody holds its saga it rests, so that nobody behind it has to wait.
+    Alone,
 }
 
 /// Whether the journal can be worked with.
@@ -80,14 +91,14 @@ enum Journalled {
 }
 
 /// Decides a batch; one that cannot be decided as a whole is decided reply by reply, so that the culprit is found.
-async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>) -> Journalled {
+async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>, company: Company) -> Journalled {
     let mut events: BTreeMap<SagaId, Vec<Event>> = BTreeMap::new();
     for (reply, _) in &replies {
         events.entry(reply.key.saga_id).or_default().push(Event::Reply(reply.clone()));
     }
     let pass = |point| shared.config.crash.pass(point, replies.iter().map(|(reply, _)| reply));
     pass(CrashPoint::BeforeCommit);
-    match work(shared, events).await {
+    match work(shared, events, company).await {
         Ok(outcome) => {
             pass(CrashPoint::AfterCommit);
             let publishing = after_commit(shared, outcome);
@@ -129,7 +140,7 @@ async fn settle_failed(
 async fn settle_alone(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>) -> Journalled {
     let mut replies = replies.into_iter();
     while let Some(reply) = replies.next() {
-        match Box::pin(settle(shared, vec![reply])).await {
+        match Box::pin(settle(shared, vec![reply], Company::Alone)).await {
             Journalled::Yes => {}
             Journalled::Unavailable => {
                 put_back(replies.collect()).await;
@@ -164,12 +175,17 @@ async fn set_aside(shared: &Shared, reply: &ReplyMessage, ack: &Ack, error: &str
 }
 
 /// Decides events, trying again what is worth it.
-pub(crate) async fn work(
+async fn work(
     shared: &Shared,
     events: BTreeMap<SagaId, Vec<Event>>,
+    company: Company,
 ) -> Result<Outcome, JournalError> {
     let ids: Vec<SagaId> = events.keys().copied().collect();
-    let mut selection = Selection::Unlocked(ids.clone());
+    let (mut selection, again) = match (company, ids.as_slice()) {
+        (Company::Alone, &[id]) => (Selection::Alone(id), Selection::Alone(id)),
+        // Unlocked, it could meet others again and again; with locks it waits for them.
+        (Company::Alone | Company::Batch, _) => (Selection::Unlocked(ids.clone()), Selection::These(ids)),
+    };
     let mut tries = 0;
     loop {
         let (registry, events, clock) = (shared.registry.clone(), events.clone(), shared.clock.clone());
@@ -184,8 +200,7 @@ pub(crate) async fn work(
             Err(error) if error.is_worth_another_try() && tries < TRIES_MAX => {
                 tries += 1;
                 shared.metrics.batch_retries.inc();
-                // Unlocked, it could meet others again and again; with locks it waits for them.
-                selection = Selection::These(ids.clone());
+                selection = again.clone();
                 if tries > 1 {
                     tokio::time::sleep(Duration::from_millis(u64::from(rand::random::<u8>()))).await;
                 }
@@ -235,27 +250,39 @@ async fn fire(shared: &Arc<Shared>) -> Result<bool, JournalError> {
     match result {
         Err(error) if !selected.is_empty() && shared.journal.may_fail_less_alone(&error).await => {
             tracing::warn!(error = error.with_causes(), "batch of timers failed; they are turned one by one");
-            for id in selected {
-                fire_alone(shared, id).await?;
-            }
+            fire_one_by_one(shared, selected).await?;
         }
         result => result?,
     }
     Ok(full)
 }
 
-async fn fire_alone(shared: &Arc<Shared>, id: SagaId) -> Result<(), JournalError> {
-    let selection = Selection::These(vec![id]);
-    match fire_these(shared, selection.clone(), Arc::default()).await {
-        // Whoever holds it is busy with it; it stays due.
-        Ok(()) | Err(JournalError::Held(_) | JournalError::Collision(_)) => Ok(()),
-        Err(error) if shared.journal.may_fail_less_alone(&error).await => {
-            tracing::error!(error = error.with_causes(), saga_id = %id, "saga set aside");
-            let set_aside = Changes { set_aside: vec![id], ..Changes::default() };
-            shared.journal.transact(selection, move |_| (set_aside, ())).await
+/// Each saga in a unit of work of its own, so that only the culprit waits or is set aside.
+///
+/// A saga may also end its connection by itself (its row is too large, say); if one after the other does, it is the
+/// database that is in trouble, and nobody is to blame.
+async fn fire_one_by_one(shared: &Arc<Shared>, ids: Vec<SagaId>) -> Result<(), JournalError> {
+    let mut in_trouble = 0;
+    for id in ids {
+        match fire_these(shared, Selection::Alone(id), Arc::default()).await {
+            // Whoever holds it is busy with it; it stays due.
+            Ok(()) | Err(JournalError::Held(_) | JournalError::Collision(_)) => in_trouble = 0,
+            Err(error) if in_trouble < TROUBLE_MAX && shared.journal.may_fail_less_alone(&error).await => {
+                let mut changes = Changes::default();
+                if error.is_unavailable() {
+                    in_trouble += 1;
+                    tracing::warn!(error = error.with_causes(), saga_id = %id, "saga put off");
+                    changes.put_off.push(id);
+                } else {
+                    tracing::error!(error = error.with_causes(), saga_id = %id, "saga set aside");
+                    changes.set_aside.push(id);
+                }
+                shared.journal.transact(Selection::These(vec![id]), move |_| (changes, ())).await?;
+            }
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(error),
     }
+    Ok(())
 }
 
 /// Turns the timers of the sagas that are selected, and notes which ones these are.

@@ -54,6 +54,8 @@ pub struct Changes {
     pub audit: Vec<Audit>,
     /// Sagas that cannot be decided: the timer leaves them alone for a while.
     pub set_aside: Vec<SagaId>,
+    /// Sagas that met trouble of the database's, which passes: the timer comes back to them soon, and to the others first.
+    pub put_off: Vec<SagaId>,
 }
 
 impl Changes {
@@ -63,6 +65,7 @@ impl Changes {
             && self.struck.is_empty()
             && self.audit.is_empty()
             && self.set_aside.is_empty()
+            && self.put_off.is_empty()
     }
 }
 
@@ -121,11 +124,13 @@ pub enum Selection {
     Unlocked(Vec<SagaId>),
     /// These, whoever else wants them: waits for their locks.
     These(Vec<SagaId>),
-    /// Those that are due, of the known definitions, at most so many, passing over what others hold.
+    /// This one, if nobody holds it at this moment: a [`JournalError::Held`] otherwise, and at once.
+    Alone(SagaId),
+    /// Those that are due, at most so many of each known definition, passing over what others hold.
     Due {
         /// Names and versions that this coordinator knows.
         known: Vec<(Name, u32)>,
-        /// At most so many.
+        /// At most so many of each.
         limit: i64,
     },
 }
@@ -135,7 +140,7 @@ impl Selection {
     pub(crate) const fn is_locked(&self) -> bool {
         match self {
             Self::Unlocked(_) => false,
-            Self::These(_) | Self::Due { .. } => true,
+            Self::These(_) | Self::Alone(_) | Self::Due { .. } => true,
         }
     }
 
@@ -143,7 +148,7 @@ impl Selection {
     pub(crate) fn locked(self) -> Self {
         match self {
             Self::Unlocked(ids) => Self::These(ids),
-            Self::These(_) | Self::Due { .. } => self,
+            Self::These(_) | Self::Alone(_) | Self::Due { .. } => self,
         }
     }
 }

@@ -5,6 +5,8 @@
 //! of the batch is written, and the same is done again with locks. What needs more than that statement (standing
 //! faults, audit, dead letters, timers) is done in a transaction, under the same guard.
 
+use std::time::Duration;
+
 use redress_core::state::SagaState;
 use redress_core::{JsonText, Name, SagaId, Timestamp};
 use sqlx::postgres::PgRow;
@@ -12,8 +14,14 @@ use sqlx::{Connection as _, PgConnection, Row};
 use uuid::Uuid;
 
 use super::faults;
+use super::upkeep::interval;
 use super::{JournalError, PgJournal};
 use crate::ports::{Audit, Buried, Changes, Inserted, Journal, NewSaga, Selection, Snapshot, Stored};
+
+/// How long the timer leaves a saga alone that cannot be decided on: somebody must look at it first.
+const SET_ASIDE: Duration = Duration::from_secs(60 * 60);
+/// How long it leaves one alone that met trouble of the database's.
+const PUT_OFF: Duration = Duration::from_secs(5);
 
 impl Journal for PgJournal {
     async fn transact<T: Send + 'static>(
@@ -94,14 +102,26 @@ impl PgJournal {
                 .fetch_all(&mut *connection)
                 .await?
             }
+            Selection::Alone(id) => {
+                sqlx::query(
+                    "SELECT id, saga, version, revision, state, data, clock_timestamp() AS now FROM sagas \
+                     WHERE id = $1 FOR UPDATE NOWAIT",
+                )
+                .bind(id.0)
+                .fetch_all(&mut *connection)
+                .await?
+            }
             Selection::Due { known, limit } => {
                 let (names, versions): (Vec<&str>, Vec<i32>) =
                     known.iter().map(|(name, version)| (name.as_str(), signed(*version))).unzip();
                 sqlx::query(
-                    "SELECT id, saga, version, revision, state, data, clock_timestamp() AS now FROM sagas \
-                     WHERE wake_at <= now() \
-                       AND (saga, version) IN (SELECT * FROM unnest($1::text[], $2::integer[])) \
-                     ORDER BY wake_at LIMIT $3 FOR UPDATE SKIP LOCKED",
+                    // Definition by definition, as the index is: what waits for a version that nobody here knows is
+                    // not even looked at, and a flood of one definition leaves the others their turn.
+                    "SELECT due.* FROM unnest($1::text[], $2::integer[]) AS known (saga, version), LATERAL ( \
+                         SELECT id, saga, version, revision, state, data, clock_timestamp() AS now FROM sagas \
+                         WHERE sagas.saga = known.saga AND sagas.version = known.version AND wake_at <= now() \
+                         ORDER BY wake_at LIMIT $3 FOR UPDATE SKIP LOCKED \
+                     ) AS due",
                 )
                 .bind(names)
                 .bind(versions)
@@ -190,14 +210,15 @@ async fn write(connection: &mut PgConnection, changes: &Changes) -> Result<(), J
     for audit in &changes.audit {
         write_audit(connection, audit).await?;
     }
-    if !changes.set_aside.is_empty() {
-        let ids: Vec<Uuid> = changes.set_aside.iter().map(|id| id.0).collect();
-        sqlx::query(
-            "UPDATE sagas SET wake_at = now() + interval '1 hour' WHERE id = ANY($1) AND wake_at <= now()",
-        )
-        .bind(ids)
-        .execute(connection)
-        .await?;
+    for (ids, pause) in [(&changes.set_aside, SET_ASIDE), (&changes.put_off, PUT_OFF)] {
+        if !ids.is_empty() {
+            let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+            sqlx::query("UPDATE sagas SET wake_at = now() + $2 WHERE id = ANY($1) AND wake_at <= now()")
+                .bind(ids)
+                .bind(interval(pause))
+                .execute(&mut *connection)
+                .await?;
+        }
     }
     Ok(())
 }

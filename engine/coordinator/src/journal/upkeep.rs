@@ -24,7 +24,8 @@ pub struct OpenSagas {
 /// What a draining coordinator leaves, and what keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnderWay {
-    /// Sagas that go on by themselves, and will end.
+    /// Sagas that go on by themselves, and will end; and those that were closed while the outcome of a step is still
+    /// asked for.
     pub going: i64,
     /// Sagas that are parked or paused, until an operator says more.
     pub resting: i64,
@@ -55,7 +56,7 @@ impl PgJournal {
         open.collect()
     }
 
-    /// What has not ended of these versions, of the sagas that were started before `since`.
+    /// What is not over of these versions, of the sagas that were started before `since`.
     ///
     /// # Errors
     /// [`JournalError`] if the database does not answer.
@@ -70,7 +71,7 @@ impl PgJournal {
             "SELECT count(*) FILTER (WHERE status NOT IN ('parked', 'paused')) AS going, \
                     count(*) FILTER (WHERE status IN ('parked', 'paused')) AS resting \
              FROM sagas JOIN UNNEST($1::text[], $2::integer[]) AS known (saga, version) USING (saga, version) \
-             WHERE ended_at IS NULL AND started_at <= $3",
+             WHERE (ended_at IS NULL OR wake_at IS NOT NULL) AND started_at <= $3",
         )
         .bind(names)
         .bind(versions)
@@ -145,7 +146,7 @@ impl PgJournal {
 }
 
 /// A duration as Postgres adds it.
-fn interval(duration: Duration) -> PgInterval {
+pub(super) fn interval(duration: Duration) -> PgInterval {
     let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     PgInterval { months: 0, days: 0, microseconds }
 }

@@ -309,3 +309,65 @@ async fn while_a_table_is_away_replies_wait() {
     assert_eq!(place.dead_letters().await, [""; 0]);
     coordinator.stop().await;
 }
+
+/// The same for the timers: what was due when the table went away must not be left alone for long when it is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_table_is_away_timers_wait() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![rush()]).await;
+    let ids = join_all((0..5).map(|n| coordinator.start(start_with("rush", n, "charge", How::Ignore)))).await;
+    sqlx::raw_sql("ALTER TABLE saga_history RENAME TO elsewhere").execute(&place.pool).await.unwrap();
+    let later = "SELECT count(*) FROM sagas WHERE wake_at > now() AND due_at <= now()";
+    until("sagas are put off", async || (place.count(later).await > 0).then_some(())).await;
+    sqlx::raw_sql("ALTER TABLE elsewhere RENAME TO saga_history").execute(&place.pool).await.unwrap();
+    for id in ids {
+        assert_eq!(coordinator.end_of(id).await, "compensated");
+    }
+    coordinator.stop().await;
+}
+
+/// Rows that somebody holds cost whoever comes behind them no time each.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_sagas_that_are_held_by_somebody_hold_up_no_other() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![sell()]).await;
+    let ids = held(&place, &coordinator, 40).await;
+    let mut somebody = place.pool.begin().await.unwrap();
+    let locked: Vec<Uuid> = ids[..39].iter().map(|id| id.0).collect();
+    let lock = sqlx::query("SELECT FROM sagas WHERE id = ANY($1) FOR UPDATE").bind(locked);
+    lock.execute(&mut *somebody).await.unwrap();
+    let begun = std::time::Instant::now();
+    place.party.let_go().await;
+    assert_eq!(coordinator.end_of(ids[39]).await, "completed");
+    // Two seconds for the batch; two more for each would be more than a minute.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    somebody.rollback().await.unwrap();
+    for id in ids {
+        assert_eq!(coordinator.end_of(id).await, "completed");
+    }
+    coordinator.stop().await;
+}
+
+/// Sagas of a version that is not known here may wait by the thousand: the timers do not read them again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_another_version_is_not_in_the_way_of_the_timers() {
+    let place = Place::new().await;
+    let coordinator = place.coordinator(vec![rush()]).await;
+    let id = coordinator.start(start_with("rush", 1, "charge", How::Ignore)).await;
+    let strangers = "INSERT INTO sagas (id, saga, version, status, revision, state, data, input, started_at, due_at, wake_at) \
+                     SELECT gen_random_uuid(), 'strange', 7, 'running', 1, '{}', '{}', '{}', now(), now(), now() \
+                     FROM generate_series(1, 2000)";
+    sqlx::raw_sql(strangers).execute(&place.pool).await.unwrap();
+    sqlx::raw_sql("ANALYZE sagas").execute(&place.pool).await.unwrap();
+    assert_eq!(coordinator.end_of(id).await, "compensated");
+    let plan: Vec<String> = sqlx::query_scalar(
+        "EXPLAIN SELECT due.* FROM unnest(array['rush'], array[1]) AS known (saga, version), LATERAL ( \
+             SELECT id FROM sagas WHERE sagas.saga = known.saga AND sagas.version = known.version \
+             AND wake_at <= now() ORDER BY wake_at LIMIT 10 FOR UPDATE SKIP LOCKED) AS due",
+    )
+    .fetch_all(&place.pool)
+    .await
+    .unwrap();
+    assert!(plan.iter().any(|line| line.contains("using sagas_due")), "{plan:#?}");
+    coordinator.stop().await;
+}
