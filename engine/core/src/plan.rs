@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::definition::{ClosureError, SagaDefinition, StepKind};
 use crate::ids::{Name, Phase};
 use crate::json::JsonText;
-use crate::state::{Place, PlannedUndo, Progress, Question, SagaState, Status, Unwinding};
+use crate::state::{Place, PlannedUndo, Progress, Question, SagaState, Status, StepState, Unwinding};
 
 /// What lies before a saga, in both directions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -105,14 +105,18 @@ fn undo(definition: &SagaDefinition, state: &SagaState) -> Result<Vec<Undo>, Clo
         return Ok(Vec::new());
     }
     let mut undo = Vec::new();
-    for (step, stepped) in definition.steps.iter().zip(&state.steps).rev() {
+    // What is being undone goes first, with the bytes that were sent, also if the plan behind it is made anew.
+    let is_asked = |stepped: &StepState| being_undone(stepped).is_some();
+    let steps = || definition.steps.iter().zip(&state.steps).rev();
+    let in_order = steps().filter(|(_, s)| is_asked(s)).chain(steps().filter(|(_, s)| !is_asked(s)));
+    for (step, stepped) in in_order {
         let Some(compensation) = step.compensation().filter(|_| still_stands(&stepped.progress)) else {
             continue;
         };
         let stored = frozen.and_then(|plan| plan.iter().find(|undo| undo.step == step.name));
-        let payload = match stored {
-            Some(PlannedUndo { payload, .. }) => Some(payload.clone()),
-            None => step.compensation_payload(&state.data)?,
+        let payload = match (being_undone(stepped), stored) {
+            (Some(payload), _) | (None, Some(PlannedUndo { payload, .. })) => Some(payload.clone()),
+            (None, None) => step.compensation_payload(&state.data)?,
         };
         undo.extend(payload.map(|payload| Undo {
             step: step.name.clone(),
@@ -130,6 +134,12 @@ fn pivot_passed(definition: &SagaDefinition, state: &SagaState) -> bool {
         .iter()
         .zip(&state.steps)
         .any(|(step, stepped)| matches!(step.kind, StepKind::Pivot) && stepped.progress.is_passed())
+}
+
+/// What was sent to undo a step, if its undo is asked for.
+fn being_undone(stepped: &StepState) -> Option<&JsonText> {
+    let asked = stepped.open().or_else(|| stepped.parked().map(|(question, _)| question));
+    asked.filter(|question| question.phase == Phase::Compensation).map(|question| &question.payload)
 }
 
 const fn still_stands(progress: &Progress) -> bool {

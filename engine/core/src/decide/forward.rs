@@ -45,6 +45,10 @@ impl Machine<'_, '_> {
             if next.is_empty() {
                 return;
             }
+            // Whatever led here, and however long it took: nothing new is sent after the deadline.
+            if self.check_deadline() {
+                return;
+            }
             for place in next {
                 if let Err(error) = self.start_step(place) {
                     return self.park_closure(&error);
@@ -143,7 +147,9 @@ impl Machine<'_, '_> {
         self.verify_due();
         match self.hold {
             Some(Hold::Parked(_)) => {}
-            Some(Hold::Paused) => self.check_deadline(),
+            Some(Hold::Paused) => {
+                self.check_deadline();
+            }
             None => {
                 self.check_deadline();
                 self.ask_due();
@@ -184,10 +190,12 @@ impl Machine<'_, '_> {
     }
 
     /// A saga that is late turns back before its pivot; at its pivot it asks what became of it; after it goes on.
-    fn check_deadline(&mut self) {
+    ///
+    /// Says whether it had passed just now.
+    fn check_deadline(&mut self) -> bool {
         let passed = self.state.deadline_at.is_some_and(|deadline| deadline <= self.ctx.now);
         if !passed || !matches!(self.course, Course::Forward) {
-            return;
+            return false;
         }
         self.state.deadline_at = None;
         self.record(HistoryEvent::DeadlinePassed, &json!({}));
@@ -211,6 +219,7 @@ impl Machine<'_, '_> {
                 | Progress::Parked { .. },
             )) => {}
         }
+        true
     }
 
     /// The pivot's place and progress, if the definition has one.

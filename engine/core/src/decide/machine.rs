@@ -211,7 +211,7 @@ impl<'c, 'd> Machine<'c, 'd> {
 
     /// Publishes the open commands once more, same attempt and message id: a crash may have lost them.
     pub(super) fn ask_again_as_before(&mut self) {
-        if self.hold.is_some() {
+        if self.hold.is_some() || matches!(self.course, Course::Over(_)) {
             return;
         }
         let asked: Vec<(usize, Question)> = self
@@ -294,6 +294,8 @@ impl<'c, 'd> Machine<'c, 'd> {
             reasons.retain(|reason| !is_gone(reason));
             if reasons.is_empty() {
                 self.hold = None;
+            } else if reasons.iter().all(|reason| reason.code == ParkCode::Paused) {
+                self.hold = Some(Hold::Paused);
             }
         }
     }
@@ -337,7 +339,17 @@ impl<'c, 'd> Machine<'c, 'd> {
                 reasons.retain(|other| (&other.step, other.code) != (&reason.step, reason.code));
                 reasons.push(reason);
             }
-            Some(Hold::Paused) | None => self.hold = Some(Hold::Parked(vec![reason])),
+            // Whoever paused it has still to resume it.
+            Some(Hold::Paused) => {
+                let paused = ParkReason {
+                    step: None,
+                    phase: None,
+                    code: ParkCode::Paused,
+                    message: "an operator has paused it, too: `resume` it".to_owned(),
+                };
+                self.hold = Some(Hold::Parked(vec![reason, paused]));
+            }
+            None => self.hold = Some(Hold::Parked(vec![reason])),
         }
     }
 }

@@ -20,12 +20,13 @@
 //! - **The pivot.** From the decision that sends it, cancel loses and a deadline only starts its settlement.
 //! - **Held up.** While a saga is parked or paused, answers are heard and nothing is sent. (`machine.rs`)
 //! - **Operators.** An order moves the saga or is refused; what an operator tells of a step is believed and verified.
-//!   (`verbs.rs`, `told.rs`)
+//!   (`verbs.rs`, `resolve.rs`, `told.rs`)
 //! - **Ends are ends.** A reply to an ended saga is at most noted.
 
 mod forward;
 mod machine;
 mod reply;
+mod resolve;
 mod told;
 mod unwind;
 mod verbs;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::decide::Effect;
 use crate::decide::machine::{Course, Machine};
-use crate::definition::{LateSuccess, StepKind};
+use crate::definition::{ClosureError, LateSuccess, StepKind};
 use crate::history::HistoryEvent;
 use crate::ids::Phase;
 use crate::json::JsonText;
@@ -32,7 +32,19 @@ impl Machine<'_, '_> {
         }
         let stepped = &self.state.steps[place];
         if reply.key.generation != stepped.generation {
-            return self.late(&reply, "it answers an older generation of the step");
+            // A generation is followed by another one only when its answer was a final no.
+            let is_older = reply.key.generation < stepped.generation;
+            return match &reply.outcome {
+                Outcome::Done { .. } if is_older && reply.key.phase != Phase::Compensation => {
+                    self.contradiction(&reply, "it had refused or fenced that generation of the step")
+                }
+                Outcome::Done { .. }
+                | Outcome::Rejected(_)
+                | Outcome::Failed { .. }
+                | Outcome::Fenced
+                | Outcome::Expired
+                | Outcome::Refused { .. } => self.late(&reply, "it answers another generation of the step"),
+            };
         }
         let told = stepped.told.as_ref().and_then(|told| Some((told.finding, told.verification.clone()?)));
         match (reply.key.phase, told) {
@@ -89,7 +101,10 @@ impl Machine<'_, '_> {
         let waited_in_vain = |(question, code): (&Question, ParkCode)| {
             let is_open = match code {
                 ParkCode::CompensationFailed | ParkCode::Expired | ParkCode::Refused => true,
-                ParkCode::RetriableRejected | ParkCode::Definition | ParkCode::Contradiction => false,
+                ParkCode::RetriableRejected
+                | ParkCode::Definition
+                | ParkCode::Contradiction
+                | ParkCode::Paused => false,
             };
             (is_open && answers).then(|| question.clone())
         };
@@ -100,12 +115,15 @@ impl Machine<'_, '_> {
         self.close(place, Phase::Action, Progress::Succeeded);
         self.pass(place, Progress::Succeeded);
         self.state.steps[place].error = None;
-        if !self.fold(place, answer) {
-            return;
-        }
         let is_unwanted = question.phase == Phase::Settlement
             && matches!(self.course, Course::Forward)
             && self.step(place).compensation().is_some_and(|c| c.late_success == LateSuccess::Compensate);
+        // A reply that cannot be folded is in nobody's way on the way back: no compensation needs it.
+        let is_going_back = is_unwanted || matches!(self.course, Course::Back { .. });
+        match self.fold(place, answer) {
+            Err(error) if !is_going_back => return self.park_closure(&error),
+            Ok(()) | Err(_) => {}
+        }
         if is_unwanted {
             return self.turn_back(Cause {
                 step: Some(self.step(place).name.clone()),
@@ -118,17 +136,16 @@ impl Machine<'_, '_> {
     }
 
     /// Folds a reply into the data; keeps it for a retry if the closure fails.
-    pub(super) fn fold(&mut self, place: usize, answer: &JsonText) -> bool {
+    pub(super) fn fold(&mut self, place: usize, answer: &JsonText) -> Result<(), ClosureError> {
         match self.step(place).fold_reply(&self.state.data, answer) {
             Ok(data) => {
                 self.state.data = data;
                 self.state.steps[place].unfolded = None;
-                true
+                Ok(())
             }
             Err(error) => {
                 self.state.steps[place].unfolded = Some(answer.clone());
-                self.park_closure(&error);
-                false
+                Err(error)
             }
         }
     }

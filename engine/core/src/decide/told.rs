@@ -83,8 +83,11 @@ impl Machine<'_, '_> {
             Outcome::Done { .. } => Finding::Happened,
             Outcome::Rejected(_) | Outcome::Fenced => Finding::NeverHappened,
         };
-        self.state.steps[place].told = None;
-        if said == finding || finding == Finding::Unknown {
+        // What was undone elsewhere had happened; that it was undone stays told.
+        let expected = if finding == Finding::Compensated { Finding::Happened } else { finding };
+        self.state.steps[place].told =
+            (finding == Finding::Compensated).then_some(Told { finding, verification: None });
+        if said == expected || finding == Finding::Unknown {
             self.record_reply(reply, HistoryEvent::Verified, &json!({ "outcome": outcome }));
             return Effect::Moved;
         }

@@ -5,13 +5,15 @@ use serde_json::json;
 use crate::decide::machine::{Course, Machine};
 use crate::history::HistoryEvent;
 use crate::ids::{Name, Phase};
-use crate::state::{Cause, PlannedUndo, Progress, Question, Status, Unwinding};
+use crate::state::{Cause, ParkCode, PlannedUndo, Progress, Question, Status, Unwinding};
 
 impl Machine<'_, '_> {
     /// Stops going forward. What was sent and has no final answer is settled, also while it waits for its retry:
     /// its command may still lie in the stream.
     pub(super) fn turn_back(&mut self, cause: Cause) {
         self.course = Course::Back { cause, unwinding: Unwinding::Settling };
+        // A closure that could not lead it on is in nobody's way on the way back.
+        self.forget_reasons(|reason| reason.code == ParkCode::Definition);
         let in_doubt: Vec<usize> = self
             .state
             .open()

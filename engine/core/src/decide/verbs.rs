@@ -6,13 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::decide::machine::{Course, Hold, Machine};
+use crate::decide::resolve::Doubt;
 use crate::definition::StepKind;
 use crate::history::HistoryEvent;
 use crate::ids::{Name, Phase};
 use crate::json::JsonText;
-use crate::state::{
-    Cause, CauseKind, Finding, ParkCode, ParkReason, Progress, Question, Status, Told, Turn, Unwinding,
-};
+use crate::state::{Cause, CauseKind, Finding, ParkCode, ParkReason, Progress, Question, Status, Turn};
 
 /// Something that an operator wants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +122,12 @@ refusals! {
     UnknownStep = "unknown-step": "its definition has no step of this name",
     /// The step's outcome is not in doubt.
     NotInDoubt = "not-in-doubt": "what became of this step is not in doubt",
+    /// Steps after the pivot were sent.
+    BeyondPivot = "beyond-pivot": "steps after its pivot were sent, and they have no way back: `retry` what is parked, or `close` it",
+    /// What its pivot has decided comes too late.
+    UndoneAlready = "undone-already": "some of it is undone already, so it cannot go forward any more: `close` it, and clear up what is left",
+    /// The participant of a retriable step has said both.
+    Contradicted = "contradicted": "its participant says that it happened and that it did not: look there, and `resolve` it",
     /// A retriable step must succeed.
     MustSucceed = "must-succeed": "a retriable step must succeed: `retry` it, or do it by hand and say that it happened",
     /// The reply is not one of this step.
@@ -149,22 +154,27 @@ impl Machine<'_, '_> {
                     Ok(())
                 }
             },
-            Verb::Resume => match self.hold {
-                Some(Hold::Parked(_)) | None => Err(Refusal::NotPaused),
-                Some(Hold::Paused) => {
-                    self.record(HistoryEvent::Resumed, &who);
-                    self.let_go();
-                    Ok(())
-                }
-            },
+            Verb::Resume => self.on_resume(&who),
         }
     }
 
-    /// Goes on with everything that was held up.
-    fn let_go(&mut self) {
-        self.hold = None;
-        self.advance();
-        self.ask_due();
+    /// Goes on with everything that was held up; what is parked as well stays parked, and is no longer paused.
+    fn on_resume(&mut self, who: &Value) -> Result<(), Refusal> {
+        let is_pause = |reason: &ParkReason| reason.code == ParkCode::Paused;
+        match &self.hold {
+            Some(Hold::Parked(reasons)) if reasons.iter().any(is_pause) => {
+                self.record(HistoryEvent::Resumed, who);
+                self.forget_reasons(is_pause);
+            }
+            Some(Hold::Parked(_)) | None => return Err(Refusal::NotPaused),
+            Some(Hold::Paused) => {
+                self.record(HistoryEvent::Resumed, who);
+                self.hold = None;
+                self.advance();
+                self.ask_due();
+            }
+        }
+        Ok(())
     }
 
     fn on_cancel(&mut self, order: &Order, who: &Value) -> Result<(), Refusal> {
@@ -175,8 +185,6 @@ impl Machine<'_, '_> {
             return Err(Refusal::PivotSent);
         }
         self.record(HistoryEvent::CancelRequested, who);
-        // A closure that could not lead it on is in nobody's way on the way back.
-        self.forget_reasons(|reason| reason.code == ParkCode::Definition);
         self.turn_back(Cause {
             step: None,
             kind: CauseKind::Cancelled,
@@ -199,9 +207,12 @@ impl Machine<'_, '_> {
         };
         let wanted = |name: &Name| step.is_none_or(|step| step == name);
         let is_asked_away =
-            |reason: &ParkReason| !reason.code.is_of_its_step() && reason.step.as_ref().is_none_or(wanted);
+            |reason: &ParkReason| reason.code.is_asked_away() && reason.step.as_ref().is_none_or(wanted);
         let asked_away: Vec<ParkReason> =
             self.reasons().iter().filter(|reason| is_asked_away(reason)).cloned().collect();
+        if asked_away.iter().any(|reason| self.must_be_resolved(reason)) {
+            return Err(Refusal::Contradicted);
+        }
         let steps = self.state.steps.iter().enumerate();
         let due = steps.filter(|(_, stepped)| {
             wanted(&stepped.name)
@@ -229,13 +240,23 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
+    /// Whether nobody may go on as if this had not been said: a step that must succeed would be taken for done without
+    /// its effect, or asked for a second one.
+    fn must_be_resolved(&self, reason: &ParkReason) -> bool {
+        let step = reason.step.as_ref().and_then(|name| self.ctx.definition.step(name));
+        let is_retriable = step.is_some_and(|(_, step)| matches!(step.kind, StepKind::Retriable));
+        reason.code == ParkCode::Contradiction && is_retriable
+    }
+
     /// Folds the reply whose closure failed; if it fails once more the saga is parked once more.
     fn fold_again(&mut self, reason: &ParkReason) {
         let place = self.state.steps.iter().position(|stepped| Some(&stepped.name) == reason.step.as_ref());
         if let Some(place) = place
             && let Some(answer) = self.state.steps[place].unfolded.clone()
+            && let Err(error) = self.fold(place, &answer)
+            && matches!(self.course, Course::Forward)
         {
-            self.fold(place, &answer);
+            self.park_closure(&error);
         }
     }
 
@@ -255,6 +276,13 @@ impl Machine<'_, '_> {
                     Err(error) => return self.park_closure(&error),
                 }
             }
+            // On the way back nothing is done any more: what became of it is asked.
+            Progress::Parked { question: Question { phase: Phase::Action, .. }, .. }
+                if matches!(self.course, Course::Back { .. }) =>
+            {
+                self.release(place);
+                return self.settle(place);
+            }
             // The same question with the same bytes; the attempts made so far are forgiven.
             Progress::Parked { question, .. } => Question { forgiven: question.attempt, ..question },
             Progress::Pending
@@ -268,113 +296,6 @@ impl Machine<'_, '_> {
         self.state.steps[place].progress = Progress::Open(waiting.clone());
         self.release(place);
         self.ask(place, waiting);
-    }
-
-    fn on_resolve(
-        &mut self,
-        step: &Name,
-        resolution: &Resolution,
-        order: &Order,
-        mut who: Value,
-    ) -> Result<(), Refusal> {
-        let (place, _) = self.ctx.definition.step(step).ok_or(Refusal::UnknownStep)?;
-        let doubt = self.doubt(place).ok_or(Refusal::NotInDoubt)?;
-        match resolution {
-            Resolution::Happened { reply } => {
-                if !doubt.may_have_happened() {
-                    return Err(Refusal::NotInDoubt);
-                }
-                reply.check_storable().map_err(|_| Refusal::ReplyDoesNotFit)?;
-                let folded = self.step(place).fold_reply(&self.state.data, reply);
-                let data = folded.map_err(|_| Refusal::ReplyDoesNotFit)?;
-                who["finding"] = json!(Finding::Happened);
-                who["reply"] = json!(reply);
-                self.record_unsent(HistoryEvent::Resolved, step, Phase::Action, &who);
-                self.state.data = data;
-                self.settle_doubt(place, doubt, Progress::Succeeded, Finding::Happened);
-                self.pass(place, Progress::Succeeded);
-                self.plan_anew();
-                self.advance();
-            }
-            Resolution::NeverHappened => {
-                if !doubt.may_not_have_happened() {
-                    return Err(Refusal::NotInDoubt);
-                }
-                if matches!(self.step(place).kind, StepKind::Retriable) {
-                    return Err(Refusal::MustSucceed);
-                }
-                if self.pivot().is_some_and(|(pivot, p)| pivot != place && p.is_passed()) {
-                    return Err(Refusal::PivotSent);
-                }
-                who["finding"] = json!(Finding::NeverHappened);
-                self.record_unsent(HistoryEvent::Resolved, step, Phase::Action, &who);
-                self.settle_doubt(place, doubt, Progress::Fenced, Finding::NeverHappened);
-                self.turn_or_go_on_back(Cause {
-                    step: Some(step.clone()),
-                    kind: CauseKind::Fenced,
-                    code: "resolved".to_owned(),
-                    message: format!("{} told that the step never happened: {}", order.actor, order.reason),
-                });
-            }
-            Resolution::Compensated => {
-                if !matches!(doubt, Doubt::Undoing) {
-                    return Err(Refusal::NotInDoubt);
-                }
-                who["finding"] = json!(Finding::Compensated);
-                self.record_unsent(HistoryEvent::Resolved, step, Phase::Compensation, &who);
-                self.state.steps[place].told =
-                    Some(Told { finding: Finding::Compensated, verification: None });
-                self.undone(place);
-            }
-        }
-        if self.hold.is_none() {
-            self.ask_due();
-        }
-        Ok(())
-    }
-
-    /// What is in doubt about a step, if anything is.
-    fn doubt(&self, place: usize) -> Option<Doubt> {
-        let stepped = &self.state.steps[place];
-        let asked = stepped.open().or_else(|| stepped.parked().map(|(question, _)| question));
-        if let Some(question) = asked {
-            let is_answered = matches!(stepped.parked(), Some((_, ParkCode::RetriableRejected)));
-            return Some(match question.phase {
-                Phase::Compensation => Doubt::Undoing,
-                Phase::Action | Phase::Settlement if is_answered => Doubt::Contradicted { happened: false },
-                Phase::Action | Phase::Settlement => Doubt::Unknown,
-            });
-        }
-        if !self.reasons().iter().any(|reason| is_contradiction_of(reason, &stepped.name)) {
-            return None;
-        }
-        match &stepped.progress {
-            Progress::Succeeded => Some(Doubt::Contradicted { happened: true }),
-            Progress::Rejected | Progress::Fenced => Some(Doubt::Contradicted { happened: false }),
-            Progress::Pending
-            | Progress::Open(_)
-            | Progress::Skipped
-            | Progress::Compensated
-            | Progress::Parked { .. } => None,
-        }
-    }
-
-    fn settle_doubt(&mut self, place: usize, doubt: Doubt, progress: Progress, finding: Finding) {
-        self.close(place, Phase::Action, progress);
-        match doubt {
-            Doubt::Unknown => self.verify(place, finding),
-            // The participant has had its say.
-            Doubt::Contradicted { .. } | Doubt::Undoing => {}
-        }
-        let name = self.state.steps[place].name.clone();
-        self.forget_reasons(|reason| is_contradiction_of(reason, &name));
-    }
-
-    /// A step that turns out to stand after the plan was frozen belongs into it.
-    fn plan_anew(&mut self) {
-        if let Course::Back { unwinding, .. } = &mut self.course {
-            *unwinding = Unwinding::Settling;
-        }
     }
 
     fn on_close(&mut self, order: &Order, who: &Value) -> Result<(), Refusal> {
@@ -398,36 +319,5 @@ impl Machine<'_, '_> {
         let (actor, reason) = (order.actor.clone(), order.reason.clone());
         self.course = Course::Over(Status::Closed { actor, reason, cause });
         Ok(())
-    }
-}
-
-fn is_contradiction_of(reason: &ParkReason, step: &Name) -> bool {
-    reason.code == ParkCode::Contradiction && reason.step.as_ref() == Some(step)
-}
-
-/// What is in doubt about a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doubt {
-    /// Whether its action happened.
-    Unknown,
-    /// Its participant has answered, and then said the opposite, or what must not be.
-    Contradicted { happened: bool },
-    /// Whether its compensation was done.
-    Undoing,
-}
-
-impl Doubt {
-    const fn may_have_happened(self) -> bool {
-        match self {
-            Self::Unknown | Self::Contradicted { happened: false } => true,
-            Self::Contradicted { happened: true } | Self::Undoing => false,
-        }
-    }
-
-    const fn may_not_have_happened(self) -> bool {
-        match self {
-            Self::Unknown | Self::Contradicted { happened: true } => true,
-            Self::Contradicted { happened: false } | Self::Undoing => false,
-        }
     }
 }

@@ -197,6 +197,8 @@ pub enum ParkCode {
     Definition,
     /// A participant took back what it had promised, or denies what an operator has told.
     Contradiction,
+    /// It was paused when it was parked for something else: it is paused once that is gone, until `resume`.
+    Paused,
 }
 
 impl SagaState {
@@ -339,6 +341,7 @@ impl ParkCode {
             Self::Refused => "refused",
             Self::Definition => "definition",
             Self::Contradiction => "contradiction",
+            Self::Paused => "paused",
         }
     }
 
@@ -346,7 +349,19 @@ impl ParkCode {
     pub const fn is_of_its_step(self) -> bool {
         match self {
             Self::CompensationFailed | Self::RetriableRejected | Self::Expired | Self::Refused => true,
-            Self::Definition | Self::Contradiction => false,
+            Self::Definition | Self::Contradiction | Self::Paused => false,
+        }
+    }
+
+    /// Whether `retry` takes it away by asking for it: what hangs on no answer, and is not for `resume` to take away.
+    pub const fn is_asked_away(self) -> bool {
+        match self {
+            Self::Definition | Self::Contradiction => true,
+            Self::CompensationFailed
+            | Self::RetriableRejected
+            | Self::Expired
+            | Self::Refused
+            | Self::Paused => false,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
 
+mod finality;
 mod operators;
 mod reasons;
+mod sale;
 mod shop;
 mod steps;

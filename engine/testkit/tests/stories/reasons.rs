@@ -1,107 +1,13 @@
 //! A saga that is parked for more than one reason: each of them must be gone before it goes on or ends.
 
-use redress_core::decide::{Context, Effect, Event, Order, Resolution, Verb, decide, start};
+use redress_core::decide::{Effect, Event, Resolution, Verb, decide};
 use redress_core::fault::FaultBook;
-use redress_core::message::{Outcome, ReplyMessage};
-use redress_core::state::{Progress, SagaState};
-use redress_core::{IdempotencyKey, JsonText, Phase, SagaDefinition, SagaId, Timestamp};
-use serde_json::json;
+use redress_core::message::Outcome;
+use redress_core::state::Progress;
+use redress_core::{JsonText, Phase, Timestamp};
 
-use crate::shop::{name, sell_faster};
-
-/// A saga whose two steps of one stage were sent, and what happens to it.
-struct Sale {
-    definition: SagaDefinition,
-    state: SagaState,
-}
-
-impl Sale {
-    fn begun() -> Self {
-        let definition = sell_faster();
-        let data = definition.read_input(&json!({ "number": 7 })).unwrap();
-        let mut book = FaultBook::default();
-        let state = start(&mut context(&definition, &mut book), data, Vec::new()).state;
-        Self { definition, state }
-    }
-
-    fn after(mut self, event: Event) -> Self {
-        let mut book = FaultBook::default();
-        let decision = decide(&mut context(&self.definition, &mut book), self.state, event);
-        assert!(!matches!(decision.effect, Effect::Refused(_)), "{:?}", decision.effect);
-        self.state = decision.state;
-        self
-    }
-
-    fn reply(&self, step: &str, phase: Phase, outcome: Outcome) -> ReplyMessage {
-        let (place, asked) = self.definition.step(step).unwrap();
-        let generation = self.state.steps[place].generation;
-        ReplyMessage {
-            key: IdempotencyKey { saga_id: saga_id(), step: name(step), phase, generation },
-            attempt: 1,
-            saga: self.definition.name.clone(),
-            version: self.definition.version,
-            service: asked.service.clone(),
-            outcome,
-        }
-    }
-
-    fn answers(self, step: &str, phase: Phase, outcome: Outcome) -> Self {
-        let reply = self.reply(step, phase, outcome);
-        self.after(Event::Reply(reply))
-    }
-
-    fn hears(self, step: &str, outcome: Outcome) -> Self {
-        self.answers(step, Phase::Action, outcome)
-    }
-
-    fn ordered(self, verb: Verb) -> Self {
-        self.after(Event::Ordered(Order { verb, actor: "ann".to_owned(), reason: "why not".to_owned() }))
-    }
-
-    fn resolved(self, step: &str, resolution: Resolution) -> Self {
-        self.ordered(Verb::Resolve { step: name(step), resolution })
-    }
-
-    /// Where it stands, and every reason for which it is parked.
-    fn told(&self) -> String {
-        let mut words = vec![self.state.status_word().to_owned()];
-        let reasons = self.state.parked().into_iter().chain(self.state.parked_also());
-        words.extend(reasons.map(|r| format!("{} {}", r.step.as_ref().unwrap(), r.code.as_str())));
-        words.join(", ")
-    }
-
-    /// All that is open is answered with `done` until nothing is.
-    fn played_out(mut self) -> Self {
-        loop {
-            let open = self.state.open().next();
-            let Some((step, phase)) =
-                open.map(|(at, asked)| (self.state.steps[at].name.clone(), asked.phase))
-            else {
-                return self;
-            };
-            self = self.answers(step.as_str(), phase, done("null"));
-        }
-    }
-}
-
-fn context<'a>(definition: &'a SagaDefinition, book: &'a mut FaultBook) -> Context<'a> {
-    let now = Timestamp::UNIX_EPOCH;
-    Context { definition, saga_id: saga_id(), now, jitter: 0.5, faults: book, traceparent: None }
-}
-
-fn saga_id() -> SagaId {
-    "018f0000-0000-7000-8000-000000000001".parse().unwrap()
-}
-
-fn done(reply: &str) -> Outcome {
-    Outcome::Done { reply: JsonText::parse(reply.as_bytes()).unwrap() }
-}
-
-const RETRY: Verb = Verb::Retry { step: None };
-
-fn retry(step: &str) -> Verb {
-    Verb::Retry { step: Some(name(step)) }
-}
+use crate::sale::{RETRY, Sale, context, done, retry};
+use crate::shop::name;
 
 #[test]
 fn a_cancel_leaves_in_doubt_what_is_in_doubt() {
@@ -173,8 +79,11 @@ fn an_answer_from_somebody_who_was_not_asked_answers_nothing() {
         let mut reply = sale.reply("charge", Phase::Action, done(r#"{"number": 1}"#));
         (reply.service, reply.saga, reply.version) = (name(service), name(saga), version);
         let mut book = FaultBook::default();
-        let decision =
-            decide(&mut context(&sale.definition, &mut book), sale.state.clone(), Event::Reply(reply));
+        let decision = decide(
+            &mut context(&sale.definition, &mut book, Timestamp::UNIX_EPOCH),
+            sale.state.clone(),
+            Event::Reply(reply),
+        );
         assert_eq!(decision.effect, Effect::Noted, "{service} {saga} {version}");
         assert_eq!(decision.state.steps, before);
         assert_eq!(decision.commands, []);
