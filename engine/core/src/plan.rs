@@ -15,7 +15,7 @@ use crate::state::{Place, PlannedUndo, Progress, Question, SagaState, Status, St
 pub struct Plan {
     /// Steps that are not done yet, in the order in which they will be; empty once the saga goes back.
     pub remaining: Vec<RemainingStep>,
-    /// Steps whose outcome must be settled before anything is undone.
+    /// Steps whose outcome must be settled before anything is undone; none once the pivot is passed, as nothing is then.
     pub in_doubt: Vec<Name>,
     /// What would be undone now, in this order.
     pub undo: Vec<Undo>,
@@ -75,10 +75,11 @@ pub fn plan(definition: &SagaDefinition, state: &SagaState) -> Result<Plan, Clos
             kind: step.kind.as_str(),
             status: stepped.progress.as_str(),
         });
+    let may_undo = !state.is_ended() && !pivot_passed(definition, state);
     let in_doubt = steps()
         .filter(|(_, stepped)| {
             let asked = stepped.open().or_else(|| stepped.parked().map(|(question, _)| question));
-            !state.is_ended() && asked.is_some_and(|question| question.phase != Phase::Compensation)
+            may_undo && asked.is_some_and(|question| question.phase != Phase::Compensation)
         })
         .map(|(step, _)| step.name.clone());
     Ok(Plan { remaining: remaining.collect(), in_doubt: in_doubt.collect(), undo: undo(definition, state)? })

@@ -9,7 +9,7 @@ use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::state::{SagaState, Status};
 use redress_core::{CommandMessage, JsonText, SagaDefinition, SagaId, Timestamp};
 
-use crate::memory::{self, CommitError, Inserted, MemoryBus, MemoryJournal};
+use crate::memory::{self, CommitError, Inserted, MemoryJournal};
 use crate::specimen;
 
 /// A journal that sits the exam.
@@ -128,6 +128,8 @@ pub trait ExaminedBus {
     async fn acknowledge(&mut self, token: u64);
     /// Not now, but soon.
     async fn give_back(&mut self, token: u64);
+    /// Whoever took it dies, and says nothing of it any more; another one takes from now on.
+    async fn die(&mut self, token: u64);
     /// Loses everything that it holds.
     async fn wipe(&mut self);
 }
@@ -162,6 +164,28 @@ pub async fn bus(bus: &mut impl ExaminedBus, command: impl Fn(u32) -> CommandMes
     bus.acknowledge(token).await;
 }
 
+/// What every bus must do with what was taken by somebody who died: give it to somebody else. A sitting of its own, for a
+/// bus that waits no longer for an acknowledgement than a test can.
+///
+/// # Panics
+/// If it does not.
+pub async fn bus_whose_takers_die(bus: &mut impl ExaminedBus, command: impl Fn(u32) -> CommandMessage) {
+    bus.publish(&command(1)).await;
+    // Twice, since one redelivery is no promise.
+    for _ in 0..2 {
+        let (token, taken) = bus.take().await;
+        assert_eq!(taken, command(1), "what was neither acknowledged nor given back comes again");
+        bus.die(token).await;
+    }
+    let (token, again) = bus.take().await;
+    assert_eq!(again, command(1), "and again, until somebody acknowledges it");
+    bus.acknowledge(token).await;
+    bus.publish(&command(2)).await;
+    let (token, next) = bus.take().await;
+    assert_eq!(next, command(2), "what is acknowledged in the end does not come again");
+    bus.acknowledge(token).await;
+}
+
 impl ExaminedJournal for MemoryJournal {
     async fn insert(&mut self, key: &str, id: SagaId, state: SagaState, rows: Vec<HistoryEntry>) -> Inserted {
         let definition = definition();
@@ -187,44 +211,54 @@ impl ExaminedJournal for MemoryJournal {
     }
 }
 
-impl ExaminedBus for MemoryBus<CommandMessage> {
-    async fn publish(&mut self, command: &CommandMessage) {
-        Self::publish(self, command.clone(), Timestamp::UNIX_EPOCH);
-    }
-
-    async fn take(&mut self) -> (u64, CommandMessage) {
-        Self::take(self, 0, Timestamp::UNIX_EPOCH, Timestamp::MAX_UTC).expect("there is one")
-    }
-
-    async fn acknowledge(&mut self, token: u64) {
-        Self::acknowledge(self, token);
-    }
-
-    async fn give_back(&mut self, token: u64) {
-        Self::give_back(self, token, Timestamp::UNIX_EPOCH);
-    }
-
-    async fn wipe(&mut self) {
-        Self::wipe(self);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::MemoryBus;
+    use chrono::TimeDelta;
     use futures_util::FutureExt;
     use redress_core::{IdempotencyKey, Name, Phase};
 
-    #[test]
-    fn the_journal_in_memory_passes() {
-        let sitting = journal(&mut MemoryJournal::default(), Timestamp::UNIX_EPOCH).now_or_never();
-        sitting.expect("memory does not wait");
+    /// How long a message stays with whoever took it.
+    const ACK_WAIT: TimeDelta = TimeDelta::seconds(1);
+
+    /// The bus in memory, with the time that it is told.
+    #[derive(Default)]
+    struct Examinee {
+        bus: MemoryBus<CommandMessage>,
+        now: Timestamp,
     }
 
-    #[test]
-    fn the_bus_in_memory_passes() {
+    impl ExaminedBus for Examinee {
+        async fn publish(&mut self, command: &CommandMessage) {
+            self.bus.publish(command.clone(), self.now);
+        }
+
+        async fn take(&mut self) -> (u64, CommandMessage) {
+            self.bus.take(0, self.now, self.now + ACK_WAIT).expect("there is one")
+        }
+
+        async fn acknowledge(&mut self, token: u64) {
+            self.bus.acknowledge(token);
+        }
+
+        async fn give_back(&mut self, token: u64) {
+            self.bus.give_back(token, self.now);
+        }
+
+        async fn die(&mut self, _: u64) {
+            assert_eq!(self.bus.ready(self.now), 0, "what is taken is nobody else's for a while");
+            self.now += ACK_WAIT;
+        }
+
+        async fn wipe(&mut self) {
+            self.bus.wipe();
+        }
+    }
+
+    fn command(number: u32) -> CommandMessage {
         let name = |text: &str| Name::new(text).unwrap();
-        let command = |number: u32| CommandMessage {
+        CommandMessage {
             key: IdempotencyKey {
                 saga_id: SagaId(uuid::Uuid::from_u128(number.into())),
                 step: name("create"),
@@ -240,7 +274,19 @@ mod tests {
             fault: None,
             traceparent: None,
             payload: JsonText::null(),
-        };
-        bus(&mut MemoryBus::default(), command).now_or_never().expect("memory does not wait");
+        }
+    }
+
+    #[test]
+    fn the_journal_in_memory_passes() {
+        let sitting = journal(&mut MemoryJournal::default(), Timestamp::UNIX_EPOCH).now_or_never();
+        sitting.expect("memory does not wait");
+    }
+
+    #[test]
+    fn the_bus_in_memory_passes() {
+        bus(&mut Examinee::default(), command).now_or_never().expect("memory does not wait");
+        let sitting = bus_whose_takers_die(&mut Examinee::default(), command).now_or_never();
+        sitting.expect("memory does not wait");
     }
 }

@@ -1,4 +1,4 @@
-//! An example of a JSON Schema: the smallest value that fits it.
+//! Examples of a JSON Schema: the smallest value that fits it, and one in which all is said.
 //!
 //! So that a definition can be proven without its author writing an input for it. Knows what `schemars` writes for
 //! Rust types; whatever it cannot guess (a pattern, a rule between fields) is told by hand.
@@ -8,76 +8,104 @@ use serde_json::{Map, Value, json};
 /// How deep schemas may nest: deeper than any that is not endless.
 const DEPTH_MAX: u32 = 16;
 
-/// The smallest value that fits the schema.
-pub(crate) fn of(schema: &Value) -> Value {
-    value(schema, schema, DEPTH_MAX)
+/// How much an example says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What must be said, and the first of what may be chosen.
+    Least,
+    /// Whatever can be said, every flag set, and the last of what may be chosen: what `Least` leaves out.
+    Most,
 }
 
-fn value(root: &Value, schema: &Value, depth: u32) -> Value {
-    let Value::Object(keywords) = schema else { return Value::Null };
-    if depth == 0 {
-        return Value::Null;
-    }
-    for sure in ["const", "default"] {
-        if let Some(value) = keywords.get(sure) {
+/// A value that fits the schema.
+pub(crate) fn of(schema: &Value, extent: Extent) -> Value {
+    Example { root: schema, extent }.value(schema, DEPTH_MAX)
+}
+
+struct Example<'s> {
+    /// Where references lead.
+    root: &'s Value,
+    extent: Extent,
+}
+
+impl Example<'_> {
+    fn value(&self, schema: &Value, depth: u32) -> Value {
+        let Value::Object(keywords) = schema else { return Value::Null };
+        if depth == 0 {
+            return Value::Null;
+        }
+        let is_least = self.extent == Extent::Least;
+        let given = keywords.get("const").or_else(|| keywords.get("default").filter(|_| is_least));
+        if let Some(value) = given {
             return value.clone();
         }
-    }
-    let first = |keyword: &str| keywords.get(keyword)?.as_array()?.first();
-    if let Some(value) = first("enum").or_else(|| first("examples")) {
-        return value.clone();
-    }
-    let mut base = match keywords.get("$ref").and_then(Value::as_str) {
-        Some(reference) => {
-            value(root, root.pointer(reference.trim_start_matches('#')).unwrap_or(&Value::Null), depth - 1)
+        let chosen = |keyword: &str| {
+            let choices = keywords.get(keyword)?.as_array()?;
+            // What is left open comes last in an `Option`.
+            let says_something = |choice: &&Value| choice.get("type").is_none_or(|kind| kind != "null");
+            if is_least { choices.first() } else { choices.iter().rfind(says_something) }
+        };
+        if let Some(value) = chosen("enum").or_else(|| chosen("examples")) {
+            return value.clone();
         }
-        None => Value::Null,
-    };
-    if let Some(choice) = first("oneOf").or_else(|| first("anyOf")) {
-        merge(&mut base, value(root, choice, depth - 1));
-    }
-    for part in keywords.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-        merge(&mut base, value(root, part, depth - 1));
-    }
-    merge(&mut base, of_type(root, keywords, depth));
-    base
-}
-
-fn of_type(root: &Value, keywords: &Map<String, Value>, depth: u32) -> Value {
-    let kind = match keywords.get("type") {
-        Some(Value::Array(kinds)) => {
-            kinds.iter().find_map(|kind| kind.as_str().filter(|kind| *kind != "null"))
+        let mut base = match keywords.get("$ref").and_then(Value::as_str) {
+            Some(reference) => self.value(
+                self.root.pointer(reference.trim_start_matches('#')).unwrap_or(&Value::Null),
+                depth - 1,
+            ),
+            None => Value::Null,
+        };
+        if let Some(choice) = chosen("oneOf").or_else(|| chosen("anyOf")) {
+            merge(&mut base, self.value(choice, depth - 1));
         }
-        Some(kind) => kind.as_str(),
-        None => None,
-    };
-    match kind {
-        Some("object") => object(root, keywords, depth),
-        Some("array") => array(root, keywords, depth),
-        Some("string") => text(keywords),
-        Some("integer" | "number") => number(keywords),
-        Some("boolean") => json!(false),
-        Some(_) | None => Value::Null,
+        for part in keywords.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+            merge(&mut base, self.value(part, depth - 1));
+        }
+        merge(&mut base, self.of_type(keywords, depth));
+        base
     }
-}
 
-fn object(root: &Value, keywords: &Map<String, Value>, depth: u32) -> Value {
-    let required = keywords.get("required").and_then(Value::as_array);
-    let names = required.into_iter().flatten().filter_map(Value::as_str);
-    let properties = keywords.get("properties");
-    let field =
-        |name: &str| value(root, properties.and_then(|p| p.get(name)).unwrap_or(&Value::Null), depth - 1);
-    names.map(|name| (name.to_owned(), field(name))).collect::<Map<_, _>>().into()
-}
-
-fn array(root: &Value, keywords: &Map<String, Value>, depth: u32) -> Value {
-    if let Some(members) = keywords.get("prefixItems").and_then(Value::as_array) {
-        return members.iter().map(|member| value(root, member, depth - 1)).collect();
+    fn of_type(&self, keywords: &Map<String, Value>, depth: u32) -> Value {
+        let kind = match keywords.get("type") {
+            Some(Value::Array(kinds)) => {
+                kinds.iter().find_map(|kind| kind.as_str().filter(|kind| *kind != "null"))
+            }
+            Some(kind) => kind.as_str(),
+            None => None,
+        };
+        match kind {
+            Some("object") => self.object(keywords, depth),
+            Some("array") => self.array(keywords, depth),
+            Some("string") => text(keywords),
+            Some("integer" | "number") => number(keywords),
+            Some("boolean") => json!(self.extent == Extent::Most),
+            Some(_) | None => Value::Null,
+        }
     }
-    // One, also where none would do: most sagas have nothing to do for an empty list.
-    let count = keywords.get("minItems").and_then(Value::as_u64).unwrap_or(1).max(1);
-    let item = keywords.get("items").map_or(Value::Null, |item| value(root, item, depth - 1));
-    (0..count).map(|_| item.clone()).collect()
+
+    fn object(&self, keywords: &Map<String, Value>, depth: u32) -> Value {
+        let properties = keywords.get("properties").and_then(Value::as_object);
+        let required = keywords.get("required").and_then(Value::as_array);
+        let names: Vec<&str> = match (self.extent, properties) {
+            (Extent::Most, Some(properties)) => properties.keys().map(String::as_str).collect(),
+            (Extent::Most, None) | (Extent::Least, _) => {
+                required.into_iter().flatten().filter_map(Value::as_str).collect()
+            }
+        };
+        let field =
+            |name: &str| self.value(properties.and_then(|p| p.get(name)).unwrap_or(&Value::Null), depth - 1);
+        names.into_iter().map(|name| (name.to_owned(), field(name))).collect::<Map<_, _>>().into()
+    }
+
+    fn array(&self, keywords: &Map<String, Value>, depth: u32) -> Value {
+        if let Some(members) = keywords.get("prefixItems").and_then(Value::as_array) {
+            return members.iter().map(|member| self.value(member, depth - 1)).collect();
+        }
+        // One, also where none would do: most sagas have nothing to do for an empty list.
+        let count = keywords.get("minItems").and_then(Value::as_u64).unwrap_or(1).max(1);
+        let item = keywords.get("items").map_or(Value::Null, |item| self.value(item, depth - 1));
+        (0..count).map(|_| item.clone()).collect()
+    }
 }
 
 fn text(keywords: &Map<String, Value>) -> Value {
@@ -138,8 +166,15 @@ mod tests {
 
     #[test]
     fn an_example_can_be_read() {
-        let example = of(schema_for!(Order).as_value());
+        let example = of(schema_for!(Order).as_value(), Extent::Least);
         insta::assert_snapshot!(example, @r#"{"id":"0190163d-8694-739b-aea5-966c26f8ad91","lines":[{"quantity":2,"sku":"x"}],"pair":[false,1],"way":"air"}"#);
+        serde_json::from_value::<Order>(example).unwrap();
+    }
+
+    #[test]
+    fn an_example_can_say_all_that_there_is_to_say() {
+        let example = of(schema_for!(Order).as_value(), Extent::Most);
+        insta::assert_snapshot!(example, @r#"{"gift":"x","id":"0190163d-8694-739b-aea5-966c26f8ad91","lines":[{"quantity":2,"sku":"x"}],"pair":[true,1],"receipt":1,"way":{"sea":{"port":"x"}}}"#);
         serde_json::from_value::<Order>(example).unwrap();
     }
 }

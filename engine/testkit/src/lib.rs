@@ -5,11 +5,13 @@
 //! - [`simulator`]: plays whole installations, with everything going wrong at once, from a seed.
 //! - [`story`]: the life of one saga of yours, told line by line.
 //! - [`matrix`]: every step × phase × fault of a definition of yours.
+//! - [`delivery`]: what the participants of a life saw of it.
 //! - [`check`]: what must hold of a saga's life, whatever happened to it.
 //! - [`exam`]: what every journal and every bus must do, in memory or not.
 //! - [`participants`], [`memory`], [`world`]: the stage on which they play.
 
 pub mod check;
+pub mod delivery;
 pub mod exam;
 mod example;
 pub mod exhaust;

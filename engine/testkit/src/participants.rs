@@ -24,6 +24,15 @@ pub enum Without {
     Memory,
     /// A rejection is not remembered.
     Rejections,
+    /// An ordered failure of this kind, by its word, is not played.
+    Obedience(&'static str),
+}
+
+impl Without {
+    /// Whether ordered failures of this kind are not played.
+    pub(crate) fn ignores(self, kind: &str) -> bool {
+        matches!(self, Self::Obedience(ignored) if ignored == kind)
+    }
 }
 
 /// What a handler says when it runs.

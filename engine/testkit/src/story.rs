@@ -53,7 +53,8 @@ use redress_core::state::SagaState;
 use redress_core::{JsonText, Name, SagaDefinition};
 use serde_json::Value;
 
-use crate::example;
+use crate::delivery::Delivery;
+use crate::example::{self, Extent};
 use crate::participants::Without;
 use crate::theatre::Theatre;
 
@@ -65,6 +66,8 @@ pub struct Story<'d> {
     replies: BTreeMap<String, Value>,
     faults: Vec<Fault>,
     orders: Vec<Standing>,
+    lost: Vec<Name>,
+    without: Without,
 }
 
 /// An order that waits for its moment.
@@ -80,14 +83,21 @@ pub(crate) struct Standing {
 impl<'d> Story<'d> {
     /// The story of a saga of this definition, with an input and replies that fit their schemas.
     pub fn of(definition: &'d SagaDefinition) -> Self {
+        Self::with_examples(definition, Extent::Least)
+    }
+
+    /// The same, with examples that say so much.
+    pub(crate) fn with_examples(definition: &'d SagaDefinition, extent: Extent) -> Self {
         let replies = definition.steps.iter();
-        let replies = replies.map(|step| (step.name.to_string(), example::of(&step.schemas.reply)));
+        let replies = replies.map(|step| (step.name.to_string(), example::of(&step.schemas.reply, extent)));
         Self {
             definition,
-            input: example::of(&definition.input_schema),
+            input: example::of(&definition.input_schema, extent),
             replies: replies.collect(),
             faults: Vec::new(),
             orders: Vec::new(),
+            lost: Vec::new(),
+            without: Without::Nothing,
         }
     }
 
@@ -121,6 +131,18 @@ impl<'d> Story<'d> {
         self
     }
 
+    /// A notification that never arrives.
+    pub fn lost(mut self, step: &Name) -> Self {
+        self.lost.push(step.clone());
+        self
+    }
+
+    /// A rule that is taken away from the participants.
+    pub(crate) fn without(mut self, rule: Without) -> Self {
+        self.without = rule;
+        self
+    }
+
     /// What an operator orders as soon as the life has this line, such as `sent action ship 1`.
     pub fn order_after(self, line: &str, verb: Verb) -> Self {
         self.order_later(line, Duration::ZERO, verb)
@@ -143,7 +165,8 @@ impl<'d> Story<'d> {
             Ok(data) => data,
             Err(error) => panic!("{error}; give another one with `.input(..)`"),
         };
-        let mut theatre = Theatre::new(self.definition, Without::Nothing);
+        let mut theatre = Theatre::new(self.definition, self.without);
+        theatre.lost = self.lost;
         for (step, reply) in &self.replies {
             if let (Ok(step), Ok(reply)) = (Name::new(step.as_str()), JsonText::of(reply)) {
                 theatre.participants.set_reply(&step, reply);
@@ -164,6 +187,8 @@ pub struct Life {
     pub history: Vec<HistoryEntry>,
     /// Who was told, and what.
     pub notifications: Vec<NotificationMessage>,
+    /// What came to the participants, in the order in which it came.
+    pub deliveries: Vec<Delivery>,
     /// How often the effect of each step stands at its participant.
     pub effects: BTreeMap<Name, i32>,
     /// What would still be done and what would be undone, as it was when each order was given.

@@ -12,10 +12,11 @@ use redress_core::message::NotificationMessage;
 use redress_core::plan::{Plan, plan};
 use redress_core::state::SagaState;
 use redress_core::{
-    CommandMessage, JsonText, Outcome, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
+    CommandMessage, JsonText, Name, Outcome, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
 };
 use uuid::Uuid;
 
+use crate::delivery::Delivery;
 use crate::participants::{Business, Participants, Without, reply};
 use crate::story::{Life, Standing, line};
 
@@ -43,6 +44,11 @@ pub(crate) struct Theatre<'d> {
     under_way: BTreeMap<(Timestamp, u64), Message>,
     sent: u64,
     orders: Vec<Standing>,
+    /// Steps whose notification never arrives.
+    pub(crate) lost: Vec<Name>,
+    without: Without,
+    /// What the participants saw.
+    deliveries: Vec<Delivery>,
     pub(crate) participants: Participants,
 }
 
@@ -59,6 +65,9 @@ impl<'d> Theatre<'d> {
             under_way: BTreeMap::new(),
             sent: 0,
             orders: Vec::new(),
+            lost: Vec::new(),
+            without,
+            deliveries: Vec::new(),
             participants: Participants::new(without),
         }
     }
@@ -95,7 +104,13 @@ impl<'d> Theatre<'d> {
         self.state = Some(decision.state);
         let lines: Vec<String> = decision.history.iter().map(line).collect();
         self.history.extend(decision.history);
-        self.notifications.extend(decision.notifications);
+        for notification in decision.notifications {
+            let is_lost = self.lost.contains(&notification.step) && !self.without.ignores("lost");
+            if !is_lost {
+                self.deliveries.push(Delivery::told(&notification, self.now));
+            }
+            self.notifications.push(notification);
+        }
         for command in decision.commands {
             self.send(0, Message::Command(command));
         }
@@ -142,16 +157,27 @@ impl<'d> Theatre<'d> {
         match message {
             Message::Reply(reply) => self.decide(Event::Reply(reply)),
             Message::Order(order) => self.decide(Event::Ordered(order)),
-            Message::Command(mut command) => match command.fault.take() {
-                None => self.answer(&command, &Business::Done, 0),
-                Some(fault) => self.obey(command, fault),
-            },
+            Message::Command(mut command) => {
+                let fault = command.fault.take().filter(|fault| !self.without.ignores(fault.word()));
+                match fault {
+                    None => self.answer(&command, &Business::Done, 0),
+                    Some(fault) => self.obey(command, fault),
+                }
+            }
         }
     }
 
     fn answer(&mut self, command: &CommandMessage, business: &Business, delay_ms: i64) {
         let outcome = self.participants.handle(command, self.now, business);
+        let answered_at = later(self.now, delay_ms);
+        self.deliveries.push(Delivery::of(command, self.now).handled().answered(answered_at));
         self.send(delay_ms, Message::Reply(reply(command, outcome)));
+    }
+
+    /// The effect is committed, and nobody hears of it.
+    fn handle_in_silence(&mut self, command: &CommandMessage) {
+        drop(self.participants.handle(command, self.now, &Business::Done));
+        self.deliveries.push(Delivery::of(command, self.now).handled());
     }
 
     /// Plays an ordered failure, as a participant would.
@@ -161,24 +187,28 @@ impl<'d> Theatre<'d> {
                 self.answer(&command, &Business::Rejected(Rejection::new(code, "injected")), 0);
             }
             FaultKind::Fail => {
+                self.deliveries.push(Delivery::of(&command, self.now).answered(self.now));
                 let failed = Outcome::Failed { message: "injected".to_owned() };
                 self.send(0, Message::Reply(reply(&command, failed)));
             }
             FaultKind::Delay { ms } => self.send(millis(ms), Message::Command(command)),
             FaultKind::DropCommand => {}
-            FaultKind::DropReply => drop(self.participants.handle(&command, self.now, &Business::Done)),
+            FaultKind::DropReply => self.handle_in_silence(&command),
             FaultKind::DelayReply { ms } => self.answer(&command, &Business::Done, millis(ms)),
             FaultKind::Duplicate => {
                 self.answer(&command, &Business::Done, 0);
                 self.send(0, Message::Command(command));
             }
-            FaultKind::CrashBeforeCommit => self.send(ACK_WAIT_MS, Message::Command(command)),
+            FaultKind::CrashBeforeCommit => {
+                self.deliveries.push(Delivery::of(&command, self.now));
+                self.send(ACK_WAIT_MS, Message::Command(command));
+            }
             FaultKind::CrashAfterReply => {
                 self.answer(&command, &Business::Done, 0);
                 self.send(ACK_WAIT_MS, Message::Command(command));
             }
             FaultKind::CrashAfterCommit => {
-                drop(self.participants.handle(&command, self.now, &Business::Done));
+                self.handle_in_silence(&command);
                 self.send(ACK_WAIT_MS, Message::Command(command));
             }
         }
@@ -194,6 +224,7 @@ impl<'d> Theatre<'d> {
             state: self.state.expect("a saga that was begun has a state"),
             history: self.history,
             notifications: self.notifications,
+            deliveries: self.deliveries,
             refused: self.refused,
             plans: self.plans,
         }

@@ -4,6 +4,7 @@
 
 mod finality;
 mod operators;
+mod plans;
 mod reasons;
 mod sale;
 mod shop;

@@ -1,0 +1,127 @@
+//! How a life comes to a phase of a step, and how it must end from there.
+
+use redress_core::Phase;
+use redress_core::decide::Verb;
+use redress_core::definition::{LateSuccess, SagaDefinition, Step, StepKind};
+use redress_core::fault::{Fault, FaultKind};
+
+use super::mishap::{Mishap, reject};
+use super::{Ground, UnwindMatrix};
+use crate::story::Story;
+
+/// A way to a phase of a step.
+pub(super) struct Way<'m> {
+    pub(super) story: Story<'m>,
+    /// Whether the saga has turned back on it, whatever goes wrong then.
+    turned_back: bool,
+}
+
+/// A story that comes to this phase of this step; `None` if the step has no such phase.
+pub(super) fn way<'m>(
+    matrix: &'m UnwindMatrix,
+    ground: &Ground,
+    step: &Step,
+    phase: Phase,
+) -> Option<Way<'m>> {
+    let story = || matrix.story(ground);
+    match phase {
+        Phase::Action => Some(Way { story: story(), turned_back: false }),
+        Phase::Settlement => match step.kind {
+            StepKind::Retriable | StepKind::Notification => None,
+            StepKind::Compensatable { .. } | StepKind::Pivot => {
+                // Nothing is heard of the action until it is given up, or the deadline passes.
+                let silent = story().fault(fault(step, Phase::Action, FaultKind::DropReply, None));
+                let is_pivot = matches!(step.kind, StepKind::Pivot);
+                match (step.retry.attempts_max, is_pivot, matrix.definition.deadline_ms) {
+                    (Some(_), _, _) | (None, true, Some(_)) => {
+                        Some(Way { story: silent, turned_back: false })
+                    }
+                    (None, true, None) => None,
+                    (None, false, _) => Some(cancelled(&matrix.definition, story(), step)),
+                }
+            }
+        },
+        Phase::Compensation => {
+            step.compensation()?;
+            match last_to_say_no(&matrix.definition, ground, step) {
+                Some(later) => {
+                    let story = story().fault(fault(later, Phase::Action, reject(), Some(1)));
+                    Some(Way { story, turned_back: true })
+                }
+                None => Some(cancelled(&matrix.definition, story(), step)),
+            }
+        }
+    }
+}
+
+/// The last step behind this one that is played and whose rejection turns the saga back.
+fn last_to_say_no<'d>(definition: &'d SagaDefinition, ground: &Ground, step: &Step) -> Option<&'d Step> {
+    let (place, _) = definition.step(&step.name)?;
+    let may_say_no = |later: &&Step| {
+        matches!(later.kind, StepKind::Compensatable { .. } | StepKind::Pivot) && ground.plays(later)
+    };
+    definition.steps[place + 1..].iter().rev().find(may_say_no)
+}
+
+/// An operator cancels while the step is done, and only the settlement tells that it was: what is answered twice is
+/// asked twice, and the second time without what goes wrong.
+fn cancelled<'m>(definition: &'m SagaDefinition, story: Story<'m>, step: &Step) -> Way<'m> {
+    let same_stage = definition.steps.iter().filter(|other| other.stage == step.stage);
+    let story = same_stage
+        .fold(story, |story, other| story.fault(fault(other, Phase::Action, FaultKind::DropReply, None)));
+    let story = story.order_after(&format!("sent action {} 1", step.name), Verb::Cancel);
+    Way { story, turned_back: true }
+}
+
+/// How a saga must end in which this goes wrong on this way.
+pub(super) fn expected(way: &Way<'_>, step: &Step, phase: Phase, mishap: &Mishap) -> &'static str {
+    if way.turned_back {
+        return "compensated";
+    }
+    let is_retriable = matches!(step.kind, StepKind::Retriable);
+    let late = step.compensation().map_or(LateSuccess::Accept, |compensation| compensation.late_success);
+    let when_late = match late {
+        LateSuccess::Compensate => "compensated",
+        LateSuccess::Accept => "completed",
+    };
+    let given_up_at_once = step.retry.attempts_max == Some(1) && !is_retriable;
+    match (phase, mishap) {
+        (Phase::Action, Mishap::Once(FaultKind::Reject { .. })) if !is_retriable => "compensated",
+        (Phase::Action, Mishap::Always(kind)) => given_up(kind, when_late),
+        (Phase::Action, Mishap::Once(kind)) if given_up_at_once => given_up(kind, when_late),
+        (Phase::Settlement, _) => when_late,
+        (Phase::Action | Phase::Compensation, Mishap::Once(_) | Mishap::Lost)
+        | (Phase::Compensation, Mishap::Always(_)) => "completed",
+    }
+}
+
+/// How it ends when no further attempt follows this one.
+fn given_up(kind: &FaultKind, when_late: &'static str) -> &'static str {
+    match kind {
+        // Never done, so the settlement fences it.
+        FaultKind::Reject { .. } | FaultKind::Fail | FaultKind::DropCommand | FaultKind::Delay { .. } => {
+            "compensated"
+        }
+        // Done, and heard of by the settlement only.
+        FaultKind::DropReply | FaultKind::DelayReply { .. } => when_late,
+        // Answered in time all the same.
+        FaultKind::Duplicate
+        | FaultKind::CrashBeforeCommit
+        | FaultKind::CrashAfterCommit
+        | FaultKind::CrashAfterReply => "completed",
+    }
+}
+
+pub(super) fn fault(step: &Step, phase: Phase, kind: FaultKind, times: Option<u32>) -> Fault {
+    Fault {
+        saga: None,
+        service: None,
+        step: Some(step.name.clone()),
+        command: None,
+        phase,
+        kind,
+        times,
+        probability: 1.0,
+        seed: 0,
+    }
+}

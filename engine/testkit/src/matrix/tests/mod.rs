@@ -1,0 +1,245 @@
+//! What the matrix proves, and what it refuses to call proven.
+
+use std::collections::BTreeMap;
+
+use redress_core::{RetryPolicy, saga};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::*;
+use crate::specimen::{Cancel, Confirm, Create, Release, Reserve, branching, five_steps, nested};
+
+#[test]
+fn one_after_the_other() {
+    insta::assert_snapshot!(UnwindMatrix::of(five_steps(2, 8)).run().unwrap(), @"
+    specimen v1: 125 cells
+    create action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    create settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    create compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    charge action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    charge settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    charge compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    reserve action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    reserve settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    reserve compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    ship action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    ship settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    confirm action
+      completed    reject:injected, fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    ");
+}
+
+#[test]
+fn a_saga_inside_a_saga() {
+    insta::assert_snapshot!(UnwindMatrix::of(nested(2, 8)).run().unwrap().cells.len(), @"115");
+}
+
+#[test]
+fn side_by_side() {
+    insta::assert_snapshot!(UnwindMatrix::of(branching(2, 8)).input(serde_json::json!({ "gift": true })).run().unwrap(), @"
+    branching v1: 148 cells
+    create action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    create settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    create compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    charge action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  reject:injected, always fail, always drop-command, always drop-reply
+    charge settlement
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    charge compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    reserve action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    reserve settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    reserve compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    gift action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    gift settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    tell action
+      completed    lost
+    ship action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    ship settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    confirm action
+      completed    reject:injected, fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    ");
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Parcel {
+    grams: u32,
+    #[serde(default)]
+    gift: bool,
+}
+
+/// Something is told only if there is a gift, and the last step can be undone: no step behind it can say no.
+fn wrap(heavy_grams: u32) -> SagaDefinition {
+    saga::<Parcel>("wrap", 1)
+        .step("create", |_| Create {})
+        .compensate(|_| Cancel {})
+        .notify("tell", |_| Confirm {})
+        .when(|parcel| parcel.gift)
+        .step("reserve", |_| Reserve {})
+        .compensate(|_| Release {})
+        .when(move |parcel| parcel.grams > heavy_grams)
+        .build()
+}
+
+#[test]
+fn a_step_on_condition_a_notification_and_a_last_step_that_can_be_undone() {
+    let table = UnwindMatrix::of(wrap(0)).run().unwrap();
+    insta::assert_snapshot!(table, @"
+    wrap v1: 63 cells
+    create action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    create settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    create compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    tell action
+      completed    lost
+    reserve action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    reserve settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    reserve compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    ");
+}
+
+#[test]
+fn the_last_steps_of_a_stage_are_undone_where_nobody_behind_them_can_say_no() {
+    let ask_for_ever = RetryPolicy::FOR_EVER;
+    let definition = saga::<Parcel>("both", 1)
+        .parallel(|stage| {
+            stage
+                .step("create", |_| Create {})
+                .compensate(|_| Cancel {})
+                .retry(ask_for_ever)
+                .step("reserve", |_| Reserve {})
+                .compensate(|_| Release {})
+                .retry(RetryPolicy::ACTION.attempts(1))
+        })
+        .build();
+    let table = UnwindMatrix::of(definition).run().unwrap();
+    insta::assert_snapshot!(table, @"
+    both v1: 59 cells
+    create action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  reject:injected
+    create settlement
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    create compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    reserve action
+      completed    drop-reply, delay-reply:22000, duplicate, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, fail, drop-command, delay:22000, always fail, always drop-command
+    reserve settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    reserve compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    ");
+}
+
+#[test]
+fn a_step_that_is_never_played_is_not_proven() {
+    let failure = UnwindMatrix::of(wrap(1_000)).run().unwrap_err();
+    insta::assert_snapshot!(failure, @"
+    whatever goes wrong at the action of reserve: not reached: its condition holds with none of 2 inputs, so nothing is proven of it; give one for which it is played with `UnwindMatrix::input(..)`, or a reply with `reply(..)`
+    wrap v1: 32 cells
+    create action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    create settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    create compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    tell action
+      completed    lost
+    reserve
+      not reached: its condition holds with none of 2 inputs
+    ");
+    // With an input for which it is played it is; what that one leaves out, another one plays.
+    let heavy = json!({ "grams": 1_001 });
+    let failure = UnwindMatrix::of(wrap(1_000)).input(heavy.clone()).run().unwrap_err();
+    assert_eq!(failure.step, "tell");
+    let gift = json!({ "grams": 1, "gift": true });
+    let table = UnwindMatrix::of(wrap(1_000)).input(heavy).input(gift).run().unwrap();
+    assert_eq!(table.unreached, []);
+}
+
+#[test]
+fn no_cell_is_no_proof() {
+    let mut nothing = five_steps(2, 8);
+    nothing.steps.clear();
+    let failure = UnwindMatrix::of(nothing).run().unwrap_err();
+    assert!(failure.wrong.contains("the definition has no step"), "{failure}");
+}
+
+/// A matrix that believed what was ordered would prove nothing once nobody plays it.
+#[test]
+fn a_participant_that_does_not_play_what_is_ordered_is_found_in_every_cell() {
+    let mut found: BTreeMap<&str, usize> = BTreeMap::new();
+    for definition in [five_steps(2, 8), branching(2, 8), wrap(0)] {
+        let steps = definition.steps.clone();
+        let mut matrix = UnwindMatrix::of(definition);
+        for (step, phase) in steps.iter().flat_map(|step| PHASES.map(|phase| (step, phase))) {
+            for mishap in mishaps(step, phase) {
+                matrix.without = Without::Obedience(mishap.word());
+                let grounds = matrix.grounds().unwrap();
+                let ground = grounds.iter().find(|ground| ground.plays(step)).unwrap();
+                let Some(way) = way(&matrix, ground, step, phase) else { continue };
+                let failure = matrix.cell(ground, way, step, phase, &mishap).unwrap_err();
+                let is_seen = failure.wrong.contains("was ordered and not played");
+                // The way there needs it too.
+                let is_not_there = failure.wrong.contains("did not strike there");
+                assert!(is_seen || is_not_there, "{failure}");
+                *found.entry(mishap.word()).or_default() += usize::from(is_seen);
+            }
+        }
+    }
+    insta::assert_debug_snapshot!(found, @r#"
+    {
+        "crash-after-commit": 32,
+        "crash-after-reply": 32,
+        "crash-before-commit": 32,
+        "delay": 32,
+        "delay-reply": 32,
+        "drop-command": 43,
+        "drop-reply": 32,
+        "duplicate": 32,
+        "fail": 43,
+        "lost": 2,
+        "reject": 13,
+    }
+    "#);
+}

@@ -1,0 +1,78 @@
+//! What a saga says that it would do and undo, and what it then does.
+
+use redress_core::Phase;
+use redress_core::decide::Verb;
+use redress_core::history::HistoryEvent;
+use redress_core::plan::Plan;
+use redress_testkit::Story;
+
+use crate::shop::{sell, sell_bundle, sell_faster, told};
+
+/// Cancelled after each line of its life: what is undone then is what the plan said, with the same payloads, and what
+/// was in doubt and turned out to stand.
+#[test]
+fn the_plan_is_exact_at_any_moment() {
+    let mut seen = 0;
+    for definition in [sell(), sell_faster(), sell_bundle()] {
+        let lines: Vec<String> =
+            Story::of(&definition).play().to_string().lines().map(ToOwned::to_owned).collect();
+        for line in lines {
+            let life = told(&definition, Story::of(&definition).order_after(&line, Verb::Cancel));
+            if !life.refused.is_empty() {
+                continue;
+            }
+            let plan = &life.plans[0];
+            let undone: Vec<(String, String)> = life
+                .history
+                .iter()
+                .filter(|row| row.event == HistoryEvent::Sent && row.phase == Some(Phase::Compensation))
+                .map(|row| {
+                    let detail: serde_json::Value = row.detail.read().unwrap();
+                    (row.step.clone().unwrap().to_string(), detail["payload"].to_string())
+                })
+                .filter(|(step, _)| !plan.in_doubt.iter().any(|doubt| *doubt == **step))
+                .collect();
+            let said: Vec<(String, String)> = plan
+                .undo
+                .iter()
+                .map(|undo| (undo.step.to_string(), undo.payload.as_str().to_owned()))
+                .collect();
+            assert_eq!(undone, said, "cancelled after `{line}`:\n{life}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 12, "{seen} moments");
+}
+
+fn words(plan: &Plan) -> String {
+    let remaining: Vec<&str> = plan.remaining.iter().map(|remaining| remaining.step.as_str()).collect();
+    let in_doubt: Vec<&str> = plan.in_doubt.iter().map(|step| step.as_str()).collect();
+    let undo: Vec<&str> = plan.undo.iter().map(|undo| undo.step.as_str()).collect();
+    format!("still {remaining:?}, in doubt {in_doubt:?}, undone {undo:?}")
+}
+
+/// What is behind the pivot is asked for until it is done, and never settled: whether it was done is no doubt on which
+/// anything waits.
+#[test]
+fn behind_the_pivot_nothing_is_in_doubt() {
+    let definition = sell();
+    let moments = [
+        ("sent action ship 1", Verb::Pause),
+        ("sent action confirm 1", Verb::Pause),
+        ("failed action confirm 1", Verb::Pause),
+        ("parked (retriable-rejected)", Verb::Retry { step: None }),
+    ];
+    let plans = moments.map(|(line, verb)| {
+        let story = Story::of(&definition)
+            .given(r#"{"step": "confirm", "kind": "fail"}"#)
+            .given(r#"{"step": "confirm", "kind": "reject", "code": "closed", "times": 2}"#);
+        let life = told(&definition, story.order_after(line, verb));
+        format!("{line}: {}", words(&life.plans[0]))
+    });
+    insta::assert_snapshot!(plans.join("\n"), @r#"
+    sent action ship 1: still ["ship", "confirm"], in doubt ["ship"], undone ["reserve", "charge"]
+    sent action confirm 1: still ["confirm"], in doubt [], undone []
+    failed action confirm 1: still ["confirm"], in doubt [], undone []
+    parked (retriable-rejected): still ["confirm"], in doubt [], undone []
+    "#);
+}
