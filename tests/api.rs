@@ -315,6 +315,18 @@ async fn without_the_database_a_start_is_refused_and_can_be_repeated() {
     assert_eq!(refused.headers()["content-type"], "application/problem+json");
     let ready = world.ask(Method::GET, "/readyz").send().await.unwrap();
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(ready.headers().contains_key("retry-after"));
+    // What is open is not known now, and so is not said to be nothing.
+    let here = [("REDRESS_URL", world.url(""))];
+    let live = support::process::run(&["definitions", "--live"], &here).await;
+    assert_eq!((live.code, live.stdout.as_str()), (Some(69), ""), "{}", live.stderr);
+    assert!(live.stderr.contains("which versions may go is not known"), "{}", live.stderr);
+    let own = support::process::run(&["definitions"], &here).await;
+    assert!(
+        own.stdout.contains("place-order v1") && !own.stdout.contains("safe to delete"),
+        "{}",
+        own.stdout
+    );
     world.stack.postgres().start().await.unwrap();
     let accepted = until("the database", async || {
         let response = world.start_saga(&body, "patient").await;

@@ -63,13 +63,13 @@ async fn an_order_says_who_why_and_on_what() {
     story += &told("pause", Some("\"1\""), who()).await;
     story += &told("pause", Some("seven"), who()).await;
     story += &told("pause", ok, json!({ "actor": "ann" })).await;
-    story += &told("pause", ok, json!({ "actor": "ann", "reason": "", "colour": "red" })).await;
+    story += &told("pause", ok, json!({ "actor": "ann", "reason": "looked at", "colour": "red" })).await;
     story += &told("resume", ok, who()).await;
     story += &told("close", ok, who()).await;
-    story += &told("retry", ok, json!({ "actor": "ann", "reason": "", "step": "Fly" })).await;
-    story += &told("retry", ok, json!({ "actor": "ann", "reason": "", "step": "fly" })).await;
+    story += &told("retry", ok, json!({ "actor": "ann", "reason": "looked at", "step": "Fly" })).await;
+    story += &told("retry", ok, json!({ "actor": "ann", "reason": "looked at", "step": "fly" })).await;
     let resolve = |more: Value| {
-        let mut body = json!({ "actor": "ann", "reason": "", "step": "charge-payment" });
+        let mut body = json!({ "actor": "ann", "reason": "looked at", "step": "charge-payment" });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
     };

@@ -103,10 +103,13 @@ fn one_adapter_for_each_neighbour() {
     only_these_say("sqlx::", &["engine/coordinator/src/journal/", "engine/participant/"]);
 }
 
+/// Times come from the database, carried on by a monotonic clock: machines may disagree on the time of day. (The first
+/// bits of an id of version 7 are such a time; nothing is decided by it.)
 #[test]
-fn only_clocks_say_now() {
-    only_these_say("Utc::now()", &["engine/participant/src/clock.rs"]);
-    only_these_say("SystemTime::now()", &["engine/devstack/"]);
+fn nobody_reads_the_wall_clock() {
+    for clock in ["Utc::now", "Local::now", "SystemTime::now", "OffsetDateTime::now"] {
+        only_these_say(clock, &[]);
+    }
 }
 
 #[test]
@@ -167,35 +170,116 @@ fn every_file_says_what_it_is() {
     }
 }
 
-#[test]
-fn the_compose_file_names_flags_and_variables_that_exist() {
-    let mut compose: serde_norway::Value =
-        serde_norway::from_str(&fs::read_to_string(root().join("docker-compose.yml")).expect("the file"))
-            .expect("YAML");
+/// The Compose file, merge keys merged.
+fn compose() -> serde_norway::Value {
+    let text = fs::read_to_string(root().join("docker-compose.yml")).expect("the file");
+    let mut compose: serde_norway::Value = serde_norway::from_str(&text).expect("YAML");
     compose.apply_merge().expect("merge keys");
+    compose
+}
+
+fn words(value: &serde_norway::Value) -> Vec<String> {
+    let words = value.as_sequence().into_iter().flatten();
+    words.map(|word| word.as_str().expect("words are texts").to_owned()).collect()
+}
+
+/// Runs the real program where no server is named.
+fn redress(arguments: &[String], environment: &BTreeMap<String, String>) -> (Option<i32>, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_redress"));
+    command.args(arguments).env_clear().envs(environment).env_remove("DATABASE_URL").env_remove("NATS_URL");
+    let output = command.output().expect("the demo binary starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Whether the program takes these words and variables: if it does, all that it misses is the servers.
+fn taken(arguments: &[String], environment: &BTreeMap<String, String>) -> Result<(), String> {
+    let (code, _, stderr) = redress(arguments, environment);
+    let misses_servers = code == Some(2) && stderr.starts_with("error: DATABASE_URL is needed");
+    misses_servers.then_some(()).ok_or_else(|| format!("redress {}: {stderr}", arguments.join(" ")))
+}
+
+/// Whether the command reads a variable of this name.
+fn reads(command: &str, variable: &str) -> bool {
+    if variable == "REDRESS_LOG" {
+        return true;
+    }
+    let of_service = variable.strip_prefix("REDRESS_").and_then(|rest| rest.strip_suffix("_DATABASE_URL"));
+    if let Some(service) = of_service {
+        return compose()["services"].get(service.to_lowercase().replace('_', "-")).is_some();
+    }
+    let (_, help, _) = redress(&[command.to_owned(), "--help".to_owned()], &BTreeMap::new());
+    ["=", "]"].iter().any(|end| help.contains(&format!("[env: {variable}{end}")))
+}
+
+#[test]
+fn what_the_compose_file_says_the_program_takes() {
+    let compose = compose();
     let services = compose["services"].as_mapping().expect("services");
     let names: Vec<&str> = services.keys().filter_map(serde_norway::Value::as_str).collect();
-    for needed in ["postgres", "nats", "order", "payment", "inventory", "shipping", "coordinator"] {
-        assert!(names.contains(&needed), "docker-compose.yml has no {needed}");
-    }
-    let arguments = fs::read_to_string(root().join("engine/cli/src/args.rs")).expect("the file");
+    assert_eq!(names, ["postgres", "nats", "order", "payment", "inventory", "shipping", "coordinator"]);
     for (name, service) in services {
-        assert!(service.get("healthcheck").is_some(), "{name:?} has no health check");
-        for word in service.get("command").and_then(|c| c.as_sequence()).into_iter().flatten() {
-            let Some(flag) = word.as_str().and_then(|word| word.strip_prefix("--")) else { continue };
-            if matches!(name.as_str(), Some("postgres" | "nats")) {
-                continue;
-            }
-            let field = flag.replace('-', "_");
-            assert!(
-                arguments.contains(&format!("{field}:")),
-                "{name:?} is given --{flag}, which does not exist"
-            );
+        let name = name.as_str().expect("a name");
+        let check = words(&service["healthcheck"]["test"]);
+        assert!(!check.is_empty(), "{name} has no health check");
+        if matches!(name, "postgres" | "nats") {
+            continue;
         }
-        for variable in service.get("environment").and_then(|e| e.as_mapping()).into_iter().flatten() {
-            let variable = variable.0.as_str().unwrap_or_default();
-            let ours = variable.starts_with("REDRESS_") && !variable.ends_with("_DATABASE_URL");
-            assert!(!ours || arguments.contains(variable), "{variable} does not exist");
+        let environment: BTreeMap<String, String> =
+            serde_norway::from_value(service["environment"].clone()).expect("names and texts");
+        let command = words(&service["command"]);
+        assert_eq!(taken(&command, &environment), Ok(()), "{name}");
+        for variable in environment.keys() {
+            assert!(reads(&command[0], variable), "{name}: `redress {}` reads no {variable}", command[0]);
+        }
+        match check.split_first().map(|(how, what)| (how.as_str(), what)) {
+            Some(("CMD", [program, check @ ..])) => {
+                assert_eq!(program, "redress", "{name}");
+                assert_eq!(taken(check, &environment), Ok(()), "{name}");
+                // A service is asked after itself.
+                assert_eq!(check.last(), command.last(), "{name}");
+            }
+            Some(("CMD-SHELL", [line])) => {
+                let port = command.last().and_then(|address| address.rsplit(':').next()).expect("a port");
+                assert!(line.ends_with(&format!("http://127.0.0.1:{port}/readyz")), "{name}: {line}");
+            }
+            other => panic!("{name}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn what_is_not_a_command_line_is_not_taken() {
+    let none = BTreeMap::new();
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    for line in
+        ["service ordr", "service order --loud", "serve --https 0.0.0.0:8080", "serve --http everywhere"]
+    {
+        assert!(taken(&words(line), &none).is_err(), "{line}");
+    }
+    let drain = |word: &str| BTreeMap::from([("REDRESS_DRAIN".to_owned(), word.to_owned())]);
+    assert!(taken(&words("serve"), &drain("maybe")).is_err());
+    assert_eq!(taken(&words("serve"), &drain("1")), Ok(()));
+    assert!(
+        reads("serve", "REDRESS_TOKEN")
+            && !reads("serve", "REDRESS_TOKE")
+            && !reads("service", "REDRESS_TOKEN")
+    );
+}
+
+#[test]
+fn the_image_runs_the_program() {
+    let file = fs::read_to_string(root().join("docs/Dockerfile")).expect("the file");
+    let list = |instruction: &str| -> Vec<String> {
+        let line =
+            file.lines().rev().find_map(|line| line.strip_prefix(instruction)).expect("the instruction");
+        serde_json::from_str(line.trim()).expect("the form of a list")
+    };
+    let [program] = &list("ENTRYPOINT")[..] else { panic!("the program alone") };
+    assert!(file.contains(&format!("/usr/local/bin/{program}\n")), "{program} is not in the image");
+    let (code, help, stderr) = redress(&list("CMD"), &BTreeMap::new());
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(help.starts_with("Examples:"), "{help}");
+    let package = file.split_once("--locked -p ").and_then(|(_, rest)| rest.split_whitespace().next());
+    assert_eq!(package, Some(env!("CARGO_PKG_NAME")));
 }

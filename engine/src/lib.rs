@@ -44,6 +44,46 @@
 //! assert!(sell().to_mermaid().contains("ship-order"));
 //! ```
 //!
+//! The other side is a participant, in a process and a database of its own:
+//!
+//! ```
+//! # use redress::Command;
+//! # use schemars::JsonSchema;
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Serialize, Deserialize, JsonSchema)]
+//! # struct ChargePayment { payment: i64, amount: i64 }
+//! # impl Command for ChargePayment {
+//! #     const SERVICE: &'static str = "payment";
+//! #     const NAME: &'static str = "charge";
+//! #     type Reply = ();
+//! # }
+//! use redress::sqlx::{self, PgPool};
+//! use redress::{Answer, Handle, Participant, Settings, Topology, Tx, Wire, done, inbox_migrator};
+//!
+//! struct Payments;
+//!
+//! impl Handle<ChargePayment> for Payments {
+//!     async fn handle(&self, tx: &mut Tx<'_>, charge: ChargePayment) -> Answer<()> {
+//!         sqlx::query("INSERT INTO payment (id, amount) VALUES ($1, $2)")
+//!             .bind(charge.payment)
+//!             .bind(charge.amount)
+//!             .execute(&mut **tx)
+//!             .await?;
+//!         done(())
+//!     }
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = PgPool::connect("postgres://127.0.0.1/payment").await?;
+//! // The inbox lies beside the tables of the service: effect and answer commit together.
+//! inbox_migrator().run(&pool).await?;
+//! let wire = Wire::connect("nats://127.0.0.1:4222", Topology::new("redress")?, Settings::default()).await?;
+//! let shutdown = std::future::pending();
+//! Participant::new("payment", pool, wire).handle::<ChargePayment>().serve(Payments, shutdown).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A program is then `fn main() -> ExitCode { redress::main([sell()]) }`.
 
 pub use redress_cli::{App, DemoStart, app, main};
@@ -56,9 +96,10 @@ pub use redress_core::{
 };
 pub use redress_participant::{
     Answer, Compensate, CompensateAll, FaultObedience, Handle, HandleAll, HandlerError, Keyed, Listen,
-    Outcome, Participant, ParticipantSettings, Service, ServiceOptions, Tx, Undone, done, reject,
+    MigrateError, Outcome, Participant, ParticipantSettings, ServeError, Service, ServiceError,
+    ServiceOptions, Tx, Undone, done, inbox_migrator, reject, sqlx,
 };
-pub use redress_wire::{Settings, Topology, Wire};
+pub use redress_wire::{ConnectError, Settings, Topology, Wire};
 
 /// Private servers, for programs and tests.
 pub mod devstack {

@@ -11,25 +11,28 @@ fn main() -> ExitCode {
 
 /// One order that completes, one that cannot be paid, and one that cannot be delivered.
 fn orders() -> Vec<DemoStart> {
-    let start = |title, customer, address, expect| DemoStart {
+    let start = |title, customer, address, expect, undone| DemoStart {
         title,
         saga: "place-order",
         input: order(customer, address),
         expect,
+        undone,
     };
     vec![
-        start("alice orders two books", "alice", "1 Harbour Street, Reykjavik", ("completed", None)),
+        start("alice orders two books", "alice", "1 Harbour Street, Reykjavik", ("completed", None), &[]),
         start(
             "bob has 5.00 and orders for 30.00",
             "bob",
             "2 Mill Lane, Bree",
             ("compensated", Some("insufficient-funds")),
+            &["create-order"],
         ),
         start(
             "alice orders to where no carrier goes",
             "alice",
             "3 Coral Reef, Atlantis",
             ("compensated", Some("address-undeliverable")),
+            &["reserve-inventory", "charge-payment", "create-order"],
         ),
     ]
 }

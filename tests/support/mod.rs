@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 pub(crate) mod check;
+pub(crate) mod kin;
 pub(crate) mod observer;
 pub(crate) mod orders;
 pub(crate) mod process;
@@ -124,7 +125,8 @@ impl World {
         Process::start(&arguments, &self.environment()).await
     }
 
-    fn environment(&self) -> Vec<(&'static str, String)> {
+    /// What makes a process one of this world.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
             ("DATABASE_URL", self.stack.postgres().url(&self.database)),
             ("NATS_URL", self.stack.nats().url()),

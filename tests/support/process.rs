@@ -6,6 +6,44 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
+/// How a process of the demo binary that was run to its end has ended, and what it said.
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs the demo binary to its end, with these variables of ours and no others.
+pub(crate) async fn run(arguments: &[&str], environment: &[(&'static str, String)]) -> Ran {
+    let mut command = bare();
+    command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+    let output = tokio::time::timeout(super::PATIENCE, command.stdin(Stdio::null()).output()).await;
+    let output = output.expect("it ends in time").expect("the demo binary starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("its output is text");
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// The demo binary in an environment that says nothing about servers.
+pub(crate) fn bare() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_redress"));
+    let ours = |name: &str| name.starts_with("REDRESS_") || matches!(name, "DATABASE_URL" | "NATS_URL");
+    // Where servers are looked for and kept is the machine's affair, and stays.
+    let kept = |name: &str| matches!(name, "REDRESS_CACHE" | "REDRESS_PG_BIN" | "REDRESS_NATS_BIN");
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name) && !kept(name)) {
+        command.env_remove(name);
+    }
+    command.kill_on_drop(true);
+    command
+}
+
+impl Ran {
+    /// Standard output as one JSON value; the run must have gone well.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
+
 pub(crate) struct Process {
     child: Child,
     /// Held open: the process ends when it closes, and waiting for the process would close it.

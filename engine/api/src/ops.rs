@@ -4,14 +4,15 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use redress_coordinator::JournalError;
 use redress_core::SagaDefinition;
 use redress_core::fault::Fault;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::Api;
 use crate::extract::{Asked, Body, Named};
-use crate::problem::{PATH_CHARS_MAX, Problem};
+use crate::problem::{PATH_CHARS_MAX, Problem, RETRY_AFTER_SECONDS};
 
 fn described(definition: &SagaDefinition) -> Value {
     let mut graph = definition.graph();
@@ -21,24 +22,37 @@ fn described(definition: &SagaDefinition) -> Value {
 
 pub(crate) async fn definitions(State(api): State<Api>) -> Result<Response, Problem> {
     let mut items: Vec<Value> = api.engine.definitions().iter().map(described).collect();
-    // What can be started is known without the database; how many there are is left out when it does not say.
-    for (saga, version, status, count) in api.engine.census().await.unwrap_or_default() {
-        let same = |item: &&mut Value| item["saga"] == json!(saga) && item["version"] == json!(version);
-        if let Some(item) = items.iter_mut().find(same) {
-            item["sagas"][status] = json!(count);
+    // What can be started is known without the database. How many there are is not: `open` is null then and `sagas` is
+    // left out, as a zero would read as leave to delete the version.
+    let counted = async { Ok::<_, JournalError>((api.engine.census().await?, api.engine.live().await?)) };
+    match counted.await {
+        Ok((census, live)) => count(&mut items, &census, live.iter().map(|live| json!(live)).collect()),
+        Err(error) => {
+            tracing::warn!(%error, "sagas not counted");
+            for item in &mut items {
+                item["open"] = Value::Null;
+                item["known_here"] = json!(true);
+            }
         }
     }
-    // A version without open sagas can be taken out of the program; one that is not known here waits for a program.
-    let live = api.engine.live().await.unwrap_or_default();
-    for item in &mut items {
-        let open = live.iter().find(|live| item["saga"] == live.saga && item["version"] == live.version);
-        item["open"] = json!(open.map_or(0, |live| live.open));
+    Ok(Json(json!({ "items": items, "next": null })).into_response())
+}
+
+/// Adds how many sagas of each version there are, and the versions that are open and not known here: a version without
+/// open sagas can be taken out of the program; one that is not known here waits for a program.
+fn count(items: &mut Vec<Value>, census: &[(String, u32, String, i64)], live: Vec<Value>) {
+    for item in items.iter_mut() {
+        let (saga, version) = (&item["saga"], &item["version"]);
+        let stand = census.iter().filter(|(name, number, _, _)| saga == name && version == number);
+        let sagas: Map<String, Value> =
+            stand.map(|(_, _, status, count)| (status.clone(), json!(count))).collect();
+        let open = live.iter().find(|live| live["saga"] == *saga && live["version"] == *version);
+        let open = open.map_or(json!(0), |live| live["open"].clone());
+        item["sagas"] = Value::Object(sagas);
+        item["open"] = open;
         item["known_here"] = json!(true);
     }
-    for unknown in live.iter().filter(|live| !live.known_here) {
-        items.push(json!(unknown));
-    }
-    Ok(Json(json!({ "items": items, "next": null })).into_response())
+    items.extend(live.into_iter().filter(|live| live["known_here"] == false));
 }
 
 fn find<'a>(api: &'a Api, saga: &str, version: &str) -> Result<&'a SagaDefinition, Problem> {
@@ -93,7 +107,8 @@ pub(crate) async fn readyz(
     if !readiness.ready {
         let detail = "it goes on by itself when everything is back";
         let problem =
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Something is missing", detail);
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Something is missing", detail)
+                .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         let problem = problem.with("database", readiness.database).with("broker", readiness.broker);
         return Err(problem.with("mode", readiness.mode));
     }

@@ -124,9 +124,19 @@ async fn give(
     reason: String,
     if_match: Option<i64>,
 ) -> Result<Response, Problem> {
-    let order = Order { verb, actor: actor.replace('\0', ""), reason: reason.replace('\0', "") };
+    let order = Order { verb, actor: said("actor", &actor)?, reason: said("reason", &reason)? };
     let view = api.engine.order(id, OrderRequest { order, if_match }).await?;
     Ok((StatusCode::ACCEPTED, with_etag(view)).into_response())
+}
+
+/// What the audit log keeps for good must say something, and be storable.
+fn said(field: &str, text: &str) -> Result<String, Problem> {
+    let storable = text.replace('\0', "");
+    if storable.trim().is_empty() {
+        let what = if field == "actor" { "who gives the order" } else { "why the order is given" };
+        return Err(unfit(format!("`{field}` is empty: say {what}; the history and the audit log keep it")));
+    }
+    Ok(storable)
 }
 
 fn unfit(detail: String) -> Problem {

@@ -10,8 +10,9 @@ use redress_core::decide::Refusal;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// How long a client should wait before it asks again while the database is not there, in seconds.
-const RETRY_AFTER_SECONDS: &str = "1";
+/// How long a client should wait before it asks again while the database is not there, in seconds: it may be back at
+/// any moment, and a look costs little.
+pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
 /// The longest path that is repeated to the client, in characters: a few times that of any route.
 pub(crate) const PATH_CHARS_MAX: usize = 200;
 

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use redress_core::SagaDefinition;
 use redress_participant::Service;
 use serde_json::Value;
@@ -40,6 +39,8 @@ pub struct DemoStart {
     pub input: Value,
     /// How it must end: the status, and the code of the cause if it turns back.
     pub expect: (&'static str, Option<&'static str>),
+    /// The steps that must be undone, in this order, the last one that was done first.
+    pub undone: &'static [&'static str],
 }
 
 impl App {
@@ -60,7 +61,10 @@ impl App {
 
     /// Reads the command line and does what it says.
     pub fn main(self) -> ExitCode {
-        let cli = Cli::parse();
+        let cli = match Cli::read(std::env::args_os()) {
+            Ok(cli) => cli,
+            Err(error) => error.exit(),
+        };
         log();
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
@@ -78,10 +82,10 @@ impl App {
     async fn run(self, cli: Cli) -> Result<Exit, Failure> {
         let output = cli.output;
         match cli.command.unwrap_or_default() {
-            Command::Demo(args) => commands::demo::run(self, args).await,
+            Command::Demo(args) => commands::demo::run(self, args, output).await,
             Command::Up(args) => commands::up::up(self, args).await,
             Command::Serve(args) => commands::up::serve(self, args).await,
-            Command::Service(args) => commands::service::run(self, args).await,
+            Command::Service(args) => commands::service::run(self, args, output).await,
             Command::Start(args) => commands::start::run(args, output).await,
             Command::List(args) => commands::list::run(args, output).await,
             Command::Show(args) => commands::show::run(args, output).await,
@@ -96,7 +100,7 @@ impl App {
             Command::Fault(args) => commands::fault::run(args, output).await,
             Command::Definitions(args) => commands::definitions::run(self, args, output).await,
             Command::Bench(args) => crate::bench::run(self, args, output).await,
-            Command::Migrate(args) => commands::migrate::run(self, args).await,
+            Command::Migrate(args) => commands::migrate::run(self, args, output).await,
             Command::Doctor(args) => commands::doctor::run(args, output).await,
         }
     }

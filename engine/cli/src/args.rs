@@ -2,10 +2,12 @@
 
 mod crash;
 mod orders;
+mod reading;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use redress_core::SagaId;
 
@@ -166,16 +168,16 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "REDRESS_HTTP", default_value = "127.0.0.1:8080")]
     pub(crate) http: SocketAddr,
     /// Let failures be injected.
-    #[arg(long, env = "REDRESS_ALLOW_FAULTS")]
+    #[arg(long, env = "REDRESS_ALLOW_FAULTS", value_parser = BoolishValueParser::new())]
     pub(crate) allow_faults: bool,
     /// How often to look for what is due, in milliseconds.
     #[arg(long, env = "REDRESS_TIMER_POLL_MS", default_value_t = 250)]
     pub(crate) timer_poll_ms: u64,
     /// Take no new sagas, finish what is under way, and leave.
-    #[arg(long, env = "REDRESS_DRAIN")]
+    #[arg(long, env = "REDRESS_DRAIN", value_parser = BoolishValueParser::new())]
     pub(crate) drain: bool,
     /// Move no saga until `redress begin` says so.
-    #[arg(long, env = "REDRESS_START_PAUSED")]
+    #[arg(long, env = "REDRESS_START_PAUSED", value_parser = BoolishValueParser::new())]
     pub(crate) start_paused: bool,
     /// Mark sagas that go on for longer than this as stalled, in seconds.
     #[arg(long, env = "REDRESS_STALLED_AFTER_S", default_value_t = 900)]
@@ -203,8 +205,11 @@ pub(crate) struct ServiceArgs {
     /// Answer everything with null instead.
     #[arg(long)]
     pub(crate) echo: bool,
+    /// Run nothing: say whether these services are running somewhere, by their databases and who listens on NATS.
+    #[arg(long, conflicts_with_all = ["echo", "until_stdin_ends"])]
+    pub(crate) check: bool,
     /// Obey injected failures; a crash ends the process.
-    #[arg(long, env = "REDRESS_ALLOW_FAULTS")]
+    #[arg(long, env = "REDRESS_ALLOW_FAULTS", value_parser = BoolishValueParser::new())]
     pub(crate) allow_faults: bool,
     /// Stop when standard input ends.
     #[arg(long)]
@@ -453,7 +458,7 @@ mod tests {
     #[test]
     fn each_setting_has_a_variable() {
         let settings = ["up", "serve", "service", "migrate", "doctor"];
-        let verbs = ["until_stdin_ends", "echo", "names", "fresh", "processes", "help", "version"];
+        let verbs = ["until_stdin_ends", "echo", "check", "names", "fresh", "processes", "help", "version"];
         let root = Cli::command();
         let without: Vec<String> = settings
             .iter()

@@ -45,6 +45,23 @@ impl Client {
         self.send(self.request(Method::GET, path)).await
     }
 
+    /// The whole history of a saga, page by page: one that was tried for days has more than a page of it.
+    pub(crate) async fn history(&self, id: &str) -> Result<Vec<Value>, Failure> {
+        let path = format!("/v1/sagas/{id}/history");
+        let (mut rows, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let request = self.request(Method::GET, &path).query(&cursor.map(|cursor| [("cursor", cursor)]));
+            let mut page = self.send(request).await?;
+            if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
+                rows.extend(items);
+            }
+            match page["next"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return Ok(rows),
+            }
+        }
+    }
+
     /// Sends a request and reads the JSON; a problem becomes a failure in its own words.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
         let response = request.send().await.map_err(|error| {

@@ -29,6 +29,8 @@ pub(crate) struct Servers {
     pub(crate) stack: Option<Stack>,
     pub(crate) database_url: String,
     pub(crate) nats_url: String,
+    /// Whether Postgres and NATS are private.
+    private: (bool, bool),
     prefix: String,
     ack_wait: Duration,
     stream_bytes_max: i64,
@@ -47,6 +49,7 @@ impl Servers {
             postgres: args.database_url.is_none(),
             nats: args.nats_url.is_none(),
         };
+        let private_ones = (options.postgres, options.nats);
         let stack = if options.postgres || options.nats {
             Some(Stack::start(options, &|line| eprintln!("{line}")).await.map_err(Failure::unavailable)?)
         } else {
@@ -62,7 +65,15 @@ impl Servers {
             None => private()?.nats().url(),
         };
         let (ack_wait, stream_bytes_max) = (Duration::from_millis(args.ack_wait_ms), args.stream_bytes_max);
-        Ok(Self { stack, database_url, nats_url, prefix: args.prefix.clone(), ack_wait, stream_bytes_max })
+        Ok(Self {
+            stack,
+            database_url,
+            nats_url,
+            private: private_ones,
+            prefix: args.prefix.clone(),
+            ack_wait,
+            stream_bytes_max,
+        })
     }
 
     /// Uses what is given.
@@ -74,6 +85,7 @@ impl Servers {
             stack: None,
             database_url: args.database_url.clone().ok_or_else(|| missing("DATABASE_URL"))?,
             nats_url: args.nats_url.clone().ok_or_else(|| missing("NATS_URL"))?,
+            private: (false, false),
             prefix: args.prefix.clone(),
             ack_wait: Duration::from_millis(args.ack_wait_ms),
             stream_bytes_max: args.stream_bytes_max,
@@ -93,13 +105,21 @@ impl Servers {
 
     /// The database of a service: its own variable, or beside the coordinator's. Made if it is missing.
     pub(crate) async fn service_database(&self, service: &str) -> Result<String, Failure> {
+        let (url, beside) = self.service_database_url(service)?;
+        if let Some(name) = beside {
+            self.ensure(&name).await?;
+        }
+        Ok(url)
+    }
+
+    /// Where the database of a service is, and its name if it is beside the coordinator's.
+    pub(crate) fn service_database_url(&self, service: &str) -> Result<(String, Option<String>), Failure> {
         let variable = format!("REDRESS_{}_DATABASE_URL", service.replace('-', "_").to_uppercase());
         if let Ok(url) = std::env::var(&variable) {
-            return Ok(url);
+            return Ok((url, None));
         }
         let (url, name) = self.sibling(&format!("_{service}"))?;
-        self.ensure(&name).await?;
-        Ok(url)
+        Ok((url, Some(name)))
     }
 
     /// The coordinator's database, made if it is missing.
@@ -190,9 +210,21 @@ impl Servers {
 
     /// One line on where the servers are.
     pub(crate) fn describe(&self) -> String {
-        match &self.stack {
-            Some(stack) => format!("private servers, data in {}", stack.dir().display()),
-            None => "the given servers".to_owned(),
+        let Some(stack) = &self.stack else { return "the given servers".to_owned() };
+        let dir = stack.dir().display();
+        match self.private {
+            (true, false) => format!("the given NATS, a private Postgres with its data in {dir}"),
+            (false, true) => format!("the given Postgres, a private NATS with its data in {dir}"),
+            (_, _) => format!("private servers, data in {dir}"),
+        }
+    }
+
+    /// What is left of a demo when it stops.
+    pub(crate) fn keeps(&self) -> &'static str {
+        match self.private {
+            (true, true) => "nothing is kept",
+            (false, _) => "the sagas stay in the given Postgres",
+            (true, false) => "nothing is kept but the streams in the given NATS",
         }
     }
 

@@ -155,7 +155,7 @@ fn steps(saga: &Value) -> Table {
 }
 
 /// The steps whose compensations were done, in the order in which they were.
-fn undone(history: &[Value]) -> Vec<&str> {
+pub(crate) fn undone(history: &[Value]) -> Vec<&str> {
     history
         .iter()
         .filter(|row| text(&row["phase"]) == "compensation" && text(&row["event"]) == "done")

@@ -73,6 +73,9 @@ pub use serve::{Participant, ServeError};
 pub use service::{MigrateError, Service, ServiceError, ServiceOptions};
 pub use settings::{EXIT_CODE_OF_INJECTED_CRASH, FaultObedience, ParticipantSettings, Stats};
 
+/// The database driver, in the version that [`Tx`] and the pool of a [`Participant`] are of.
+pub use sqlx;
+
 /// The tables of the inbox, to be created in each participant's database.
 pub fn inbox_migrator() -> sqlx::migrate::Migrator {
     let mut migrator = sqlx::migrate!("../../migrations/participant");

@@ -235,6 +235,41 @@ async fn a_saga_is_started_looked_at_and_cancelled() {
 }
 
 #[tokio::test]
+async fn an_order_says_who_and_why() {
+    let place = Place::new().await;
+    let path = place.start("one", SALE).await.header("location").to_owned();
+    let mut refused = Vec::new();
+    for (verb, body) in [
+        ("cancel", r#"{"reason":"","actor":"ann"}"#),
+        ("cancel", r#"{"actor":" \t"}"#),
+        ("pause", r#"{"reason":"\u0000","actor":"ann"}"#),
+        ("pause", r#"{"reason":"stock-taking","actor":""}"#),
+        ("resume", r#"{"reason":"  ","actor":"ann"}"#),
+        ("close", r#"{"reason":"","actor":""}"#),
+        ("retry", r#"{"reason":"","actor":"ann"}"#),
+        ("resolve", r#"{"reason":"seen","actor":"","step":"charge","finding":"never-happened"}"#),
+    ] {
+        let asked = format!("POST {path}/{verb}\ncontent-type: application/json\nif-match: *");
+        refused.push(format!("{verb} {}", place.ask(&asked, body).await.problem()));
+    }
+    insta::assert_snapshot!(refused.join("\n"), @"
+    cancel 422 invalid-body: `reason` is empty: say why the order is given; the history and the audit log keep it
+    cancel 422 invalid-body: `actor` is empty: say who gives the order; the history and the audit log keep it
+    pause 422 invalid-body: `reason` is empty: say why the order is given; the history and the audit log keep it
+    pause 422 invalid-body: `actor` is empty: say who gives the order; the history and the audit log keep it
+    resume 422 invalid-body: `reason` is empty: say why the order is given; the history and the audit log keep it
+    close 422 invalid-body: `actor` is empty: say who gives the order; the history and the audit log keep it
+    retry 422 invalid-body: `reason` is empty: say why the order is given; the history and the audit log keep it
+    resolve 422 invalid-body: `actor` is empty: say who gives the order; the history and the audit log keep it
+    ");
+    let history = place.get(&format!("{path}/history")).await.json();
+    assert_eq!(history["items"].as_array().unwrap().len(), 2, "nothing of it was done: {history}");
+    // Whoever says nothing at all cancels with the words that the documentation names.
+    let cancelled = place.post(&format!("{path}/cancel"), "").await.json();
+    assert_eq!(cancelled["cause"]["message"], "http: no reason given");
+}
+
+#[tokio::test]
 async fn failures_are_injected_only_where_that_is_allowed() {
     let allowed = Place::new().await;
     let fault = r#"{"step":"ship","kind":"reject","code":"no-road"}"#;
@@ -343,15 +378,25 @@ async fn without_the_database_every_route_says_so() {
         place.get(&format!("{path}/plan")).await,
         place.post(&format!("{path}/cancel"), "").await,
         place.get("/v1/faults").await,
+        place.post("/v1/faults", r#"{"step":"ship","kind":"fail"}"#).await,
+        place.ask("DELETE /v1/faults", "").await,
     ] {
         assert!(answer.problem().starts_with("503 database-unavailable: "), "{}", answer.text);
         assert_eq!(answer.header("retry-after"), "1");
     }
     let ready = place.get("/readyz").await;
     assert!(ready.problem().starts_with("503 not-ready: "), "{}", ready.text);
+    assert_eq!(ready.header("retry-after"), "1");
     assert_eq!(ready.json()["broker"], "ok");
     assert_eq!(place.get("/livez").await.status, 200);
-    assert_eq!(place.get("/v1/definitions").await.status, 200);
+    // What can be started is told all the same; how many are open is not known, and is not zero.
+    let definitions = place.get("/v1/definitions").await;
+    assert_eq!(definitions.status, 200);
+    let sell = &definitions.json()["items"][0];
+    assert_eq!(
+        (&sell["saga"], sell.get("open"), sell.get("sagas")),
+        (&json!("sell"), Some(&json!(null)), None)
+    );
     stack.postgres().start().await.unwrap();
     let back = async { while place.start("during", SALE).await.status != 202 {} };
     tokio::time::timeout(Duration::from_secs(30), back).await.unwrap();

@@ -13,14 +13,27 @@ pub(crate) struct OrderArgs {
     /// Why; goes into the history and the audit log.
     #[arg(long, default_value = "no reason given")]
     pub(crate) reason: String,
-    /// Who; goes there too.
-    #[arg(long, env = "REDRESS_ACTOR", default_value = "cli")]
-    pub(crate) actor: String,
+    /// Who; goes there too. Whoever is logged in here if not given.
+    #[arg(long, env = "REDRESS_ACTOR")]
+    pub(crate) actor: Option<String>,
     /// Only if the saga still has this revision; the one that it has now if not given.
     #[arg(long)]
     pub(crate) revision: Option<i64>,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
+}
+
+impl OrderArgs {
+    /// Who gives the order: as was said, or the name of the login, or `cli` where nobody is logged in, as in a job.
+    pub(crate) fn actor(&self) -> String {
+        let login = || {
+            ["USER", "LOGNAME"]
+                .iter()
+                .filter_map(|name| std::env::var(name).ok())
+                .find(|name| !name.is_empty())
+        };
+        self.actor.clone().or_else(login).unwrap_or_else(|| "cli".to_owned())
+    }
 }
 
 #[derive(Debug, Args)]

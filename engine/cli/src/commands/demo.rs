@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, DemoStart};
-use crate::args::DemoArgs;
-use crate::commands::up::{access, serve_api};
+use crate::args::{DemoArgs, Output, ServersArgs};
+use crate::commands::up::access;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, shutdown_on_signal};
 use crate::render;
@@ -21,7 +21,7 @@ use crate::services::Services;
 /// How long one saga of the demo may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) async fn run(app: App, args: DemoArgs) -> Result<Exit, Failure> {
+pub(crate) async fn run(app: App, args: DemoArgs, output: Output) -> Result<Exit, Failure> {
     let access = access(&args.access);
     // Before the work, so that a port that cannot be had is told at once.
     let listener = if args.exit { None } else { Some(listen(args.http, &access).await?) };
@@ -31,7 +31,7 @@ pub(crate) async fn run(app: App, args: DemoArgs) -> Result<Exit, Failure> {
         () = shutdown.cancelled() => return Ok(Exit::Interrupted),
     };
     let result = tokio::select! {
-        result = play_and_serve(&app, &engine, listener, access, &shutdown) => result,
+        result = play_and_serve(&app, &engine, listener, (access, servers.keeps()), output, &shutdown) => result,
         failure = services.trouble() => Err(failure),
     };
     let stopped = services.stop().await;
@@ -40,7 +40,7 @@ pub(crate) async fn run(app: App, args: DemoArgs) -> Result<Exit, Failure> {
 }
 
 async fn begin(app: &App, args: &DemoArgs) -> Result<(Servers, Engine, Services), Failure> {
-    eprintln!("starting Postgres and NATS, {} services and a coordinator ...", app.services.len());
+    eprintln!("{}", beginning(&args.servers, app.services.len()));
     let servers = Servers::open(&args.servers, Data::Ephemeral, Durability::Full).await?;
     let engine = servers.engine(app.definitions.clone(), |config| config.allow_faults = true).await?;
     let services = Services::here(&servers, &app.services).await?;
@@ -52,7 +52,8 @@ async fn play_and_serve(
     app: &App,
     engine: &Engine,
     listener: Option<TcpListener>,
-    access: Access,
+    (access, keeps): (Access, &'static str),
+    output: Output,
     shutdown: &CancellationToken,
 ) -> Result<Exit, Failure> {
     let stop = CancellationToken::new();
@@ -61,22 +62,40 @@ async fn play_and_serve(
         tokio::spawn(async move { engine.run(stop).await })
     };
     let played = tokio::select! {
-        played = play_all(app, engine) => played.map(|()| Exit::Ok),
+        played = play_all(app, engine, output) => played.map(|()| Exit::Ok),
         () = shutdown.cancelled() => Ok(Exit::Interrupted),
     };
     if let (Ok(Exit::Ok), Some(listener)) = (&played, listener) {
-        render::emit(&hints(&format!("http://{}", listener.local_addr()?)));
-        serve_api(engine.clone(), listener, access, shutdown.clone()).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let text = format!("{}\nlistening on {url}", hints(&url, keeps));
+        // Standard output is data, and whoever asked for JSON has had it.
+        if output == Output::Text {
+            render::emit(&text)
+        } else {
+            eprintln!("{text}")
+        }
+        redress_api::serve(listener, engine.clone(), access, shutdown.clone()).await?;
     }
     stop.cancel();
     coordinator.await?;
     played
 }
 
-fn hints(url: &str) -> String {
+/// `starting NATS, 4 services and a coordinator on the given Postgres ...`
+fn beginning(given: &ServersArgs, services: usize) -> String {
+    let (starting, on) = match (&given.database_url, &given.nats_url) {
+        (None, None) => ("Postgres and NATS, ", ""),
+        (Some(_), None) => ("NATS, ", " on the given Postgres"),
+        (None, Some(_)) => ("Postgres, ", " on the given NATS"),
+        (Some(_), Some(_)) => ("", " on the given Postgres and NATS"),
+    };
+    format!("starting {starting}{services} services and a coordinator{on} ...")
+}
+
+fn hints(url: &str, keeps: &str) -> String {
     format!(
         "\n  API       {url}/v1/sagas\n  try       curl -s {url}/v1/definitions, or in another terminal:\n            \
-         redress list --url {url}\n  stop      Ctrl-C; nothing is kept\n"
+         redress list --url {url}\n  stop      Ctrl-C; {keeps}\n"
     )
 }
 
@@ -93,19 +112,38 @@ async fn listen(address: SocketAddr, access: &Access) -> Result<TcpListener, Fai
     }
 }
 
-async fn play_all(app: &App, engine: &Engine) -> Result<(), Failure> {
+async fn play_all(app: &App, engine: &Engine, output: Output) -> Result<(), Failure> {
+    let mut items = Vec::new();
     for (number, start) in app.demo.iter().enumerate() {
-        let (saga, history) = play(engine, start).await?;
-        render::emit(&format!("\n{}. {}\n{}", number + 1, start.title, render::saga(&saga, Some(&history))));
-        let ended = (saga["status"].as_str().unwrap_or_default(), saga["cause"]["code"].as_str());
-        if ended != start.expect {
-            return Err(anyhow::anyhow!(
-                "this saga should have ended as {:?} and ended as {ended:?}",
-                start.expect
-            )
-            .into());
+        let (mut saga, history) = play(engine, start).await?;
+        if output == Output::Text {
+            let told = render::saga(&saga, Some(&history));
+            render::emit(&format!("\n{}. {}\n{told}", number + 1, start.title));
         }
+        compare(start, &saga, &render::undone(&history))?;
+        saga["title"] = json!(start.title);
+        saga["undone"] = json!(render::undone(&history));
+        items.push(saga);
     }
+    if output != Output::Text {
+        render::print_list(output, &json!({ "items": items, "next": null }), |_| String::new());
+    }
+    Ok(())
+}
+
+/// Whether a saga ended, and was undone, as it should.
+fn compare(start: &DemoStart, saga: &Value, undone: &[&str]) -> Result<(), anyhow::Error> {
+    let ended = (saga["status"].as_str().unwrap_or_default(), saga["cause"]["code"].as_str());
+    anyhow::ensure!(
+        ended == start.expect,
+        "this saga should have ended as {:?} and ended as {ended:?}",
+        start.expect
+    );
+    anyhow::ensure!(
+        undone == start.undone,
+        "the steps of this saga should have been undone in the order {:?} and were in the order {undone:?}",
+        start.undone
+    );
     Ok(())
 }
 
@@ -122,4 +160,49 @@ async fn play(engine: &Engine, start: &DemoStart) -> Result<(Value, Vec<Value>),
     let history = engine.history(started.id, 0, 1_000).await?;
     let rows = history.map(|page| page.items).unwrap_or_default();
     Ok((json!(saga), rows.iter().map(|row| json!(row)).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saga_that_was_undone_in_another_order_is_not_as_expected() {
+        let start = DemoStart {
+            title: "",
+            saga: "sell",
+            input: json!({}),
+            expect: ("compensated", Some("no-road")),
+            undone: &["charge", "create"],
+        };
+        let saga = json!({ "status": "compensated", "cause": { "code": "no-road" } });
+        assert!(compare(&start, &saga, &["charge", "create"]).is_ok());
+        for undone in [&["create", "charge"][..], &["charge"], &["charge", "create", "create"]] {
+            assert!(compare(&start, &saga, undone).is_err(), "{undone:?}");
+        }
+        let other = json!({ "status": "compensated", "cause": { "code": "no-money" } });
+        assert!(compare(&start, &other, &["charge", "create"]).is_err());
+    }
+
+    #[test]
+    fn what_is_given_is_not_started() {
+        let servers = |database: bool, nats: bool| ServersArgs {
+            database_url: database.then(String::new),
+            nats_url: nats.then(String::new),
+            prefix: String::new(),
+            ack_wait_ms: 1,
+            stream_bytes_max: 1,
+        };
+        let told = [(false, false), (true, false), (false, true), (true, true)]
+            .map(|(database, nats)| beginning(&servers(database, nats), 4));
+        assert_eq!(
+            told,
+            [
+                "starting Postgres and NATS, 4 services and a coordinator ...",
+                "starting NATS, 4 services and a coordinator on the given Postgres ...",
+                "starting Postgres, 4 services and a coordinator on the given NATS ...",
+                "starting 4 services and a coordinator on the given Postgres and NATS ...",
+            ]
+        );
+    }
 }

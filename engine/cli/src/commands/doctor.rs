@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use redress_coordinator::Config;
 use redress_coordinator::journal::PgJournal;
-use redress_devstack::{Finding, Subject, Verdict};
+use redress_devstack::{Finding, Server, Subject, Verdict};
 use serde_json::{Value, json};
 
 use crate::args::{DoctorArgs, Output, ServersArgs};
@@ -17,6 +17,7 @@ pub(crate) async fn run(args: DoctorArgs, output: Output) -> Result<Exit, Failur
     let mut items: Vec<Value> = inspected.iter().map(described).collect();
     items.push(database(&args.servers).await);
     items.push(broker(&args.servers).await);
+    let missing = missing(&inspected, &args.servers);
     let silent = items.iter().any(|item| item["verdict"] == SILENT);
     render::print_list(output, &json!({ "items": items, "next": null }), |items| {
         items.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -25,7 +26,30 @@ pub(crate) async fn run(args: DoctorArgs, output: Output) -> Result<Exit, Failur
         let error = anyhow::anyhow!("a server that is given does not answer as it must");
         return Err(Failure::unavailable(error).remedy("start it, or unset its URL to get a private one"));
     }
+    if !missing.is_empty() {
+        let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        let error =
+            anyhow::anyhow!("no {} is usable here, and none can be installed", names.join(" and no "));
+        let remedy = "install what is missing, or Python with pip, or set DATABASE_URL and NATS_URL";
+        return Err(Failure::unavailable(error).remedy(remedy));
+    }
     Ok(Exit::Ok)
+}
+
+/// The servers that are not given, are not here, and cannot be installed.
+fn missing(inspected: &[Finding], given: &ServersArgs) -> Vec<Server> {
+    let is_used = |subject| {
+        inspected.iter().any(|finding| finding.subject == subject && finding.verdict == Verdict::Used)
+    };
+    // An installed server has its place in the cache.
+    if is_used(Subject::Installer) && is_used(Subject::Cache) {
+        return Vec::new();
+    }
+    [(Server::Postgres, given.database_url.is_none()), (Server::Nats, given.nats_url.is_none())]
+        .into_iter()
+        .filter(|(server, is_private)| *is_private && !is_used(Subject::Server(*server)))
+        .map(|(server, _)| server)
+        .collect()
 }
 
 const SILENT: &str = "silent";
@@ -99,5 +123,40 @@ async fn broker(servers: &ServersArgs) -> Value {
     match connected {
         Ok(version) => item("NATS", "given", PLACE, format!("version {version} with JetStream")),
         Err(failure) => item("NATS", SILENT, PLACE, causes(failure.error())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_on_which_no_server_can_be_had_is_told() {
+        let found =
+            |subject, verdict| Finding { subject, place: String::new(), verdict, detail: String::new() };
+        let given = |database: bool| ServersArgs {
+            database_url: database.then(String::new),
+            nats_url: None,
+            prefix: String::new(),
+            ack_wait_ms: 1,
+            stream_bytes_max: 1,
+        };
+        let (postgres, nats) = (Subject::Server(Server::Postgres), Subject::Server(Server::Nats));
+        let bare = [
+            found(postgres, Verdict::TooOld),
+            found(nats, Verdict::Absent),
+            found(Subject::Cache, Verdict::Used),
+            found(Subject::Installer, Verdict::Absent),
+        ];
+        assert_eq!(missing(&bare, &given(false)), [Server::Postgres, Server::Nats]);
+        assert_eq!(missing(&bare, &given(true)), [Server::Nats]);
+        let mut with_nats = bare.clone();
+        with_nats[1].verdict = Verdict::Used;
+        assert_eq!(missing(&with_nats, &given(true)), []);
+        let mut with_pip = bare.clone();
+        with_pip[3].verdict = Verdict::Used;
+        assert_eq!(missing(&with_pip, &given(false)), []);
+        with_pip[2].verdict = Verdict::Absent;
+        assert_eq!(missing(&with_pip, &given(false)).len(), 2, "there is no place to install it");
     }
 }

@@ -53,7 +53,7 @@ async fn give(
     mut body: Value,
     output: Output,
 ) -> Result<Exit, Failure> {
-    body["actor"] = json!(args.actor);
+    body["actor"] = json!(args.actor());
     body["reason"] = json!(args.reason);
     let mut request = client.request(Method::POST, &format!("/v1/sagas/{}/{verb}", args.id)).json(&body);
     if let Some(revision) = revision {

@@ -1,5 +1,7 @@
 //! `redress show`
 
+use serde_json::json;
+
 use crate::args::{Output, ShowArgs};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
@@ -8,15 +10,14 @@ use crate::render;
 pub(crate) async fn run(args: ShowArgs, output: Output) -> Result<Exit, Failure> {
     let client = Client::new(&args.api)?;
     let mut saga = client.get(&format!("/v1/sagas/{}", args.id)).await?;
-    let history = client.get(&format!("/v1/sagas/{}/history", args.id)).await?;
-    let rows = history["items"].as_array().cloned().unwrap_or_default();
+    let rows = client.history(&args.id.to_string()).await?;
     let plan = match args.plan {
         true => Some(client.get(&format!("/v1/sagas/{}/plan", args.id)).await?),
         false => None,
     };
     if output != Output::Text {
         if args.history {
-            saga["history"] = history["items"].clone();
+            saga["history"] = json!(rows);
         }
         if let Some(plan) = &plan {
             saga["plan"] = plan.clone();

@@ -39,8 +39,7 @@ pub(crate) async fn run(args: StartArgs, output: Output) -> Result<Exit, Failure
     }
     let id = saga["id"].as_str().unwrap_or_default().to_owned();
     saga = until_it_rests(&client, &id, WAIT_MAX).await?;
-    let history = client.get(&format!("/v1/sagas/{id}/history")).await?;
-    let rows = history["items"].as_array().cloned().unwrap_or_default();
+    let rows = client.history(&id).await?;
     render::print(output, &saga, |saga| render::saga(saga, Some(&rows)));
     Ok(Exit::of_status(saga["status"].as_str().unwrap_or_default()))
 }

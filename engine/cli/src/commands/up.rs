@@ -53,8 +53,8 @@ async fn begin(app: &App, args: &UpArgs) -> Result<(Servers, Engine, Services), 
 
 pub(crate) async fn serve(app: App, args: ServeArgs) -> Result<Exit, Failure> {
     let access = access(&args.access);
-    let listener = listen(args.http, &access).await?;
     let servers = Servers::given(&args.servers)?;
+    let listener = listen(args.http, &access).await?;
     let shutdown = shutdown_on_signal();
     if args.until_stdin_ends {
         let shutdown = shutdown.clone();
@@ -116,18 +116,8 @@ async fn carry(
         let (engine, shutdown) = (engine.clone(), shutdown.clone());
         tokio::spawn(async move { engine.run(shutdown).await })
     };
-    serve_api(engine, listener, access, shutdown).await?;
+    render::emit(&format!("listening on http://{}", listener.local_addr()?));
+    redress_api::serve(listener, engine, access, shutdown).await?;
     coordinator.await?;
     Ok(Exit::Ok)
-}
-
-/// Says where it listens, and serves until the shutdown.
-pub(crate) async fn serve_api(
-    engine: Engine,
-    listener: TcpListener,
-    access: Access,
-    shutdown: CancellationToken,
-) -> Result<(), Failure> {
-    render::emit(&format!("listening on http://{}", listener.local_addr()?));
-    Ok(redress_api::serve(listener, engine, access, shutdown).await?)
 }

@@ -1,0 +1,49 @@
+//! Whether somebody takes a service's commands.
+
+use redress_core::Name;
+use thiserror::Error;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{ConsumerInfoError, ConsumerInfoErrorKind, GetStreamError};
+
+use crate::connect::Wire;
+
+/// The broker does not say who listens.
+#[derive(Debug, Error)]
+pub enum ListeningError {
+    /// Not of the stream.
+    #[error("NATS does not answer whether there is a stream of commands")]
+    Stream(#[from] GetStreamError),
+    /// Not of the consumer.
+    #[error("NATS does not answer whether the service has a consumer")]
+    Consumer(#[from] ConsumerInfoError),
+}
+
+impl Wire {
+    /// How many requests for commands of this service wait on the server; `None` if the service has no consumer, as it
+    /// has never run here.
+    ///
+    /// The server forgets a request when whoever made it has gone, so one that waits is of a service that lives. One
+    /// that is busy with all that it asked for has none for a moment: look more than once.
+    ///
+    /// # Errors
+    /// [`ListeningError`] if the server does not answer.
+    pub async fn listening(&self, service: &Name) -> Result<Option<usize>, ListeningError> {
+        let topology = &self.inner.topology;
+        let stream = self.inner.context.get_stream(topology.commands_stream()).await?;
+        match stream.consumer_info(topology.service_consumer(service)).await {
+            Ok(info) => Ok(Some(info.num_waiting)),
+            Err(error) if is_absent(&error.kind()) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether the server said that there is no such consumer.
+fn is_absent(kind: &ConsumerInfoErrorKind) -> bool {
+    match kind {
+        ConsumerInfoErrorKind::NotFound => true,
+        ConsumerInfoErrorKind::JetStream(error) => error.error_code() == ErrorCode::CONSUMER_NOT_FOUND,
+        _ => false,
+    }
+}
