@@ -1,7 +1,9 @@
 //! The crash-point matrix: each named point × each step × each direction, on real Postgres and JetStream.
 //!
 //! A process dies exactly there, another one takes its place, and in the end every order ended as it must and the books
-//! agree. Its exit code proves that it died of the injected failure and of nothing else.
+//! agree. Its exit code proves that it died of the injected failure and of nothing else. A coordinator dies with the
+//! answer to a question in hand, or with the question itself: the one that a start, an answer, a timer or an operator's
+//! order sends.
 
 #![expect(clippy::print_stdout, reason = "the table is for whoever runs the test with --nocapture")]
 
@@ -11,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use support::check::Evidence;
 use support::orders::Order;
 use support::{SERVICES, World, until};
 use uuid::Uuid;
@@ -53,7 +56,7 @@ async fn place_at(http: reqwest::Client, url: String, order: Order, faults: Valu
 }
 
 /// Writes the table and checks the ends.
-async fn finish(world: &World, who: &str, point: &str, orders: BTreeMap<Uuid, (Order, String)>) {
+async fn finish(world: &World, who: &str, point: &str, orders: BTreeMap<Uuid, (Order, String)>) -> Evidence {
     let expected = orders.iter().map(|(id, (order, _))| (*id, *order)).collect();
     let evidence = world.check(&expected).await;
     let mut table = String::new();
@@ -61,34 +64,92 @@ async fn finish(world: &World, who: &str, point: &str, orders: BTreeMap<Uuid, (O
         writeln!(table, "{who:<12} {point:<22} {place:<32} {}", order.end().0).expect("a text takes lines");
     }
     println!("{table}{evidence:?}");
+    evidence
 }
 
-/// The coordinator dies at a point while it handles the answer to each question.
-async fn coordinator_dies(point: &str) {
-    let mut world = World::start().await;
+/// The coordinator dies at a point of each question, while it handles the answer or sends it.
+async fn coordinator_dies(world: &mut World, point: &str) -> BTreeMap<Uuid, (Order, String)> {
     let mut orders = BTreeMap::new();
     for (step, phase) in PLACES {
-        world.coordinators[0].kill().await;
         let place_of_death = format!("{point}:{step}:{phase}");
-        world.coordinators[0] = world.start_coordinator_with(&["--crash-at", &place_of_death]).await;
-        let (http, url, order) = (world.http.clone(), world.url("/v1/sagas"), order_for(phase));
-        // It may die of the order before, and accept this one no more: the key makes it one order all the same.
-        let accepted = tokio::select! {
-            id = place_at(http, url, order, json!([]), place_of_death.clone()) => Some(id),
-            code = world.coordinators[0].ended() => {
-                assert_eq!(code, INJECTED, "{place_of_death}");
-                None
-            }
-        };
-        assert_eq!(world.coordinators[0].ended().await, INJECTED, "{place_of_death}");
-        world.coordinators[0] = world.start_coordinator().await;
-        let id = match accepted {
-            Some(id) => id,
-            None => place(&world, order, json!([]), &place_of_death).await,
-        };
+        arm(world, &place_of_death).await;
+        let order = order_for(phase);
+        let id = place_until_it_dies(world, order, json!([]), &place_of_death).await;
         orders.insert(id, (order, format!("{step} {phase}")));
     }
-    finish(&world, "coordinator", point, orders).await;
+    orders
+}
+
+/// Lets a coordinator that dies at this place take over.
+async fn arm(world: &mut World, place_of_death: &str) {
+    // The one before may have died already.
+    if world.coordinators[0].is_running() {
+        world.coordinators[0].kill().await;
+    }
+    world.coordinators[0] = world.start_coordinator_with(&["--crash-at", place_of_death]).await;
+}
+
+/// Places an order of which the coordinator dies, and lets another one take over.
+async fn place_until_it_dies(world: &mut World, order: Order, faults: Value, key: &str) -> Uuid {
+    let (http, url) = (world.http.clone(), world.url("/v1/sagas"));
+    // It may die before it has said that it accepts the order: the key makes it one order all the same.
+    let accepted = tokio::select! {
+        id = place_at(http, url, order, faults.clone(), key.to_owned()) => Some(id),
+        code = world.coordinators[0].ended() => {
+            assert_eq!(code, INJECTED, "{key}");
+            None
+        }
+    };
+    dies(world, key).await;
+    world.coordinators[0] = world.start_coordinator().await;
+    match accepted {
+        Some(id) => id,
+        None => place(world, order, faults, key).await,
+    }
+}
+
+async fn dies(world: &mut World, whereof: &str) {
+    assert_eq!(world.coordinators[0].ended().await, INJECTED, "{whereof}");
+}
+
+/// The coordinator dies at a point while a start, a timer or an operator's order sends a question: the same question
+/// twice, first of whoever asks it and then of the timer that asks again.
+async fn sender_dies(world: &mut World, point: &str) -> [(Uuid, (Order, String)); 2] {
+    let (first, settlement) =
+        (format!("{point}:create-order:action"), format!("{point}:reserve-inventory:settlement"));
+    // Reserved, and nobody hears of it: whoever cancels has the outcome settled, and is not heard at once either.
+    let unheard = json!([
+        { "step": "reserve-inventory", "kind": "drop-reply" },
+        { "step": "reserve-inventory", "phase": "settlement", "kind": "drop-reply", "times": 1 },
+    ]);
+    let cancelled = place(world, Order::Fine, unheard, "cancelled").await;
+    until("the reservation", async || {
+        let reserved = "SELECT count(*) FROM reservations WHERE saga_id = $1";
+        let reserved = sqlx::query_scalar(reserved).bind(cancelled).fetch_one(&world.books().inventory);
+        let reserved: i64 = reserved.await.ok()?;
+        (reserved == 1).then_some(())
+    })
+    .await;
+    // The service does what is asked first, but only the question that is asked again is answered.
+    arm(world, &first).await;
+    let unheard = json!([{ "step": "create-order", "kind": "drop-reply", "times": 1 }]);
+    let started = place_until_it_dies(world, Order::Fine, unheard, "asked-again").await;
+    arm(world, &settlement).await;
+    let cancel = world.http.post(world.url(&format!("/v1/sagas/{cancelled}/cancel")));
+    // It may die before it has answered.
+    let _ = cancel.send().await;
+    dies(world, &settlement).await;
+    // Both were lost, or nobody was heard: the timers ask again, and whoever turns them dies of it.
+    for again in [&first, &settlement] {
+        world.coordinators[0] = world.start_coordinator_with(&["--crash-at", again]).await;
+        dies(world, again).await;
+    }
+    world.coordinators[0] = world.start_coordinator().await;
+    // All that was done is undone, as of an order that cannot be delivered.
+    [
+        (started, (Order::Fine, "create-order, start and timer".to_owned())),
+        (cancelled, (Order::Undeliverable, "settlement, cancel and timer".to_owned())),
+    ]
 }
 
 /// The services die at a point while they carry out each command.
@@ -103,39 +164,99 @@ async fn participant_dies(kind: &str) {
         world.services[0] = world.start_services(&SERVICES).await;
         orders.insert(id, (order, format!("{step} {phase}")));
     }
-    finish(&world, "participant", kind, orders).await;
+    let evidence = finish(&world, "participant", kind, orders).await;
+    assert!(evidence.redelivered >= PLACES.len() as u64, "what it had in hand came again: {evidence:?}");
 }
 
+/// Questions that follow from the answers of [`PLACES`]: not from the last one of each direction.
+const FOLLOWING: i64 = PLACES.len() as i64 - 2;
+
+/// Scenario 3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_dies_before_its_commit() {
-    coordinator_dies("before-commit").await;
+    let mut world = World::start().await;
+    let orders = coordinator_dies(&mut world, "before-commit").await;
+    let evidence = finish(&world, "coordinator", "before-commit", orders).await;
+    assert!(evidence.redelivered >= PLACES.len() as u64, "the answers came again: {evidence:?}");
 }
 
+/// Scenarios 1 and 4.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_dies_between_commit_and_acknowledgement() {
-    coordinator_dies("after-commit").await;
+    let mut world = World::start().await;
+    let orders = coordinator_dies(&mut world, "after-commit").await;
+    let evidence = finish(&world, "coordinator", "after-commit", orders).await;
+    assert!(evidence.redelivered >= PLACES.len() as u64, "the answers came again: {evidence:?}");
 }
 
+/// Scenario 1: nothing comes again by itself, so only the timers can heal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_dies_between_acknowledgement_and_publish() {
-    coordinator_dies("after-acknowledgement").await;
+    let mut world = World::start().await;
+    let orders = coordinator_dies(&mut world, "after-acknowledgement").await;
+    let evidence = finish(&world, "coordinator", "after-acknowledgement", orders).await;
+    assert!(evidence.resent >= FOLLOWING, "what was never published was sent again: {evidence:?}");
 }
 
+/// Scenario 2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_dies_after_its_publish() {
-    coordinator_dies("after-publish").await;
+    let mut world = World::start().await;
+    let orders = coordinator_dies(&mut world, "after-publish").await;
+    let evidence = finish(&world, "coordinator", "after-publish", orders).await;
+    // But for what the one before had in hand when it was killed.
+    assert!(evidence.resent < FOLLOWING, "what was published was not lost: {evidence:?}");
 }
 
+/// Scenario 1, of each question and whoever asks it: a start, an answer, a timer, an operator's order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_dies_before_it_sends() {
+    let mut world = World::start().await;
+    let mut orders = coordinator_dies(&mut world, "before-sending").await;
+    orders.extend(sender_dies(&mut world, "before-sending").await);
+    let evidence = finish(&world, "coordinator", "before-sending", orders).await;
+    // Each question of the matrix once, and the two that were lost twice.
+    assert!(evidence.resent >= PLACES.len() as i64 + 4, "what was lost was sent again: {evidence:?}");
+    assert!(evidence.settled >= 3, "also a settlement: {evidence:?}");
+}
+
+/// Scenario 2, of each question and whoever asks it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_dies_after_it_sent() {
+    let mut world = World::start().await;
+    let mut orders = coordinator_dies(&mut world, "after-sending").await;
+    let senders = sender_dies(&mut world, "after-sending").await;
+    let asked_again = senders[0].0;
+    orders.extend(senders);
+    let evidence = finish(&world, "coordinator", "after-sending", orders).await;
+    assert!(evidence.resent >= 1, "what was not answered was sent again: {evidence:?}");
+    // Created when it was asked first, and the same answer from the inbox when it was asked again.
+    let answered =
+        "SELECT attempt FROM saga_history WHERE saga_id = $1 AND step = 'create-order' AND event = 'done'";
+    let answered: i32 =
+        sqlx::query_scalar(answered).bind(asked_again).fetch_one(world.journal()).await.unwrap();
+    let created_at_once = "SELECT count(*) FROM inbox WHERE key LIKE $1 || '/create-order/action/%'";
+    let effects: i64 = sqlx::query_scalar(created_at_once)
+        .bind(asked_again.to_string())
+        .fetch_one(&world.books().order)
+        .await
+        .unwrap();
+    assert_eq!((answered, effects), (2, 1), "asked twice, done once, answered the second time");
+}
+
+/// Scenario 5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_participant_dies_inside_its_inbox_transaction() {
     participant_dies("crash-before-commit").await;
 }
 
+/// Scenario 6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_participant_dies_between_commit_and_reply() {
     participant_dies("crash-after-commit").await;
 }
 
+/// Scenario 6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_participant_dies_between_reply_and_acknowledgement() {
     participant_dies("crash-after-reply").await;

@@ -9,8 +9,8 @@
 //! | 10 every saga ends, 11 no accepted start is lost and none is there twice | `check` |
 //! | 12 equal questions get equal answers | `Observer` |
 //! | 13 quiet in the end | `until_quiet` |
-//! | 14 nothing dropped silently | `unsound_histories`: no dead letter |
-//! | 15 no saga stops the others | all of them end in time |
+//! | 14 nothing dropped silently | `unsound_histories` and `given_up`: no dead letter of the coordinator's or a service's |
+//! | 15 no saga stops the others | all of them end in time; `trips_end_while_the_order_service_is_away` |
 //! | 16 not vacuous | `Evidence`, asserted by each test |
 
 use std::collections::BTreeMap;
@@ -67,9 +67,10 @@ impl World {
         let wrong = redress_services::audit::check(self.books(), &ends).await.expect("the books can be read");
         assert_eq!(wrong, Vec::<String>::new());
         assert_eq!(unsound_histories(self.journal()).await, Vec::<String>::new());
-        assert_eq!(illegal_moves(self.journal()).await, Vec::<String>::new());
+        assert_eq!(illegal_moves(self.journal(), &self.known()).await, Vec::<String>::new());
         assert_eq!(self.observer.two_answers(), Vec::<String>::new());
         self.until_quiet().await;
+        assert_eq!(self.given_up().await, Vec::<String>::new());
         Evidence { redelivered: self.observer.redelivered(), ..evidence(self.journal()).await }
     }
 
@@ -98,19 +99,40 @@ impl World {
             Some(())
         })
         .await;
-        let restless = "SELECT (SELECT count(*) FROM sagas WHERE ended_at IS NOT NULL AND due_at IS NOT NULL) \
-                             + (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                                AND state = 'idle in transaction')";
-        until("no open transaction, nothing due", async || {
-            let restless: i64 = sqlx::query_scalar(restless).fetch_one(self.journal()).await.ok()?;
-            (restless == 0).then_some(())
+        let due = "SELECT count(*) FROM sagas WHERE ended_at IS NOT NULL AND due_at IS NOT NULL";
+        // In the journal and in the books.
+        let held = "SELECT (SELECT count(*) FROM pg_stat_activity \
+                            WHERE datname = ANY($1) AND state LIKE 'idle in transaction%') \
+                         + (SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = pg_locks.database \
+                            WHERE datname = ANY($1) AND locktype = 'advisory')";
+        until("nothing due, no open transaction, no lock", async || {
+            let due: i64 = sqlx::query_scalar(due).fetch_one(self.journal()).await.ok()?;
+            let held = sqlx::query_scalar(held).bind(self.databases()).fetch_one(self.journal());
+            let held: i64 = held.await.ok()?;
+            (due + held == 0).then_some(())
         })
         .await;
+    }
+
+    /// What the services gave up, and what the broker did.
+    async fn given_up(&self) -> Vec<String> {
+        let context = async_nats::jetstream::new(self.nats().await);
+        let name = format!("{}_DEAD_LETTERS", self.prefix.to_ascii_uppercase());
+        let state = until("the dead letters", async || {
+            Some(context.get_stream(&name).await.ok()?.cached_info().state.clone())
+        })
+        .await;
+        if state.messages == 0 {
+            return Vec::new();
+        }
+        let stream = context.get_stream(&name).await.expect("NATS answers");
+        let first = stream.get_raw_message(state.first_sequence).await.expect("it is there");
+        vec![format!("{} dead letters, the first one {}: {:?}", state.messages, first.subject, first.headers)]
     }
 }
 
 /// What the simulator checks of every history, on those of the journal.
-async fn illegal_moves(journal: &PgPool) -> Vec<String> {
+async fn illegal_moves(journal: &PgPool, known: &[SagaDefinition]) -> Vec<String> {
     let rows = sqlx::query(
         "SELECT h.saga_id, saga, version, seq, at, event, step, phase, attempt, detail \
          FROM saga_history h JOIN sagas s ON s.id = h.saga_id ORDER BY h.saga_id, seq",
@@ -123,14 +145,15 @@ async fn illegal_moves(journal: &PgPool) -> Vec<String> {
         let saga = (row.get("saga_id"), row.get("saga"), row.get("version"));
         histories.entry(saga).or_default().push(entry(row));
     }
-    let known = redress_sagas::all();
     let mut wrong = Vec::new();
     for ((id, saga, version), history) in &histories {
         let same = |d: &&SagaDefinition| *d.name == **saga && i64::from(d.version) == i64::from(*version);
-        if let Some(definition) = known.iter().find(same)
-            && let Err(problem) = redress_testkit::check::history(definition, history)
-        {
-            wrong.push(format!("{id}: {problem}"));
+        match known.iter().find(same) {
+            None => wrong.push(format!("{id}: the test does not say what `{saga}` version {version} is")),
+            Some(definition) => {
+                let problem = redress_testkit::check::history(definition, history).err();
+                wrong.extend(problem.map(|problem| format!("{id}: {problem}")));
+            }
         }
     }
     wrong

@@ -42,6 +42,8 @@ pub(crate) struct World {
     database: String,
     journal: PgPool,
     books: Books,
+    /// The definitions by which the histories are judged: the demo's, and those of the test's own engines.
+    known: std::sync::Mutex<Vec<SagaDefinition>>,
     _room: SemaphorePermit<'static>,
 }
 
@@ -87,6 +89,7 @@ impl World {
             database,
             journal,
             books: Books { order, payment, inventory, shipping },
+            known: redress_sagas::all().into_iter().collect::<Vec<_>>().into(),
             _room: room,
         };
         for group in services {
@@ -156,15 +159,37 @@ impl World {
 
     /// A coordinator inside the test, which knows these definitions.
     pub(crate) async fn engine(&self, definitions: Vec<SagaDefinition>) -> Engine {
-        let topology = Topology::new(&self.prefix).expect("the prefix is a name");
-        let settings =
-            Settings { ack_wait: Duration::from_secs(2), stream_bytes_max: 32 << 20, ..Settings::default() };
-        let wire = Wire::connect(&self.stack.nats().url(), topology, settings).await.expect("NATS answers");
+        self.known.lock().expect("nobody panics while holding it").extend(definitions.iter().cloned());
+        let wire = self.wire().await;
         let config = Config {
+            allow_faults: true,
             timer_poll: Duration::from_millis(50),
             ..Config::new(self.stack.postgres().url(&self.database))
         };
         Engine::open(config, definitions, wire).await.expect("the coordinator opens")
+    }
+
+    /// A connection to this world's streams, as its processes have one.
+    pub(crate) async fn wire(&self) -> Wire {
+        let topology = Topology::new(&self.prefix).expect("the prefix is a name");
+        let settings =
+            Settings { ack_wait: Duration::from_secs(2), stream_bytes_max: 32 << 20, ..Settings::default() };
+        Wire::connect(&self.stack.nats().url(), topology, settings).await.expect("NATS answers")
+    }
+
+    fn known(&self) -> Vec<SagaDefinition> {
+        self.known.lock().expect("nobody panics while holding it").clone()
+    }
+
+    /// The names of all databases of this world.
+    fn databases(&self) -> Vec<String> {
+        let of_services = SERVICES.iter().map(|service| format!("{}_{service}", self.database));
+        std::iter::once(self.database.clone()).chain(of_services).collect()
+    }
+
+    /// The URL of a service's database.
+    pub(crate) fn database_of(&self, service: &str) -> String {
+        self.stack.postgres().url(&format!("{}_{service}", self.database))
     }
 
     pub(crate) fn journal(&self) -> &PgPool {

@@ -73,6 +73,11 @@ impl Process {
         assert_eq!(status.signal(), Some(9), "it lived until it was killed: {status}");
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = self.child.id().expect("it has not been waited for");

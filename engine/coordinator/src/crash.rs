@@ -4,9 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use redress_core::{IdempotencyKey, ReplyMessage};
+use redress_core::IdempotencyKey;
 
-/// A named point between the taking of replies and the moment when nothing more is to be done for them.
+/// A named point in a unit of work.
+///
+/// Four are passed by the batch that brings the answer to a question, and two by whatever sends a question: the start of
+/// a saga, a batch of replies, a timer or an operator's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashPoint {
     /// The replies were taken, and nothing is written.
@@ -17,12 +20,22 @@ pub enum CrashPoint {
     AfterAcknowledgement,
     /// The commands are published.
     AfterPublish,
+    /// That the question is asked is written; it is not published.
+    BeforeSending,
+    /// The question is published.
+    AfterSending,
 }
 
 impl CrashPoint {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::BeforeCommit, Self::AfterCommit, Self::AfterAcknowledgement, Self::AfterPublish];
+    pub const ALL: [Self; 6] = [
+        Self::BeforeCommit,
+        Self::AfterCommit,
+        Self::AfterAcknowledgement,
+        Self::AfterPublish,
+        Self::BeforeSending,
+        Self::AfterSending,
+    ];
 
     /// The word on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -31,6 +44,8 @@ impl CrashPoint {
             Self::AfterCommit => "after-commit",
             Self::AfterAcknowledgement => "after-acknowledgement",
             Self::AfterPublish => "after-publish",
+            Self::BeforeSending => "before-sending",
+            Self::AfterSending => "after-sending",
         }
     }
 }
@@ -46,7 +61,7 @@ impl FromStr for CrashPoint {
     }
 }
 
-/// What is called at each point, with the questions that the batch answers; by default nothing.
+/// What is called at each point, with each question that is answered or sent there; by default nothing.
 #[derive(Clone, Default)]
 pub struct CrashHook(Option<Arc<Hook>>);
 
@@ -58,9 +73,18 @@ impl CrashHook {
         Self(Some(Arc::new(hook)))
     }
 
-    pub(crate) fn pass<'r>(&self, point: CrashPoint, replies: impl Iterator<Item = &'r ReplyMessage>) {
+    /// Whether anything is called at all.
+    pub(crate) const fn is_armed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn pass<'k>(
+        &self,
+        point: CrashPoint,
+        questions: impl IntoIterator<Item = &'k IdempotencyKey>,
+    ) {
         if let Some(hook) = &self.0 {
-            replies.for_each(|reply| hook(point, &reply.key));
+            questions.into_iter().for_each(|question| hook(point, question));
         }
     }
 }

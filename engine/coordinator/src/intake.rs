@@ -96,7 +96,7 @@ async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>, company
     for (reply, _) in &replies {
         events.entry(reply.key.saga_id).or_default().push(Event::Reply(reply.clone()));
     }
-    let pass = |point| shared.config.crash.pass(point, replies.iter().map(|(reply, _)| reply));
+    let pass = |point| shared.config.crash.pass(point, replies.iter().map(|(reply, _)| &reply.key));
     pass(CrashPoint::BeforeCommit);
     match work(shared, events, company).await {
         Ok(outcome) => {
@@ -104,6 +104,10 @@ async fn settle(shared: &Arc<Shared>, replies: Vec<(ReplyMessage, Ack)>, company
             let publishing = after_commit(shared, outcome);
             for (_, ack) in &replies {
                 ack.ack().await;
+            }
+            if shared.config.crash.is_armed() {
+                // Whoever dies at the next point must not take the acknowledgements along.
+                shared.wire.flush().await;
             }
             pass(CrashPoint::AfterAcknowledgement);
             publishing.await;
@@ -323,7 +327,7 @@ pub(crate) fn after_commit(
     metrics.healed.inc_by(outcome.healed);
     metrics.dead_letters.inc_by(outcome.dead_letters);
     shared.waiters.notify(&ended);
-    let wire = shared.wire.clone();
+    let (wire, crash) = (shared.wire.clone(), shared.config.crash.clone());
     let outgoing = outcome.outgoing;
-    async move { outgoing.publish(&wire).await }
+    async move { outgoing.publish(&wire, &crash).await }
 }

@@ -183,6 +183,6 @@ fn after_commit(
     }
     shared.metrics.commands.inc_by(to_send.commands.len() as u64);
     shared.waiters.notify(&ended);
-    let wire = shared.wire.clone();
-    shared.tasks.spawn(async move { to_send.publish(&wire).await });
+    let (wire, crash) = (shared.wire.clone(), shared.config.crash.clone());
+    shared.tasks.spawn(async move { to_send.publish(&wire, &crash).await });
 }

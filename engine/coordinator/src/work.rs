@@ -11,8 +11,9 @@ use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEvent;
 use redress_core::message::NotificationMessage;
 use redress_core::state::SagaState;
-use redress_core::{CommandMessage, SagaDefinition, SagaId, Timestamp};
+use redress_core::{CommandMessage, IdempotencyKey, SagaDefinition, SagaId, Timestamp};
 
+use crate::crash::{CrashHook, CrashPoint};
 use crate::ports::{Buried, Bus, Change, Changes, Snapshot, Stored};
 use crate::registry::Registry;
 use crate::waiters::Ended;
@@ -31,13 +32,20 @@ impl Outgoing {
     }
 
     /// Publishes it all; a notification is sent even if the commands before it were not stored.
-    pub(crate) async fn publish(self, bus: &impl Bus) {
+    pub(crate) async fn publish(self, bus: &impl Bus, crash: &CrashHook) {
+        let questions: Vec<IdempotencyKey> = if crash.is_armed() {
+            self.commands.iter().map(|command| command.key.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        crash.pass(CrashPoint::BeforeSending, &questions);
         if !self.commands.is_empty() {
             bus.publish(self.commands).await;
         }
         if !self.notifications.is_empty() {
             bus.tell(self.notifications).await;
         }
+        crash.pass(CrashPoint::AfterSending, &questions);
     }
 }
 

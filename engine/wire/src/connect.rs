@@ -210,6 +210,13 @@ impl Wire {
         )
     }
 
+    /// Waits until what was sent has left this process: acknowledgements, which nobody answers, among it.
+    pub async fn flush(&self) {
+        if let Err(error) = self.inner.client.flush().await {
+            tracing::debug!(%error, "not flushed; what did not leave comes again");
+        }
+    }
+
     /// Whether the broker can be reached.
     pub fn health(&self) -> WireHealth {
         if self.stats().dead.load(Ordering::Acquire) {

@@ -53,6 +53,23 @@ async fn honest_books_agree() {
     assert_eq!(check(&books, &ended).await.unwrap(), Vec::<String>::new());
 }
 
+/// Whatever stands when an operator closes a saga, its books must add up as any others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_saga_may_stand_as_it_likes_and_must_add_up() {
+    let (shop, books, mut ended) = three_sagas().await;
+    for saga in [1, 2, 3] {
+        ended.insert(id(saga), "closed".to_owned());
+    }
+    assert_eq!(check(&books, &ended).await.unwrap(), Vec::<String>::new());
+    let forgery = "UPDATE reservation_lines SET quantity = 3 WHERE reservation = (SELECT id FROM reservations \
+                   WHERE status = 'held')";
+    sqlx::raw_sql(forgery).execute(&shop.pools["inventory"]).await.unwrap();
+    insta::assert_snapshot!(check(&books, &ended).await.unwrap().join("\n"), @r#"
+    stock of book has 2 reserved, its reservations say 3
+    saga 0190163d-8694-739b-aea5-000000000001 ordered Some("book 2") and reserved Some("book 3")
+    "#);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_the_books_do_not_bear_out_is_found() {
     let (_shop, books, mut ended) = three_sagas().await;

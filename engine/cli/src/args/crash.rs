@@ -6,7 +6,8 @@ use redress_coordinator::crash::{CrashHook, CrashPoint};
 use redress_core::{Name, Phase};
 use redress_participant::EXIT_CODE_OF_INJECTED_CRASH;
 
-/// A point of the batch that brings an answer, as `after-commit:ship-order:action`.
+/// A point of the unit of work that takes the answer to a question, as `after-commit:ship-order:action`, or that sends
+/// it, as `before-sending:ship-order:action`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CrashAt {
     point: CrashPoint,
