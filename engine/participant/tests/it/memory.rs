@@ -43,6 +43,22 @@ async fn what_was_pruned_is_neither_done_again_nor_undone_in_vain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_memory_that_forgets_everything_is_refused_at_the_start() {
+    let place = Place::new().await;
+    let retention = Retention { keep: DAY, margin: DAY };
+    let till = place.till_with(ParticipantSettings { retention, ..ParticipantSettings::default() }).await;
+    // Whoever does serve it ends well.
+    till.shutdown.cancel();
+    let error = till.task.await.unwrap().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "service `till` would answer every command `expired`: its inbox keeps answers for 86400s, no longer than the \
+         margin of 86400s in which they count as forgotten; set `retention.keep` to more than `retention.margin`"
+    );
+    place.leave([]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_notification_is_heard_once_by_one_instance_and_lost_if_that_fails() {
     let place = Place::new().await;
     let instances = [place.till().await, place.till().await];
