@@ -56,14 +56,15 @@ pub(crate) async fn run<S: Send + Sync + 'static>(worker: Arc<Worker<S>>, shutdo
     }
 }
 
-/// Keys begin with the saga's id, and that with the time of its start: the oldest come first in the primary key.
+/// Keys begin with the saga's id, and that with the time of its start: the oldest come first in the primary key. No time
+/// is before 1970: in hexadecimal a negative one would be later than all.
 async fn batch(connection: &mut PgConnection, keep: Duration) -> Result<u64, sqlx::Error> {
     let keep =
         PgInterval { months: 0, days: 0, microseconds: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX) };
     let deleted = sqlx::query(
         "DELETE FROM inbox WHERE key IN ( \
              SELECT key FROM inbox \
-             WHERE key < lpad(to_hex((extract(epoch FROM now() - $1) * 1000)::bigint + 1), 12, '0') \
+             WHERE key < lpad(to_hex(greatest(extract(epoch FROM now() - $1) * 1000, 0)::bigint + 1), 12, '0') \
                          COLLATE \"C\" \
                AND handled_at < now() - $1 \
              ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED)",
