@@ -6,17 +6,20 @@
 //! pairs of action and undo inside a batch are ruled on as if they had come one after the other.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use redress_core::fault::FaultKind;
 use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, keys_to_claim, rule};
 use redress_core::{CommandMessage, Name, Outcome, Phase, Rejection, Timestamp};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 
+use crate::answer::crash;
+use crate::connection::{give_back, lease};
 use crate::erased::{Call, Erased, Limits, Ran};
-use crate::retryable::{Mishap, answered};
-use crate::settings::{FaultObedience, ParticipantSettings, Stats, count};
+use crate::retryable::{Mishap, Trouble, answered, sort};
+use crate::settings::{FaultObedience, Stats, count};
 use crate::store::{self, Memory};
-use crate::worker::crash;
+use crate::worker::Worker;
 
 /// The handlers of a service by the name of their command; `None` is the one for all that have none.
 pub(crate) struct Handlers<S> {
@@ -48,24 +51,39 @@ pub(crate) enum Verdict {
     Poison { reason: String },
 }
 
-/// Runs a batch; on an error nothing has happened.
-pub(crate) async fn run<S: Send + Sync>(
-    pool: &PgPool,
-    handlers: &Handlers<S>,
-    service: &S,
+/// Runs a batch, and waits for no row for longer than `lock_wait`; on an error nothing has happened, unless it is the
+/// answer to the COMMIT that is missing.
+pub(crate) async fn run<S: Send + Sync + 'static>(
+    worker: &Worker<S>,
     commands: &[CommandMessage],
-    settings: &ParticipantSettings,
-    stats: &Stats,
+    lock_wait: Duration,
 ) -> Result<Vec<Verdict>, sqlx::Error> {
-    let limits = settings.limits();
-    let mut transaction = answered(limits.silence, pool.begin()).await.map_err(Mishap::Unreachable)?;
+    let mut connection = lease(&worker.pool, worker.settings.silence_max).await?;
+    let result = run_on(&mut connection, worker, commands, lock_wait).await;
+    give_back(connection, result.as_ref().err().map(sort));
+    result
+}
+
+async fn run_on<S: Send + Sync + 'static>(
+    connection: &mut PgConnection,
+    worker: &Worker<S>,
+    commands: &[CommandMessage],
+    lock_wait: Duration,
+) -> Result<Vec<Verdict>, sqlx::Error> {
+    let (settings, limits) = (&worker.settings, worker.settings.limits());
+    let begun = answered(limits.silence, connection.begin_with(store::begin(lock_wait))).await;
+    let mut transaction = begun.map_err(Mishap::Unreachable)?;
     let keys =
         commands.iter().flat_map(|command| keys_to_claim(command).into_iter().map(|key| key.to_string()));
-    let (memory, now) = answered(limits.silence, store::claim(&mut transaction, keys.collect())).await?;
+    let claimed = answered(limits.silence, store::claim(&mut transaction, keys.collect())).await;
+    let (memory, now) = claimed.map_err(|error| match sort(&error) {
+        Trouble::Held => Mishap::Elsewhere(error).into(),
+        _ => error,
+    })?;
     let tally = Stats::default();
     let mut batch = Batch {
-        handlers,
-        service,
+        handlers: &worker.handlers,
+        service: worker.author.as_ref(),
         commands,
         connection: &mut transaction,
         memory,
@@ -90,7 +108,7 @@ pub(crate) async fn run<S: Send + Sync>(
         crash(&command.service);
     }
     answered(limits.silence, transaction.commit()).await?;
-    stats.add(&tally);
+    worker.stats.add(&tally);
     let answered = |verdict: Option<Verdict>| verdict.expect("every command of a batch was ruled on");
     Ok(verdicts.into_iter().map(answered).collect())
 }

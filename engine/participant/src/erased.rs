@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use tokio::time::timeout;
 
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, HandlerError, Keyed, Outcome, Tx};
-use crate::retryable::{Mishap, answered, is_collision};
+use crate::retryable::{Mishap, Trouble, answered, sort_of_handler};
 
 /// A command whose handler must run.
 #[derive(Clone)]
@@ -81,10 +81,12 @@ impl<C: Command, S: Handle<C>> Erased<S> for Action<C> {
             let mut ran = Vec::with_capacity(calls.len());
             for call in calls {
                 let Some(command) = read::<C>(call, &mut ran) else { continue };
+                let of_call = std::slice::from_ref(call);
                 begin(connection, limits).await?;
                 let mut tx = Tx::new(connection, call.key.clone());
-                let answer =
-                    guarded(limits, async { service.handle(&mut tx, command).await }).await?.and_then(packed);
+                let answer = guarded(limits, of_call, async { service.handle(&mut tx, command).await })
+                    .await?
+                    .and_then(packed);
                 ran.push(end(connection, answer, limits).await?);
             }
             Ok(ran)
@@ -108,9 +110,11 @@ impl<C: Command, S: Compensate<C>> Erased<S> for Undo<C> {
             let mut ran = Vec::with_capacity(calls.len());
             for call in calls {
                 let Some(command) = read::<C>(call, &mut ran) else { continue };
+                let of_call = std::slice::from_ref(call);
                 begin(connection, limits).await?;
                 let mut tx = Tx::new(connection, call.key.clone());
-                let answer = guarded(limits, async { service.compensate(&mut tx, command).await }).await?;
+                let answer =
+                    guarded(limits, of_call, async { service.compensate(&mut tx, command).await }).await?;
                 let answer = answer.and_then(|reply| packed(Outcome::Done(reply)));
                 ran.push(end(connection, answer, limits).await?);
             }
@@ -130,8 +134,9 @@ macro_rules! run_set {
             let key = $set[0].key.clone();
             begin($connection, $limits).await?;
             let $tx = &mut Tx::new($connection, key);
-            let answers =
-                guarded($limits, async { $call }).await?.and_then(|all| packed_all(all, places.len()));
+            let answers = guarded($limits, $calls, async { $call })
+                .await?
+                .and_then(|all| packed_all(all, places.len()));
             match answers {
                 Ok(mut answers) if answers.len() == 1 => {
                     ran[places[0]] = Some(end($connection, Ok(answers.remove(0)), $limits).await?);
@@ -150,8 +155,9 @@ macro_rules! run_set {
                         let (_, $set, _) = readable::<$C>(&$calls[place..=place]);
                         begin($connection, $limits).await?;
                         let $tx = &mut Tx::new($connection, $calls[place].key.clone());
-                        let answers =
-                            guarded($limits, async { $call }).await?.and_then(|all| packed_each(all, 1));
+                        let answers = guarded($limits, &$calls[place..=place], async { $call })
+                            .await?
+                            .and_then(|all| packed_each(all, 1));
                         let answer = answers.map(|mut all| all.remove(0));
                         ran[place] = Some(end($connection, answer, $limits).await?);
                     }
@@ -254,12 +260,16 @@ fn finished(ran: Vec<Option<Ran>>) -> Vec<Ran> {
 /// something, so that the transaction is lost.
 async fn guarded<T>(
     limits: Limits,
+    calls: &[Call],
     handler: impl Future<Output = Result<T, HandlerError>>,
 ) -> Result<Result<T, HandlerError>, Broken> {
     match timeout(limits.handler, AssertUnwindSafe(handler).catch_unwind()).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Ok(Err("the handler panicked; see the service's log for where".into())),
-        Err(_) => Err(Mishap::Silence(limits.handler).into()),
+        Err(_) => {
+            let keys = calls.iter().map(|call| call.key.clone()).collect();
+            Err(Mishap::Overdue(limits.handler, keys).into())
+        }
     }
 }
 
@@ -329,11 +339,15 @@ async fn end(
             undo(connection, limits).await?;
             Ok(other)
         }
-        Err(error) if is_collision(&*error.0) => Err(Mishap::Collision(error.chain()).into()),
-        Err(error) => {
-            undo(connection, limits).await?;
-            Ok(Ran::Failed(sayable(&error.chain())))
-        }
+        Err(error) => match sort_of_handler(&*error.0) {
+            Trouble::Collision => Err(Mishap::Collision(error.chain()).into()),
+            Trouble::Held => Err(Mishap::Held(error.chain()).into()),
+            Trouble::Exhausted => Err(Mishap::Exhausted(error.chain()).into()),
+            Trouble::Elsewhere | Trouble::Down | Trouble::Overdue | Trouble::Other => {
+                undo(connection, limits).await?;
+                Ok(Ran::Failed(sayable(&error.chain())))
+            }
+        },
     }
 }
 

@@ -51,7 +51,9 @@
 //! - A batch that fails as a whole is run again member by member, so that the culprit fails alone.
 
 mod alone;
+mod answer;
 mod batch;
+mod connection;
 mod echo;
 mod erased;
 mod handler;
@@ -62,6 +64,7 @@ mod serve;
 mod service;
 mod settings;
 mod store;
+mod unknown;
 mod worker;
 
 pub use echo::echo;

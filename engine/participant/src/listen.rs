@@ -12,13 +12,14 @@ use futures_util::FutureExt;
 use redress_core::message::NotificationMessage;
 use redress_core::{Command, IdempotencyKey, Name, Phase};
 use redress_wire::Wire;
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::{give_back, lease};
 use crate::erased::Limits;
 use crate::handler::{HandlerError, Listen, Tx};
-use crate::retryable::answered;
+use crate::retryable::{Mishap, answered, sort_of_handler};
 use crate::settings::{Stats, count};
 
 type Hearing<'a> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>>;
@@ -94,10 +95,25 @@ impl<S: Send + Sync + 'static> Listening<S> {
             phase: Phase::Action,
             generation: 1,
         };
-        let mut transaction = answered(self.limits.silence, self.pool.begin()).await?;
-        let heard = listener.hear(&self.author, Tx::new(&mut transaction, key), notification);
-        let heard = timeout(self.limits.handler, AssertUnwindSafe(heard).catch_unwind()).await;
-        heard.map_err(|_| "the listener did not end")?.map_err(|_| "the listener panicked")??;
-        Ok(answered(self.limits.silence, transaction.commit()).await?)
+        let mut connection = lease(&self.pool, self.limits.silence).await?;
+        let heard = self.hear_on(&mut connection, listener.as_ref(), key, notification).await;
+        give_back(connection, heard.as_ref().err().map(|error| sort_of_handler(&*error.0)));
+        heard
+    }
+
+    async fn hear_on(
+        &self,
+        connection: &mut PgConnection,
+        listener: &dyn Listener<S>,
+        key: IdempotencyKey,
+        notification: &NotificationMessage,
+    ) -> Result<(), HandlerError> {
+        let (silence, handler) = (self.limits.silence, self.limits.handler);
+        let mut transaction = answered(silence, connection.begin()).await?;
+        let heard = listener.hear(&self.author, Tx::new(&mut transaction, key.clone()), notification);
+        let heard = timeout(handler, AssertUnwindSafe(heard).catch_unwind()).await;
+        let heard = heard.map_err(|_| sqlx::Error::from(Mishap::Overdue(handler, vec![key])))?;
+        heard.map_err(|_| "the listener panicked")??;
+        Ok(answered(silence, transaction.commit()).await?)
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use sqlx::postgres::types::PgInterval;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::retryable::answered;
+use crate::connection::on_connection;
 use crate::worker::Worker;
 
 /// The most rows that are deleted in one transaction.
@@ -33,7 +33,10 @@ pub(crate) async fn run<S: Send + Sync + 'static>(worker: Arc<Worker<S>>, shutdo
             // In a task of its own, because nothing may cancel what writes.
             let (pool, keep) = (worker.pool.clone(), worker.settings.retention.keep);
             let limit = worker.settings.silence_max;
-            match tokio::spawn(async move { answered(limit, batch(&pool, keep)).await }).await {
+            let pruning = tokio::spawn(async move {
+                on_connection(&pool, limit, |connection| Box::pin(batch(connection, keep))).await
+            });
+            match pruning.await {
                 Ok(Ok(pruned)) => {
                     worker.stats.pruned.fetch_add(pruned, Ordering::Relaxed);
                     if pruned < BATCH_MAX {
@@ -53,21 +56,22 @@ pub(crate) async fn run<S: Send + Sync + 'static>(worker: Arc<Worker<S>>, shutdo
     }
 }
 
-/// Keys begin with the saga's id, and that with the time of its start: the oldest come first in the primary key.
-async fn batch(pool: &PgPool, keep: Duration) -> Result<u64, sqlx::Error> {
+/// Keys begin with the saga's id, and that with the time of its start: the oldest come first in the primary key. No time
+/// is before 1970: in hexadecimal a negative one would be later than all.
+async fn batch(connection: &mut PgConnection, keep: Duration) -> Result<u64, sqlx::Error> {
     let keep =
         PgInterval { months: 0, days: 0, microseconds: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX) };
     let deleted = sqlx::query(
         "DELETE FROM inbox WHERE key IN ( \
              SELECT key FROM inbox \
-             WHERE key < lpad(to_hex((extract(epoch FROM now() - $1) * 1000)::bigint + 1), 12, '0') \
+             WHERE key < lpad(to_hex(greatest(extract(epoch FROM now() - $1) * 1000, 0)::bigint + 1), 12, '0') \
                          COLLATE \"C\" \
                AND handled_at < now() - $1 \
              ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED)",
     )
     .bind(keep)
     .bind(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX))
-    .execute(pool)
+    .execute(&mut *connection)
     .await?;
     // Few: only what lost its process or its connection leaves last words.
     let tries = sqlx::query(
@@ -76,7 +80,7 @@ async fn batch(pool: &PgPool, keep: Duration) -> Result<u64, sqlx::Error> {
     )
     .bind(keep)
     .bind(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX))
-    .execute(pool)
+    .execute(&mut *connection)
     .await?;
     Ok(deleted.rows_affected().max(tries.rows_affected()))
 }

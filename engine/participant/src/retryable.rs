@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redress_core::IdempotencyKey;
 use sqlx::Error;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -20,8 +21,16 @@ pub(crate) async fn answered<T>(
 pub(crate) enum Trouble {
     /// Two transactions met: the same again will do.
     Collision,
+    /// Somebody holds a row for longer than is waited for it: no use in trying again at once.
+    Held,
+    /// Another transaction is at work on the same question: later, and its answer is there.
+    Elsewhere,
     /// The database is not there: later.
     Down,
+    /// The database is there and has run out of something: later, and no command is at fault.
+    Exhausted,
+    /// A handler did not end.
+    Overdue,
     /// Something in the batch is wrong.
     Other,
 }
@@ -35,10 +44,25 @@ pub(crate) enum Mishap {
     /// A handler met another transaction and said so.
     #[error("a handler met another transaction: {0}")]
     Collision(String),
+    /// A handler waited in vain for what another transaction holds, and said so.
+    #[error("a handler waited in vain for a row that another transaction holds: {0}")]
+    Held(String),
+    /// Another transaction has claimed a key and keeps it.
+    #[error("the same question is being handled elsewhere: {0}")]
+    Elsewhere(Error),
+    /// A handler was told that the database has run out of something, and said so.
+    #[error("the database has run out of something: {0}")]
+    Exhausted(String),
+    /// A handler did not end; the commands that it was given.
+    #[error(
+        "the handler did not end within {0:?}; what it did was rolled back; have it give up earlier what it waits for, or \
+         raise `handler_time_max`"
+    )]
+    Overdue(Duration, Vec<IdempotencyKey>),
     /// The inbox is not as this batch left it.
     #[error("the inbox changed under the batch: {0}")]
     Inbox(String),
-    /// No answer came in time, neither from the database nor from a handler.
+    /// No answer came in time from the database.
     #[error("there was no answer for {0:?}; the connection is given up")]
     Silence(Duration),
     /// The unit of work itself panicked.
@@ -58,15 +82,21 @@ pub(crate) fn sort(error: &Error) -> Trouble {
         Error::AnyDriverError(inner) => match inner.downcast_ref::<Mishap>() {
             Some(Mishap::Unreachable(_) | Mishap::Silence(_)) => Trouble::Down,
             Some(Mishap::Collision(_)) => Trouble::Collision,
+            Some(Mishap::Held(_)) => Trouble::Held,
+            Some(Mishap::Elsewhere(_)) => Trouble::Elsewhere,
+            Some(Mishap::Exhausted(_)) => Trouble::Exhausted,
+            Some(Mishap::Overdue(..)) => Trouble::Overdue,
             Some(Mishap::Inbox(_) | Mishap::Panic(_)) | None => Trouble::Other,
         },
         Error::Database(database) => match database.code().as_deref() {
-            // Serialization failure, deadlock, lock not available.
-            Some("40001" | "40P01" | "55P03") => Trouble::Collision,
-            // Connection exceptions, shutdown, start-up, crash; no disk, no memory, no connections; a standby.
-            Some(code) if ["08", "57P", "53", "25006"].iter().any(|class| code.starts_with(class)) => {
-                Trouble::Down
-            }
+            // Serialization failure, deadlock.
+            Some("40001" | "40P01") => Trouble::Collision,
+            // Lock not available.
+            Some("55P03") => Trouble::Held,
+            // No disk, no memory, no connections.
+            Some(code) if code.starts_with("53") => Trouble::Exhausted,
+            // Connection exceptions, shutdown, start-up, crash; a standby.
+            Some(code) if ["08", "57P", "25006"].iter().any(|class| code.starts_with(class)) => Trouble::Down,
             Some(_) | None => Trouble::Other,
         },
         Error::Io(_)
@@ -79,22 +109,41 @@ pub(crate) fn sort(error: &Error) -> Trouble {
     }
 }
 
+/// What failed, for people: a mishap of ours without the variant of sqlx's error that carries it.
+pub(crate) fn said(error: &Error) -> String {
+    match error {
+        Error::AnyDriverError(inner) => inner.to_string(),
+        error => error.to_string(),
+    }
+}
+
 /// Whether nothing was asked yet when it failed, so that no command can be at fault.
 pub(crate) fn is_unreachable(error: &Error) -> bool {
     matches!(error, Error::AnyDriverError(inner)
         if matches!(inner.downcast_ref(), Some(Mishap::Unreachable(_))))
 }
 
-/// Whether a handler's own error says that two transactions met: then the same again will do, and nobody failed.
-pub(crate) fn is_collision(error: &(dyn std::error::Error + 'static)) -> bool {
+/// Of which commands a handler did not end.
+pub(crate) fn overdue(error: &Error) -> Option<&[IdempotencyKey]> {
+    match error {
+        Error::AnyDriverError(inner) => match inner.downcast_ref() {
+            Some(Mishap::Overdue(_, keys)) => Some(keys),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Sorts a handler's own error, which may wrap the database's.
+pub(crate) fn sort_of_handler(error: &(dyn std::error::Error + 'static)) -> Trouble {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.downcast_ref::<Error>().is_some_and(|error| sort(error) == Trouble::Collision) {
-            return true;
+        match error.downcast_ref::<Error>().map(sort) {
+            Some(Trouble::Other) | None => next = error.source(),
+            Some(trouble) => return trouble,
         }
-        next = error.source();
     }
-    false
+    Trouble::Other
 }
 
 #[cfg(test)]
@@ -109,9 +158,9 @@ mod tests {
     #[test]
     fn a_collision_is_found_under_other_errors() {
         let collision = || Error::from(Mishap::Collision("deadlock".to_owned()));
-        assert!(is_collision(&collision()));
-        assert!(is_collision(&Wrapped(collision())));
-        assert!(!is_collision(&Wrapped(Error::RowNotFound)));
+        assert_eq!(sort_of_handler(&collision()), Trouble::Collision);
+        assert_eq!(sort_of_handler(&Wrapped(collision())), Trouble::Collision);
+        assert_eq!(sort_of_handler(&Wrapped(Error::RowNotFound)), Trouble::Other);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use redress_core::ids::InvalidName;
+use redress_core::inbox::Retention;
 use redress_core::{Command, Name, Phase};
 use redress_wire::Wire;
 use sqlx::PgPool;
@@ -50,6 +51,18 @@ pub enum ServeError {
         command: String,
         /// This service.
         service: String,
+    },
+    /// The inbox would forget everything at once.
+    #[error(
+        "service `{service}` would answer every command `expired`: its inbox keeps answers for {:?}, no longer than the \
+         margin of {:?} in which they count as forgotten; set `retention.keep` to more than `retention.margin`",
+        .retention.keep, .retention.margin
+    )]
+    Retention {
+        /// This service.
+        service: String,
+        /// What it was given.
+        retention: Retention,
     },
 }
 
@@ -157,6 +170,10 @@ impl<S: Send + Sync + 'static> Participant<S> {
     ) -> Result<(), ServeError> {
         if let Some(command) = self.misplaced {
             return Err(ServeError::OtherService { command: command.to_owned(), service: self.service });
+        }
+        let retention = self.settings.retention;
+        if retention.keep <= retention.margin {
+            return Err(ServeError::Retention { service: self.service, retention });
         }
         let service = Name::new(&self.service)?;
         let mut by_command = HashMap::new();

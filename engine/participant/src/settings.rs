@@ -42,9 +42,15 @@ pub struct ParticipantSettings {
     pub unknown_command_age: Duration,
     /// How long the database may stay silent before its connection is given up: longer than it lets any statement run.
     pub silence_max: Duration,
-    /// The longest that one call of a handler may take. Past it its batch is given up and the command comes again,
-    /// alone: whatever it waits for must not hold up the others for ever.
+    /// The longest that one call of a handler may take. Past it its transaction is rolled back, the command is answered
+    /// `failed`, and the others of its batch run on: whatever it waits for must not hold them up for ever. They wait as
+    /// long as it does, so it is short; but longer than the database lets any statement run (30 s), so that a slow
+    /// statement fails with its own error and only what waits for somebody else is cut off.
     pub handler_time_max: Duration,
+    /// The longest that a batch waits for a row which another transaction holds. Past it the members run one by one, and
+    /// those that meet the row again are answered `failed`. Longer than a batch of another instance takes, and short,
+    /// because somebody may hold the row by hand, and all commands of the service wait as long.
+    pub lock_wait_max: Duration,
     /// How long a message rests while the database is down.
     pub database_down_pause: Duration,
     /// Whether injected failures are obeyed.
@@ -61,7 +67,8 @@ impl Default for ParticipantSettings {
             tries_max: 10,
             unknown_command_age: Duration::from_secs(30),
             silence_max: Duration::from_secs(40),
-            handler_time_max: Duration::from_secs(5 * 60),
+            handler_time_max: Duration::from_secs(60),
+            lock_wait_max: Duration::from_secs(3),
             database_down_pause: Duration::from_secs(1),
             faults: FaultObedience::Refused,
         }

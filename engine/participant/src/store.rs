@@ -1,11 +1,12 @@
 //! The inbox table: claim, read, write, in a constant number of statements per batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use redress_core::Timestamp;
 use redress_core::inbox::{Fingerprint, Record, Recorded};
 use redress_core::{JsonText, Rejection};
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::retryable::Mishap;
 
@@ -21,6 +22,15 @@ struct Entry {
     /// Inserted by this transaction: it must be written or deleted before the commit.
     claimed: bool,
     changed: bool,
+}
+
+/// Begins a transaction that waits for no row for longer than `lock_wait`, in one message to the server.
+pub(crate) fn begin(lock_wait: Duration) -> AssertSqlSafe<String> {
+    // Zero would mean "for ever".
+    AssertSqlSafe(format!(
+        "BEGIN; SET LOCAL lock_timeout = {}",
+        lock_wait.as_millis().clamp(1, i32::MAX as u128)
+    ))
 }
 
 /// Claims all keys at once, in key order, and reads those that were there before.
@@ -68,9 +78,22 @@ pub(crate) async fn claim(
     Ok((Memory { entries }, now))
 }
 
+/// Which of these keys have an answer already.
+pub(crate) async fn answered_keys(
+    connection: &mut PgConnection,
+    keys: &[String],
+) -> Result<HashSet<String>, sqlx::Error> {
+    let answered: Vec<String> =
+        sqlx::query_scalar("SELECT key FROM inbox WHERE key = ANY($1) AND outcome <> 'claimed'")
+            .bind(keys)
+            .fetch_all(connection)
+            .await?;
+    Ok(answered.into_iter().collect())
+}
+
 /// Writes to the inbox and takes it back: a standby or a full disk would answer a mere `SELECT`.
-pub(crate) async fn probe(pool: PgPool) -> Result<(), sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+pub(crate) async fn probe(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
     sqlx::query("INSERT INTO inbox (key) VALUES ('probe') ON CONFLICT DO NOTHING")
         .execute(&mut *transaction)
         .await?;
@@ -78,20 +101,20 @@ pub(crate) async fn probe(pool: PgPool) -> Result<(), sqlx::Error> {
 }
 
 /// Leaves last words: this one is being run alone. Gives how often it was, this time included.
-pub(crate) async fn begin_alone(pool: &PgPool, key: &str) -> Result<u32, sqlx::Error> {
+pub(crate) async fn begin_alone(connection: &mut PgConnection, key: &str) -> Result<u32, sqlx::Error> {
     let tries: i32 = sqlx::query_scalar(
         "INSERT INTO inbox_tries (key) VALUES ($1) \
          ON CONFLICT (key) DO UPDATE SET tries = inbox_tries.tries + 1, tried_at = now() RETURNING tries",
     )
     .bind(key)
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     Ok(tries.unsigned_abs())
 }
 
 /// Takes the last words back: it was settled.
-pub(crate) async fn end_alone(pool: &PgPool, key: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM inbox_tries WHERE key = $1").bind(key).execute(pool).await.map(drop)
+pub(crate) async fn end_alone(connection: &mut PgConnection, key: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM inbox_tries WHERE key = $1").bind(key).execute(connection).await.map(drop)
 }
 
 fn record(

@@ -8,27 +8,27 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use redress_core::fault::FaultKind;
-use redress_core::message::PAYLOAD_BYTES_MAX;
-use redress_core::{CommandMessage, Name, Outcome, Phase, ReplyMessage};
+use redress_core::{CommandMessage, IdempotencyKey, Name, Outcome, Phase};
 use redress_wire::delivery::Handle as Ack;
-use redress_wire::{DeadLetter, Delivery, Malformed, ReplyAddress, Wire};
+use redress_wire::{Delivery, Malformed, Wire};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 
 use crate::batch::{self, Handlers, Verdict};
+use crate::connection::on_connection;
 use crate::erased::sayable;
-use crate::retryable::{Mishap, Trouble, answered, is_unreachable, sort};
-use crate::settings::{EXIT_CODE_OF_INJECTED_CRASH, FaultObedience, ParticipantSettings, Stats, count};
-use crate::store;
+use crate::retryable::{Mishap, Trouble, is_unreachable, overdue, said, sort};
+use crate::settings::{FaultObedience, ParticipantSettings, Stats, count};
+use crate::{store, unknown};
 
 /// How often a batch that met another one is run again before its members are run alone.
 const COLLISIONS_MAX: u32 = 5;
 /// The longest pause before the first of these runs; it doubles. As long as a short transaction takes.
 const COLLISION_PAUSE: Duration = Duration::from_millis(10);
-/// Deliveries over which an unknown command is left for a newer instance, spread over `unknown_command_age`.
-const UNKNOWN_COMMAND_DELIVERIES: u32 = 10;
+/// How long a command that runs alone waits for a row: as long as a short transaction takes, because hundreds may wait
+/// behind it. Who meets a row that is held for longer fails, and the coordinator asks again.
+const LOCK_WAIT_ALONE: Duration = Duration::from_millis(200);
 
 pub(crate) struct Worker<S> {
     pub(crate) handlers: Handlers<S>,
@@ -63,18 +63,6 @@ enum Ordered {
     Abandoned,
 }
 
-/// What an injected failure does to a delivery after the commit.
-enum Aftermath {
-    /// No reply and no acknowledgement.
-    Silence,
-    NoReply,
-    ReplyLate(Duration),
-    /// The reply, and the command again.
-    Again,
-    /// The reply, and no acknowledgement.
-    NoAcknowledgement,
-}
-
 /// A command that will be ruled on, and the right to settle it.
 pub(crate) struct Member {
     pub(crate) command: CommandMessage,
@@ -87,10 +75,19 @@ pub(crate) struct Member {
 pub(crate) enum End {
     /// With an answer for each member.
     Settled,
-    /// Its only member lost the connection and comes again.
-    PutBack,
+    /// Its only member could not be run and comes again.
+    PutBack(Blame),
     /// There is no use in going on.
-    DatabaseDown,
+    DatabaseDown(Blame),
+}
+
+/// Whether a command may itself have caused what stopped it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// Its connection was lost, perhaps by its own doing: this was a try.
+    Perhaps,
+    /// The database has run out of something, or others are at work on the same question: this was none.
+    Nobody,
 }
 
 impl<S: Send + Sync + 'static> Worker<S> {
@@ -130,13 +127,12 @@ impl<S: Send + Sync + 'static> Worker<S> {
         }
         // The inbox alone answers a settlement.
         if command.key.phase != Phase::Settlement && self.handlers.of(&command).is_none() {
-            let age = self.settings.unknown_command_age;
-            if deliveries > UNKNOWN_COMMAND_DELIVERIES.into() || age.is_zero() {
+            let Some(pause) = unknown::pause(deliveries, self.settings.unknown_command_age) else {
                 let (service, phase, name) = (&self.service, command.key.phase, &command.command);
                 let reason = format!("service `{service}` knows no {phase} `{name}`");
                 return Sorted::Poison(refused(reason), ack);
-            }
-            return Sorted::Later(ack, age / UNKNOWN_COMMAND_DELIVERIES);
+            };
+            return Sorted::Later(ack, pause);
         }
         let command = if deliveries > 1 { without_mishap(command) } else { command };
         match self.mishap(&command) {
@@ -170,40 +166,104 @@ impl<S: Send + Sync + 'static> Worker<S> {
 
     /// The batch as a whole, and if that cannot be, each member alone.
     pub(crate) async fn run(self: &Arc<Self>, members: Vec<Member>) -> End {
+        self.run_patiently(members, self.settings.lock_wait_max).await
+    }
+
+    /// One member, with many waiting behind it.
+    pub(crate) async fn run_alone(self: &Arc<Self>, member: Member) -> End {
+        let lock_wait = LOCK_WAIT_ALONE.min(self.settings.lock_wait_max);
+        self.run_patiently(vec![member], lock_wait).await
+    }
+
+    async fn run_patiently(self: &Arc<Self>, members: Vec<Member>, lock_wait: Duration) -> End {
         let commands: Arc<[CommandMessage]> = members.iter().map(|m| m.command.clone()).collect();
-        match self.attempt(commands).await {
-            Ok(verdicts) => self.answer(members.into_iter().zip(verdicts).collect()).await,
-            Err(error) if sort(&error) == Trouble::Down && self.is_down(&error).await => {
-                return self.wait_for_database(members, &error).await;
+        let error = match self.attempt(commands, lock_wait).await {
+            Ok(verdicts) => {
+                self.answer(members.into_iter().zip(verdicts).collect()).await;
+                return End::Settled;
             }
-            // The database is there and this one lost its connection: it comes again, until it is given up.
-            Err(error) if members.len() == 1 && sort(&error) == Trouble::Down => {
+            Err(error) => error,
+        };
+        let trouble = sort(&error);
+        let innocent = matches!(trouble, Trouble::Exhausted | Trouble::Elsewhere) || is_unreachable(&error);
+        let blame = if innocent { Blame::Nobody } else { Blame::Perhaps };
+        let may_be_down = matches!(trouble, Trouble::Down | Trouble::Exhausted | Trouble::Overdue);
+        if may_be_down && self.is_down(&error).await {
+            return self.wait_for_database(members, &error, blame).await;
+        }
+        if let Some(keys) = overdue(&error) {
+            return self.run_without_overdue(members, keys, &error).await;
+        }
+        if members.len() > 1 {
+            tracing::warn!(service = %self.service, %error, "batch failed; its members run one by one");
+            count(&self.stats.batch_retries);
+            return self.run_one_by_one(members).await;
+        }
+        match trouble {
+            // It comes again; if its connection was lost and the database is there, until it is given up.
+            Trouble::Down | Trouble::Exhausted | Trouble::Elsewhere => {
                 let key = &members[0].command.key;
-                tracing::warn!(service = %self.service, %error, %key, "a command lost its connection; again later");
+                tracing::warn!(service = %self.service, %error, %key, "a command could not be run; again later");
                 self.put_back(members).await;
-                return End::PutBack;
+                End::PutBack(blame)
             }
-            Err(error) if members.len() == 1 => {
-                let outcome = Outcome::Failed { message: sayable(&error.to_string()) };
-                count(&self.stats.failed);
-                let verdict = Verdict::Answered(outcome);
-                self.answer(members.into_iter().map(|member| (member, verdict.clone())).collect()).await;
-            }
-            Err(error) => {
-                tracing::warn!(service = %self.service, %error, "batch failed; its members run one by one");
-                count(&self.stats.batch_retries);
-                return self.run_alone(members).await;
+            Trouble::Collision | Trouble::Held | Trouble::Overdue | Trouble::Other => {
+                self.fail(members, &error).await;
+                End::Settled
             }
         }
-        End::Settled
+    }
+
+    /// Runs on without those whose handler did not end. One of them alone is at fault and fails at once: it has had its
+    /// time. Of a set nobody knows who it was, so its members run one by one, behind the others.
+    async fn run_without_overdue(
+        self: &Arc<Self>,
+        members: Vec<Member>,
+        keys: &[IdempotencyKey],
+        error: &sqlx::Error,
+    ) -> End {
+        let (overdue, others): (Vec<Member>, Vec<Member>) =
+            members.into_iter().partition(|member| keys.contains(&member.command.key));
+        let at_fault = keys.len() == 1;
+        tracing::warn!(service = %self.service, %error, commands = keys.len(), "a handler did not end");
+        count(&self.stats.batch_retries);
+        let mut suspects = Vec::new();
+        if at_fault {
+            self.fail(overdue, error).await;
+        } else {
+            suspects = overdue;
+        }
+        let end = if others.is_empty() { End::Settled } else { Box::pin(self.run(others)).await };
+        match end {
+            End::Settled | End::PutBack(_) => self.run_one_by_one(suspects).await,
+            End::DatabaseDown(_) => {
+                self.put_back(suspects).await;
+                end
+            }
+        }
+    }
+
+    /// Answers that it failed: it was rolled back, and the coordinator decides whether it is tried again.
+    async fn fail(&self, members: Vec<Member>, error: &sqlx::Error) {
+        let verdict = Verdict::Answered(Outcome::Failed { message: sayable(&said(error)) });
+        let failed = members.into_iter().map(|member| {
+            count(&self.stats.failed);
+            (member, verdict.clone())
+        });
+        self.answer(failed.collect()).await;
     }
 
     /// Puts commands back until the database is there again, and has the intake stop until then.
-    pub(crate) async fn wait_for_database(&self, members: Vec<Member>, error: &sqlx::Error) -> End {
+    pub(crate) async fn wait_for_database(
+        &self,
+        members: Vec<Member>,
+        error: &sqlx::Error,
+        blame: Blame,
+    ) -> End {
         tracing::warn!(service = %self.service, %error, "database down; the commands wait");
         self.database_down.notify_one();
         self.put_back(members).await;
-        End::DatabaseDown
+        End::DatabaseDown(blame)
     }
 
     pub(crate) async fn put_back(&self, members: Vec<Member>) {
@@ -218,14 +278,15 @@ impl<S: Send + Sync + 'static> Worker<S> {
     }
 
     /// Runs the unit of work in a task of its own: nothing may cancel a `begin` or a `commit`.
-    async fn attempt(self: &Arc<Self>, commands: Arc<[CommandMessage]>) -> Result<Vec<Verdict>, sqlx::Error> {
+    async fn attempt(
+        self: &Arc<Self>,
+        commands: Arc<[CommandMessage]>,
+        lock_wait: Duration,
+    ) -> Result<Vec<Verdict>, sqlx::Error> {
         let mut collisions = 0;
         loop {
             let (worker, commands) = (self.clone(), commands.clone());
-            let unit = tokio::spawn(async move {
-                let (handlers, author, stats) = (&worker.handlers, &worker.author, &worker.stats);
-                batch::run(&worker.pool, handlers, author, &commands, &worker.settings, stats).await
-            });
+            let unit = tokio::spawn(async move { batch::run(&worker, &commands, lock_wait).await });
             let result = match unit.await {
                 Ok(result) => result,
                 Err(panic) => Err(Mishap::Panic(panic.to_string()).into()),
@@ -240,138 +301,6 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 result => return result,
             }
         }
-    }
-
-    /// After the commit: publish the replies, then acknowledge.
-    async fn answer(&self, ruled: Vec<(Member, Verdict)>) {
-        let mut replies = Vec::with_capacity(ruled.len());
-        let mut done = Vec::with_capacity(ruled.len());
-        let mut poison = Vec::new();
-        let mut dies_after_reply = false;
-        for (member, verdict) in ruled {
-            let outcome = match verdict {
-                Verdict::Answered(outcome) => outcome,
-                Verdict::Poison { reason } => {
-                    poison.push((self.poison(&member.command, reason), member.ack));
-                    continue;
-                }
-            };
-            match self.injected(&member) {
-                Some(Aftermath::Silence) => continue,
-                Some(Aftermath::NoReply) => done.push(member.ack),
-                Some(Aftermath::ReplyLate(pause)) => member.ack.nak(pause).await,
-                Some(Aftermath::NoAcknowledgement) => {
-                    dies_after_reply |= self.settings.faults == FaultObedience::Exit;
-                    replies.push(self.reply(&member.command, outcome));
-                }
-                Some(Aftermath::Again) => {
-                    replies.push(self.reply(&member.command, outcome));
-                    member.ack.nak(Duration::ZERO).await;
-                }
-                None => {
-                    replies.push(self.reply(&member.command, outcome));
-                    done.push(member.ack);
-                }
-            }
-        }
-        for failure in self.wire.publish_replies(&replies).await.into_iter().filter_map(Result::err) {
-            tracing::debug!(service = %self.service, error = %failure, "reply not stored; the command is asked again");
-        }
-        if dies_after_reply {
-            crash(&self.service);
-        }
-        for ack in done {
-            ack.ack().await;
-        }
-        self.bury(poison).await;
-    }
-
-    /// The failure to play after a commit, if one was ordered and is obeyed. What comes again is answered from memory.
-    fn injected(&self, member: &Member) -> Option<Aftermath> {
-        let command = &member.command;
-        let aftermath = match command.fault.as_ref()? {
-            _ if self.settings.faults == FaultObedience::Refused => return None,
-            FaultKind::DropReply => Aftermath::NoReply,
-            FaultKind::CrashAfterCommit if self.settings.faults == FaultObedience::Exit => {
-                crash(&self.service)
-            }
-            FaultKind::CrashAfterReply => Aftermath::NoAcknowledgement,
-            FaultKind::CrashAfterCommit => Aftermath::Silence,
-            FaultKind::DelayReply { ms } => Aftermath::ReplyLate(Duration::from_millis(*ms)),
-            FaultKind::Duplicate => Aftermath::Again,
-            FaultKind::Reject { .. }
-            | FaultKind::Fail
-            | FaultKind::Delay { .. }
-            | FaultKind::DropCommand
-            | FaultKind::CrashBeforeCommit => return None,
-        };
-        count(&self.stats.injected);
-        Some(aftermath)
-    }
-
-    fn reply(&self, command: &CommandMessage, outcome: Outcome) -> ReplyMessage {
-        ReplyMessage {
-            key: command.key.clone(),
-            attempt: command.attempt,
-            saga: command.saga.clone(),
-            version: command.version,
-            service: self.service.clone(),
-            outcome,
-        }
-    }
-
-    /// A command that nobody can use, as it came.
-    pub(crate) fn poison(&self, command: &CommandMessage, reason: String) -> Malformed {
-        Malformed {
-            address: Some(ReplyAddress {
-                key: command.key.clone(),
-                attempt: command.attempt,
-                saga: command.saga.clone(),
-                version: command.version,
-            }),
-            subject: self.wire.topology().command_subject(&command.service, &command.command),
-            headers: redress_wire::headers::to_text(&redress_wire::headers::of_command(command, "")),
-            payload: command.payload.as_bytes().to_vec(),
-            reason,
-        }
-    }
-
-    /// Keeps what nobody can use, tells its sagas, and never sees it again.
-    pub(crate) async fn bury(&self, poison: Vec<(Malformed, Ack)>) {
-        join_all(poison.into_iter().map(|(malformed, ack)| self.bury_one(malformed, ack))).await;
-    }
-
-    async fn bury_one(&self, mut poison: Malformed, ack: Ack) {
-        tracing::warn!(service = %self.service, subject = %poison.subject, reason = %poison.reason, "dead letter");
-        let reason = sayable(&poison.reason);
-        // A message may be poison because it is too large to be kept whole.
-        poison.payload.truncate(PAYLOAD_BYTES_MAX);
-        let letter = DeadLetter {
-            service: self.service.clone(),
-            subject: poison.subject,
-            reason: reason.clone(),
-            headers: poison.headers,
-            payload: poison.payload,
-        };
-        if let Err(error) = self.wire.publish_dead_letter(&letter).await {
-            // Kept in the stream of commands instead: it comes again and is buried then.
-            tracing::warn!(service = %self.service, %error, "dead letter not stored");
-            ack.nak(self.settings.database_down_pause).await;
-            return;
-        }
-        count(&self.stats.dead_letters);
-        if let Some(address) = poison.address {
-            let reply = ReplyMessage {
-                key: address.key,
-                attempt: address.attempt,
-                saga: address.saga,
-                version: address.version,
-                service: self.service.clone(),
-                outcome: Outcome::Refused { reason },
-            };
-            self.wire.publish_replies(&[reply]).await;
-        }
-        ack.term().await;
     }
 
     /// Returns once the database can be written to.
@@ -390,15 +319,10 @@ impl<S: Send + Sync + 'static> Worker<S> {
     async fn probe(&self) -> Result<(), sqlx::Error> {
         // In a task of its own, because nothing may cancel a `begin`.
         let (pool, limit) = (self.pool.clone(), self.settings.silence_max);
-        let probe = tokio::spawn(async move { answered(limit, store::probe(pool)).await });
+        let probe =
+            tokio::spawn(async move { on_connection(&pool, limit, |it| Box::pin(store::probe(it))).await });
         probe.await.unwrap_or_else(|panic| Err(Mishap::Panic(panic.to_string()).into()))
     }
-}
-
-/// Ends the process, as an injected failure orders it.
-pub(crate) fn crash(service: &Name) -> ! {
-    tracing::warn!(%service, "injected crash");
-    std::process::exit(EXIT_CODE_OF_INJECTED_CRASH)
 }
 
 /// A command that comes again: what was ordered for its delivery has happened.

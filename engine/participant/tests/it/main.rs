@@ -21,3 +21,5 @@ mod races;
 mod till;
 #[cfg(test)]
 mod trouble;
+#[cfg(test)]
+mod waits;

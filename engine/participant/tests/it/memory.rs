@@ -42,6 +42,46 @@ async fn what_was_pruned_is_neither_done_again_nor_undone_in_vain() {
     place.leave([till]).await;
 }
 
+/// Longer ago than any saga can be: then no key is old enough, not every one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_that_reaches_back_before_1970_forgets_no_young_key() {
+    let mut place = Place::new().await;
+    let settings = ParticipantSettings {
+        retention: Retention { keep: 60 * 366 * DAY, margin: DAY },
+        prune_every: Duration::from_millis(50),
+        ..ParticipantSettings::default()
+    };
+    let till = place.till_with(settings).await;
+    place.ask(put(1, How::Done)).await;
+    sqlx::raw_sql(
+        "UPDATE inbox SET handled_at = '1900-01-01'; \
+         INSERT INTO inbox_tries (key, tried_at) VALUES ('any', '1900-01-01')",
+    )
+    .execute(&place.pool)
+    .await
+    .unwrap();
+    // Last words are pruned after the rows of the inbox.
+    crate::place::until("it was pruned", async || till.count("pruned") > 0).await;
+    assert_eq!(place.inbox().await, ["pay/action/1 done"]);
+    place.leave([till]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_that_forgets_everything_is_refused_at_the_start() {
+    let place = Place::new().await;
+    let retention = Retention { keep: DAY, margin: DAY };
+    let till = place.till_with(ParticipantSettings { retention, ..ParticipantSettings::default() }).await;
+    // Whoever does serve it ends well.
+    till.shutdown.cancel();
+    let error = till.task.await.unwrap().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "service `till` would answer every command `expired`: its inbox keeps answers for 86400s, no longer than the \
+         margin of 86400s in which they count as forgotten; set `retention.keep` to more than `retention.margin`"
+    );
+    place.leave([]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_is_heard_once_by_one_instance_and_lost_if_that_fails() {
     let place = Place::new().await;

@@ -42,6 +42,12 @@ pub(crate) enum How {
     LoseConnection,
     /// Does not end.
     Hang,
+    /// Needs the drawer, which somebody may hold.
+    Drawer,
+    /// Writes what needs room on the disk, and only the commit finds that there is none.
+    LargeAtCommit,
+    /// Writes what needs room on the disk.
+    Large,
     /// Waits for the test.
     Wait,
     /// Takes five seconds.
@@ -152,7 +158,20 @@ impl Till {
     pub(crate) async fn create_tables(pool: &PgPool) {
         sqlx::raw_sql(
             "CREATE TABLE effect (key text, kind text, slot bigint);
-             CREATE TABLE checked_at_commit (slot bigint UNIQUE DEFERRABLE INITIALLY DEFERRED)",
+             CREATE TABLE checked_at_commit (slot bigint UNIQUE DEFERRABLE INITIALLY DEFERRED);
+             CREATE TABLE drawer (slot bigint PRIMARY KEY);
+             INSERT INTO drawer VALUES (1);
+             CREATE TABLE disk (is_full boolean);
+             INSERT INTO disk VALUES (false);
+             CREATE TABLE large (slot bigint);
+             CREATE FUNCTION need_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF (SELECT is_full FROM disk) THEN
+                     RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full';
+                 END IF;
+                 RETURN NULL;
+             END $$;
+             CREATE CONSTRAINT TRIGGER need_room AFTER INSERT ON large DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION need_room()",
         )
         .execute(pool)
         .await
@@ -207,7 +226,23 @@ impl Till {
                 sqlx::raw_sql("SELECT pg_sleep(5)").execute(&mut **tx).await?;
                 receipt("slow")
             }
-            How::Hang => std::future::pending().await,
+            How::Hang => {
+                self.entered.add_permits(1);
+                std::future::pending().await
+            }
+            How::Drawer => {
+                sqlx::query("SELECT slot FROM drawer FOR UPDATE").execute(&mut **tx).await?;
+                receipt("out of the drawer")
+            }
+            How::LargeAtCommit => {
+                sqlx::raw_sql("INSERT INTO large VALUES (1)").execute(&mut **tx).await?;
+                receipt("large")
+            }
+            How::Large => {
+                let both = "SET CONSTRAINTS ALL IMMEDIATE; INSERT INTO large VALUES (1)";
+                sqlx::raw_sql(both).execute(&mut **tx).await?;
+                receipt("large")
+            }
             How::ErrOnce | How::CollideOnce => receipt("second time"),
         }
     }
@@ -224,6 +259,9 @@ impl Till {
         set: Vec<(String, i64, How)>,
     ) -> Result<Vec<Outcome<Receipt>>, HandlerError> {
         self.calls.lock().unwrap().push(set.len());
+        if set.iter().any(|(_, _, how)| *how == How::Hang) {
+            std::future::pending::<()>().await;
+        }
         let good = set.iter().filter(|(_, _, how)| *how != How::Reject);
         let (keys, slots): (Vec<String>, Vec<i64>) = good.map(|(key, slot, _)| (key.clone(), *slot)).unzip();
         sqlx::query(

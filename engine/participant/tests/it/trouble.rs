@@ -8,7 +8,7 @@ use redress_devstack::{Loot, Thief};
 use redress_participant::ParticipantSettings;
 
 use crate::place::{Place, told, told_in_order};
-use crate::till::{How, pile, put, take_back};
+use crate::till::{How, put, take_back};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_that_meets_another_transaction_does_not_fail() {
@@ -93,26 +93,6 @@ async fn a_command_that_ends_its_process_each_time_is_given_up_alone() {
     assert_eq!(refused, ["refused: it was run 3 times and never settled"]);
     let undone = place.effects().await.into_iter().filter(|effect| effect.starts_with("take:"));
     assert_eq!(undone.count(), 20, "each once");
-    place.leave([till]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_handler_that_does_not_end_holds_up_nobody_for_ever() {
-    let mut place = Place::new().await;
-    let settings = ParticipantSettings {
-        handler_time_max: Duration::from_millis(300),
-        database_down_pause: Duration::from_millis(50),
-        tries_max: 2,
-        ..ParticipantSettings::default()
-    };
-    place.send(&[put(1, How::Done), put(2, How::Hang), pile(3, How::Done)]).await;
-    let till = place.till_with(settings).await;
-    insta::assert_snapshot!(told_in_order(place.replies(3).await), @r#"
-    done {"slot":1,"note":"done"}
-    refused: it was run 2 times and never settled
-    done {"slot":3,"note":"piled"}
-    "#);
-    assert_eq!(place.effects().await, ["put:1", "pile:3"]);
     place.leave([till]).await;
 }
 
