@@ -3,7 +3,7 @@
 //! | invariant | where it is checked |
 //! |---|---|
 //! | 1 money, 2 stock, 3 no double effect, 4 no action after its undo, 5 what is undone, 8 what is completed | the auditor |
-//! | 5, 6 exactly these steps, in exactly this order | `undone_steps`, `unsound_histories` |
+//! | 5, 6 exactly these steps, in exactly this order | `undone`, `unsound_histories` |
 //! | 7 no step forward once the plan is frozen | `unsound_histories` |
 //! | 9 legal moves only, without gaps | `illegal_moves`, by what the simulator checks too |
 //! | 10 every saga ends, 11 no accepted start is lost and none is there twice | `check` |
@@ -50,7 +50,7 @@ impl World {
         for (saga, order) in orders {
             let (status, undone) = order.end();
             assert_eq!(ends.get(saga).map(String::as_str), Some(status), "{order:?} {saga}");
-            assert_eq!(undone_steps(self.journal(), *saga).await, undone, "{order:?} {saga}");
+            assert_eq!(self.undone(*saga).await, undone, "{order:?} {saga}");
         }
         self.sound().await
     }
@@ -72,6 +72,18 @@ impl World {
         self.until_quiet().await;
         assert_eq!(self.given_up().await, Vec::<String>::new());
         Evidence { redelivered: self.observer.redelivered(), ..evidence(self.journal()).await }
+    }
+
+    /// The steps of a saga that were undone, in the order in which they were.
+    pub(crate) async fn undone(&self, saga: Uuid) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT step FROM saga_history WHERE saga_id = $1 AND event = 'done' AND phase = 'compensation' \
+             ORDER BY seq",
+        )
+        .bind(saga)
+        .fetch_all(self.journal())
+        .await
+        .expect("the journal answers")
     }
 
     /// Waits until the journal answers again after a restart of its server.
@@ -177,16 +189,6 @@ async fn ends(journal: &PgPool) -> BTreeMap<Uuid, String> {
     let rows =
         sqlx::query("SELECT id, status FROM sagas").fetch_all(journal).await.expect("the journal answers");
     rows.iter().map(|row| (row.get("id"), row.get("status"))).collect()
-}
-
-async fn undone_steps(journal: &PgPool, saga: Uuid) -> Vec<String> {
-    sqlx::query_scalar(
-        "SELECT step FROM saga_history WHERE saga_id = $1 AND event = 'done' AND phase = 'compensation' ORDER BY seq",
-    )
-    .bind(saga)
-    .fetch_all(journal)
-    .await
-    .expect("the journal answers")
 }
 
 /// Gaps, forward steps after the plan was frozen, undos out of order, steps answered twice.
