@@ -5,5 +5,6 @@
 mod operators;
 mod plans;
 mod reasons;
+mod retries;
 mod shop;
 mod steps;
