@@ -99,10 +99,12 @@ fn turns_back(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), 
     let mut undone = false;
     let mut frozen = false;
     for row in rows {
-        frozen |= row.event == HistoryEvent::PlanFrozen;
-        if is(row, HistoryEvent::Resolved, Phase::Action) {
+        if row.event == HistoryEvent::PlanFrozen {
+            if current.is_some() && !undone {
+                return Err("a plan was frozen before the compensation under way was done".to_owned());
+            }
             // What an operator has found to stand is undone in the order of a new plan.
-            current = None;
+            (frozen, current, undone) = (true, None, false);
         }
         if is(row, HistoryEvent::Sent, Phase::Compensation) {
             let next = place(row);

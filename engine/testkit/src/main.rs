@@ -78,7 +78,7 @@ fn play(from: u64, seeds: u64, plant: Option<Plant>) -> Option<Violation> {
             .collect();
         threads
             .into_iter()
-            .filter_map(|thread| thread.join().expect("a seed does not panic"))
+            .filter_map(|thread| thread.join().expect("a panic in a seed is a violation"))
             .collect::<Vec<_>>()
     });
     found.into_iter().min_by_key(|violation| violation.seed)

@@ -7,15 +7,16 @@
 //! gives the same history, down to its hash.
 
 mod desk;
+mod operators;
 mod plant;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fastrand::Rng;
-use redress_core::decide::{Context, Event, Order, Verb, start};
+use redress_core::decide::{Context, Event, start};
 use redress_core::fault::{FaultBook, FaultKind};
-use redress_core::state::Status;
 use redress_core::{
     CommandMessage, Name, Outcome, Phase, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
 };
@@ -66,14 +67,29 @@ pub struct Violation {
 /// Plays the installation of this seed, with a planted bug if one is given.
 ///
 /// # Errors
-/// [`Violation`] if anything did not hold.
+/// [`Violation`] if anything did not hold, or panicked.
 pub fn simulate(seed: u64, plant: Option<Plant>) -> Result<Run, Violation> {
     let definitions = [specimen::five_steps(2, 3), specimen::branching(2, 3), specimen::nested(2, 3)];
-    let mut world = World::begin(seed, plant, &definitions);
-    let result = world.play();
+    played(World::begin(seed, plant, &definitions), seed)
+}
+
+fn played(mut world: World<'_>, seed: u64) -> Result<Run, Violation> {
+    let result = caught(|| world.play());
     result.map(|()| world.report()).map_err(|(saga, wrong)| {
-        let history = saga.map_or_else(Vec::new, |id| world.journal.history(id).iter().map(line).collect());
+        // Of a panic nobody knows to which saga it belongs.
+        let sagas = saga.map_or_else(|| world.sagas.clone(), |id| vec![id]);
+        let history = sagas.iter().flat_map(|id| world.journal.history(*id).iter().map(line)).collect();
         Violation { seed, wrong, history }
+    })
+}
+
+/// A panic is a violation too: it must not take its seed with it.
+fn caught(play: impl FnOnce() -> Result<(), Wrong>) -> Result<(), Wrong> {
+    // The world is only read afterwards, as evidence.
+    catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
+        Err((None, format!("it panicked: {text}")))
     })
 }
 
@@ -109,7 +125,7 @@ struct World<'d> {
 
 impl<'d> World<'d> {
     fn begin(seed: u64, plant: Option<Plant>, definitions: &'d [SagaDefinition]) -> Self {
-        let mut world = Self {
+        Self {
             rng: Rng::with_seed(seed),
             plant,
             definitions,
@@ -125,11 +141,7 @@ impl<'d> World<'d> {
             failed: BTreeSet::new(),
             sagas: Vec::new(),
             happened: BTreeMap::new(),
-        };
-        for number in 1..=SAGAS {
-            world.start(SagaId(Uuid::from_u128(number)));
         }
-        world
     }
 
     fn start(&mut self, id: SagaId) {
@@ -178,6 +190,9 @@ impl<'d> World<'d> {
     }
 
     fn play(&mut self) -> Result<(), Wrong> {
+        for number in 1..=SAGAS {
+            self.start(SagaId(Uuid::from_u128(number)));
+        }
         for _ in 0..STORM_MOVES {
             self.go_on()?;
         }
@@ -197,9 +212,10 @@ impl<'d> World<'d> {
         self.journal.read(id).is_some_and(|row| row.state.is_ended())
     }
 
-    /// Whether all sagas have ended, and nothing is under way that could still change anything.
+    /// Whether all sagas have ended, and nothing is under way or asked that could still change anything.
     fn rests(&self) -> bool {
         self.sagas.iter().all(|id| self.is_ended(*id))
+            && self.journal.next_due().is_none()
             && self.commands.next_at().is_none()
             && self.replies.next_at().is_none()
     }
@@ -418,29 +434,6 @@ impl<'d> World<'d> {
             }
             Err(CommitError::WayOut(id)) => Err((Some(id), "it left its end".to_owned())),
         }
-    }
-
-    /// An operator does something to a saga.
-    fn interfere(&mut self) {
-        let id = self.sagas[self.rng.usize(..self.sagas.len())];
-        let Some(row) = self.journal.read(id) else { return };
-        let verb = match (&row.state.status, self.weather) {
-            (Status::Parked { .. }, _) => Verb::Retry { step: None },
-            (Status::Paused { .. }, Weather::Calm) => Verb::Resume,
-            (_, Weather::Calm) => return,
-            (Status::Paused { .. }, Weather::Storm) if self.rng.bool() => Verb::Resume,
-            (_, Weather::Storm) => match self.rng.u8(..16) {
-                0..2 => Verb::Cancel,
-                2 => Verb::Pause,
-                3..6 => Verb::Retry { step: None },
-                _ => return,
-            },
-        };
-        let idle = (0..2).find(|desk| matches!(self.desks[*desk], Desk::Idle));
-        let Some(desk) = idle else { return };
-        self.count(verb.as_str());
-        let order = Order { verb, actor: "ann".to_owned(), reason: "why not".to_owned() };
-        self.desks[desk] = self.read(Vec::new(), BTreeMap::from([(id, vec![Event::Ordered(order)])]));
     }
 }
 

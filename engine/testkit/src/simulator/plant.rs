@@ -49,6 +49,8 @@ plants! {
     ResendAnew = "resend-anew",
     /// Cancel wins though the pivot was sent.
     CancelAfterThePivot = "cancel-after-the-pivot",
+    /// An answer to the question before an operator re-opened the step counts for the one that is open.
+    AcceptAStaleGeneration = "accept-a-stale-generation",
 }
 
 impl Plant {
@@ -63,7 +65,8 @@ impl Plant {
                 | Self::ShareTheBudget
                 | Self::FreezeUnsettled
                 | Self::ResendAnew
-                | Self::CancelAfterThePivot,
+                | Self::CancelAfterThePivot
+                | Self::AcceptAStaleGeneration,
             )
             | None => Without::Nothing,
         }
@@ -112,6 +115,10 @@ pub(super) fn decide_with(
                 Event::Ordered(_) | Event::Reply(_) | Event::TimerFired => Cow::Borrowed(honest),
             };
             decide(&mut with(ctx, &definition), state, event)
+        }
+        Some(Plant::AcceptAStaleGeneration) => {
+            let event = rejuvenate(&state, event);
+            decide(ctx, state, event)
         }
     }
 }
@@ -176,6 +183,14 @@ fn freshen(state: &SagaState, event: Event) -> Event {
     });
     if let (Outcome::Failed { .. }, Some((_, question))) = (&reply.outcome, asked) {
         reply.attempt = question.attempt;
+    }
+    Event::Reply(reply)
+}
+
+fn rejuvenate(state: &SagaState, event: Event) -> Event {
+    let Event::Reply(mut reply) = event else { return event };
+    if let Some(stepped) = state.steps.iter().find(|stepped| stepped.name == reply.key.step) {
+        reply.key.generation = stepped.generation;
     }
     Event::Reply(reply)
 }

@@ -30,10 +30,13 @@ const EVERYTHING: &[&str] = &[
     "acknowledgement lost",
     "cancel",
     "cancel-requested",
+    "close",
+    "closed",
     "clock jumped",
     "collision",
     "compensated",
     "completed",
+    "contradiction",
     "coordinator died",
     "crash-after-commit",
     "crash-after-reply",
@@ -52,11 +55,14 @@ const EVERYTHING: &[&str] = &[
     "paused",
     "publish refused",
     "rejected",
+    "resolve",
+    "resolved",
     "resumed",
     "retry-requested",
     "skipped",
     "store wiped",
     "timed-out",
+    "verified",
 ];
 
 #[test]
@@ -64,6 +70,16 @@ fn the_same_seed_gives_the_same_history() {
     let [first, second, other] = [7, 7, 8].map(|seed| simulate(seed, None).unwrap().hash);
     assert_eq!(first, second);
     assert_ne!(first, other);
+}
+
+#[test]
+fn a_panic_is_a_violation_and_keeps_its_seed() {
+    let wrong = caught(|| panic!("step {} is lost", 7)).unwrap_err();
+    assert_eq!(wrong, (None, "it panicked: step 7 is lost".to_owned()));
+    // No definition, so that a panic comes out of the middle of the play.
+    let violation = played(World::begin(7, None, &[]), 7).unwrap_err();
+    assert_eq!(violation.seed, 7);
+    assert!(violation.wrong.starts_with("it panicked: "), "{violation}");
 }
 
 #[test]
@@ -77,13 +93,14 @@ fn every_planted_bug_is_found() {
         }
     }
     insta::assert_snapshot!(found, @"
-    skip-the-fence: seed 97: an honest participant was found to contradict itself
+    skip-the-fence: seed 7: an honest participant was found to contradict itself
     forget-a-rejection: seed 19: compensated, and the effect of reserve stands 1 times
-    undo-forward: seed 0: a compensation was sent before the one before it was done
+    undo-forward: seed 0: undone in another order than in reverse
     count-a-stale-failure: seed 50: attempt 2 at the action of create never failed
     share-the-budget: seed 0: a compensation was given up after 1 of 3 attempts
-    freeze-unsettled: seed 0: compensated, and the effect of reserve stands 1 times
-    resend-anew: seed 1: 00000000-0000-0000-0000-000000000002/confirm/action/2: the question was changed under its key
+    freeze-unsettled: seed 0: an honest participant was found to contradict itself
+    resend-anew: seed 0: 00000000-0000-0000-0000-000000000003/gift/action/1: the question was changed under its key
     cancel-after-the-pivot: seed 1: cancelled though its pivot was sent
+    accept-a-stale-generation: seed 207: an honest participant was found to contradict itself
     ");
 }

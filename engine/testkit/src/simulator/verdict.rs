@@ -1,8 +1,9 @@
 //! What a run is held against, and what is reported of it.
 
 use redress_core::SagaId;
-use redress_core::history::HistoryEvent;
-use redress_core::state::{CauseKind, Progress};
+use redress_core::definition::{Step, StepKind};
+use redress_core::history::{HistoryEntry, HistoryEvent};
+use redress_core::state::{CauseKind, Progress, Status};
 use sha2::{Digest, Sha256};
 
 use super::{Run, World, Wrong};
@@ -22,7 +23,9 @@ impl World<'_> {
         let definition = known.ok_or_else(|| wrong("its definition is lost".to_owned()))?;
         check::history(definition, rows).map_err(wrong)?;
         for entry in rows {
-            if entry.event == HistoryEvent::Contradiction {
+            let is_about_it = |before: &&HistoryEntry| before.seq < entry.seq && before.step == entry.step;
+            let is_told = |before: &HistoryEntry| before.event == HistoryEvent::Resolved;
+            if entry.event == HistoryEvent::Contradiction && !rows.iter().filter(is_about_it).any(is_told) {
                 return Err((Some(id), "an honest participant was found to contradict itself".to_owned()));
             }
             if entry.event == HistoryEvent::Refused {
@@ -47,11 +50,20 @@ impl World<'_> {
         for id in &self.sagas {
             self.check(*id)?;
             let Some(row) = self.journal.read(*id) else { continue };
-            let known = self.definitions.iter().find(|definition| definition.name == row.definition.0);
-            if let Some(definition) = known {
-                check::effects(definition, &row.state, |step| self.participants.effect(*id, step))
-                    .map_err(|wrong| (Some(*id), wrong))?;
+            // What is left of a saga that was closed is the operator's to clear up.
+            if matches!(row.state.status, Status::Closed { .. }) {
+                continue;
             }
+            let known = self.definitions.iter().find(|definition| definition.name == row.definition.0);
+            let Some(definition) = known else { continue };
+            let rows = self.journal.history(*id);
+            let mut account = definition.clone();
+            let mut state = row.state.clone();
+            // Steps and their states side by side, without those of which somebody knows that the account is wrong.
+            account.steps.retain(|step| !is_known_to_be_wrong(step, rows));
+            state.steps.retain(|stepped| account.step(&stepped.name).is_some());
+            check::effects(&account, &state, |step| self.participants.effect(*id, step))
+                .map_err(|wrong| (Some(*id), wrong))?;
         }
         Ok(())
     }
@@ -67,5 +79,28 @@ impl World<'_> {
             }
         }
         Run { hash: hex::encode(hash.finalize()), happened }
+    }
+}
+
+/// Whether an operator's word on it was found to be wrong, and not put right. Where one was, an operator may also have
+/// turned a saga back that had a pivot under way, or gone past a pivot that never was: nothing undoes what is behind it.
+/// And of a step that was rejected for good an operator's word is the last: it was done by hand.
+fn is_known_to_be_wrong(step: &Step, rows: &[HistoryEntry]) -> bool {
+    let about_it = rows.iter().filter(|row| row.step.as_ref() == Some(&step.name));
+    let mut after_the_no = about_it.skip_while(|row| row.event != HistoryEvent::Rejected);
+    let is_retriable = matches!(step.kind, StepKind::Retriable);
+    if is_retriable && after_the_no.any(|row| row.event == HistoryEvent::Resolved) {
+        return true;
+    }
+    let mut contradictions = rows.iter().filter(|row| row.event == HistoryEvent::Contradiction);
+    match step.kind {
+        StepKind::Pivot | StepKind::Retriable => contradictions.next().is_some(),
+        StepKind::Compensatable { .. } | StepKind::Notification => {
+            let last = contradictions.rfind(|row| row.step.as_ref() == Some(&step.name));
+            let is_put_right = |row: &HistoryEntry, last: &HistoryEntry| {
+                row.seq > last.seq && row.event == HistoryEvent::Resolved && row.step == last.step
+            };
+            last.is_some_and(|last| !rows.iter().any(|row| is_put_right(row, last)))
+        }
     }
 }

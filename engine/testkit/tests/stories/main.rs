@@ -6,6 +6,7 @@ mod finality;
 mod operators;
 mod plans;
 mod reasons;
+mod retries;
 mod sale;
 mod shop;
 mod steps;
