@@ -1,6 +1,7 @@
 //! The operator's verbs on a real journal: what they do, who did it, and what the journal itself refuses.
 
-use redress_coordinator::{OrderError, OrderRequest};
+use redress_coordinator::journal::UnderWay;
+use redress_coordinator::{Config, OrderError, OrderRequest};
 use redress_core::decide::{Refusal, Resolution, Verb};
 use redress_core::{JsonText, SagaId};
 
@@ -65,19 +66,21 @@ async fn what_was_told_is_verified_even_after_the_end() {
     })
     .await;
     assert_eq!(obeyed(&coordinator, id, Verb::Pause).await, "paused");
+    coordinator.stop().await;
+    // One that hears no answer yet: as long as that lasts the version is needed, and nobody may drain past it.
+    let config = Config { start_paused: true, ..place.config() };
+    let coordinator = place.coordinator_with(config, vec![sell()]).await;
     assert_eq!(obeyed(&coordinator, id, Verb::Close).await, "closed");
-    assert_eq!(
-        coordinator.engine.live().await.unwrap().len(),
-        1,
-        "its version is needed until it is verified"
-    );
+    assert_eq!(coordinator.engine.live().await.unwrap().len(), 1);
+    assert_eq!(coordinator.engine.under_way().await.unwrap(), UnderWay { going: 1, resting: 0 });
+    assert!(coordinator.engine.begin());
     until("it is verified", async || {
         place.history(id).await.contains("verified settlement charge").then_some(())
     })
     .await;
-    assert_eq!(coordinator.engine.live().await.unwrap(), []);
     let view = coordinator.engine.saga(id).await.unwrap().unwrap();
     assert_eq!((view.status, view.due_at), ("closed", None));
+    assert_eq!(coordinator.engine.live().await.unwrap(), []);
     let late = coordinator.engine.order(id, order(RETRY, "ann", "once more")).await.unwrap_err();
     assert!(matches!(late, OrderError::Refused { refusal: Refusal::Ended, .. }), "{late:?}");
     coordinator.stop().await;

@@ -123,11 +123,11 @@ refusals! {
     /// The step's outcome is not in doubt.
     NotInDoubt = "not-in-doubt": "what became of this step is not in doubt",
     /// Steps after the pivot were sent.
-    BeyondPivot = "beyond-pivot": "steps after its pivot were sent, and they have no way back: `retry` what is parked, or `close` it",
+    BeyondPivot = "beyond-pivot": "steps after its pivot were sent, which have no way back: `retry` or `close` it",
     /// What its pivot has decided comes too late.
-    UndoneAlready = "undone-already": "some of it is undone already, so it cannot go forward any more: `close` it, and clear up what is left",
+    UndoneAlready = "undone-already": "some of it is undone, so it cannot go forward: `close` it, and clear up the rest",
     /// The participant of a retriable step has said both.
-    Contradicted = "contradicted": "its participant says that it happened and that it did not: look there, and `resolve` it",
+    Contradicted = "contradicted": "its participant says both that it happened and that it did not: `resolve` it",
     /// A retriable step must succeed.
     MustSucceed = "must-succeed": "a retriable step must succeed: `retry` it, or do it by hand and say that it happened",
     /// The reply is not one of this step.
