@@ -248,7 +248,7 @@ async fn every_shape_holds_or_is_made_good() {
         let mut end = view["status"].as_str().unwrap().to_owned();
         if let Some(cause) = view["cause"].as_object() {
             end += &format!(" ({} {})", cause["kind"].as_str().unwrap(), cause["code"].as_str().unwrap());
-            end += &format!(": {}", world.undone(id.0).await.join(", "));
+            end += &format!(": {}", world.undone_of(id.0).await.join(", "));
         }
         assert_eq!(end, case.ends, "{}", case.name);
     }

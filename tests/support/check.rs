@@ -50,7 +50,7 @@ impl World {
         for (saga, order) in orders {
             let (status, undone) = order.end();
             assert_eq!(ends.get(saga).map(String::as_str), Some(status), "{order:?} {saga}");
-            assert_eq!(self.undone(*saga).await, undone, "{order:?} {saga}");
+            assert_eq!(self.undone_of(*saga).await, undone, "{order:?} {saga}");
         }
         self.sound().await
     }
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// The steps of a saga that were undone, in the order in which they were.
-    pub(crate) async fn undone(&self, saga: Uuid) -> Vec<String> {
+    pub(crate) async fn undone_of(&self, saga: Uuid) -> Vec<String> {
         sqlx::query_scalar(
             "SELECT step FROM saga_history WHERE saga_id = $1 AND event = 'done' AND phase = 'compensation' \
              ORDER BY seq",
