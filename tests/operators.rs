@@ -176,6 +176,70 @@ async fn versions_and_modes_are_shown() {
     "#);
     let begun = world.http.post(world.url("/v1/begin")).send().await.unwrap().json::<Value>().await.unwrap();
     assert_eq!(begun, json!({ "was_paused": false }));
+    // Nobody here can carry it on; the rest must be sound.
+    sqlx::query("DELETE FROM sagas WHERE version = 9").execute(world.journal()).await.unwrap();
+    world.sound().await;
+}
+
+/// Waits until a service has so many rows of what is asked for.
+async fn comes_to_be(books: &sqlx::PgPool, rows: &'static str, saga: &str) {
+    let saga: uuid::Uuid = saga.parse().unwrap();
+    until(rows, async || {
+        let found: i64 = sqlx::query_scalar(rows).bind(saga).fetch_one(books).await.ok()?;
+        (found == 1).then_some(())
+    })
+    .await;
+}
+
+/// Closed with its effects as they stand; found never to have happened; found to be undone: the books add up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_finds_and_closes_adds_up() {
+    let world = World::start().await;
+    let charged = "SELECT count(*) FROM payments WHERE saga_id = $1 AND status = 'charged'";
+    let refunded = "SELECT count(*) FROM payments WHERE saga_id = $1 AND status = 'refunded'";
+    let found = |step: &str, finding: &str| json!({ "actor": "ann", "reason": "the ledger says so", "step": step, "finding": finding });
+
+    // Charged, and nobody hears of it: closed while that is in doubt, which is settled all the same.
+    let closed = begin(&world, json!([{ "step": "charge-payment", "kind": "drop-reply" }]), "closed").await;
+    comes_to_be(&world.books().payment, charged, &closed).await;
+    assert_eq!(give(&world, &closed, "pause", Some("*"), who()).await.0, 202);
+    assert_eq!(give(&world, &closed, "close", Some("*"), who()).await, (202, "closed".to_owned()));
+
+    // The command is lost, and an operator sees in the ledger that nothing was charged.
+    let never = begin(&world, json!([{ "step": "charge-payment", "kind": "drop-command" }]), "never").await;
+    until("the second step", async || {
+        (saga(&world, &never).await["steps"][1]["status"] == "running").then_some(())
+    })
+    .await;
+    let finding = found("charge-payment", "never-happened");
+    assert_eq!(give(&world, &never, "resolve", Some("*"), finding).await.0, 202);
+    comes_to(&world, &never, "compensated").await;
+
+    // Refunded, and nobody hears of it: an operator sees that, too.
+    let undone = begin(
+        &world,
+        json!([
+            { "step": "ship-order", "kind": "reject", "code": "address-undeliverable" },
+            { "step": "charge-payment", "phase": "compensation", "kind": "drop-reply" },
+        ]),
+        "undone",
+    )
+    .await;
+    comes_to_be(&world.books().payment, refunded, &undone).await;
+    let finding = found("charge-payment", "compensated");
+    assert_eq!(give(&world, &undone, "resolve", Some("*"), finding).await.0, 202);
+    comes_to(&world, &undone, "compensated").await;
+
+    until("the words of the payment service", async || {
+        let verified =
+            "SELECT count(*) FROM saga_history WHERE event = 'verified' AND step = 'charge-payment'";
+        let verified: i64 = sqlx::query_scalar(verified).fetch_one(world.journal()).await.ok()?;
+        (verified == 2).then_some(())
+    })
+    .await;
+    world.sound().await;
+    // What it was closed with stands.
+    comes_to_be(&world.books().payment, charged, &closed).await;
 }
 
 /// Runs a command as a person would; gives its exit code and what it said.

@@ -14,11 +14,16 @@ use serde_json::json;
 use support::{World, until};
 use tokio_util::sync::CancellationToken;
 
+fn charge(o: &PlaceOrder) -> ChargePayment {
+    let (customer, currency) = (o.customer.clone(), o.currency.clone());
+    ChargePayment { payment: o.payment, customer, amount: o.total(), currency }
+}
+
 /// Money, and a parcel that decides; a refund that fails once is somebody's to look at.
 #[rustfmt::skip] // A saga reads as a table.
 fn send_paid() -> SagaDefinition {
     saga::<PlaceOrder>("send-paid", 1)
-        .step("charge-payment", |o| ChargePayment { payment: o.payment, customer: o.customer.clone(), amount: o.total(), currency: o.currency.clone() })
+        .step("charge-payment", charge)
             .compensate(        |o| RefundPayment { payment: o.payment })
             .compensation_retry(RetryPolicy::COMPENSATION.attempts(1))
             .timeout(Duration::from_millis(500))

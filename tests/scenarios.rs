@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// Orders for which something goes wrong on the way.
 const ORDERS: usize = 200;
 
-/// A coordinator sleeps in the middle of whatever it does, the other one takes its work, and then it wakes up and goes
+/// Scenario 20. A coordinator sleeps in the middle of whatever it does, the other one takes its work, and then it wakes up and goes
 /// on as if nothing had happened: the revision refuses what it still wants to write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_zombie_moves_nothing() {
@@ -42,7 +42,33 @@ async fn a_zombie_moves_nothing() {
     println!("5 naps: {evidence:?}");
 }
 
-/// Cancelled at any moment: before, while and after anything happens. It wins or it loses, and all is as the answer said.
+/// Nobody stops the others: while one service is away, sagas that do not need it go on to their ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trips_end_while_the_order_service_is_away() {
+    let groups: [&[&str]; 2] = [&["order"], &["payment", "inventory", "shipping"]];
+    let mut world = World::with(redress::devstack::shared().await, 1, &groups).await;
+    world.services[0].kill().await;
+    let orders = Placing::begin(&world, ORDERS / 4).accepted().await;
+    let trip = json!({ "saga": "book-trip", "input": {
+        "traveller": "alice", "address": "1 Harbour Street, Reykjavik", "seats": 1, "nights": 2,
+    }});
+    for number in 0..20 {
+        assert_eq!(world.start_saga(&trip, &format!("trip-{number}")).await.status(), 202);
+    }
+    world.wait_for(20).await;
+    let ended: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT saga, status, count(*) FROM sagas WHERE ended_at IS NOT NULL GROUP BY saga, status",
+    )
+    .fetch_all(world.journal())
+    .await
+    .unwrap();
+    assert_eq!(ended, [("book-trip".to_owned(), "completed".to_owned(), 20)], "no order, and every trip");
+    world.services[0] = world.start_services(&["order"]).await;
+    world.wait_for(20 + orders.len() as i64).await;
+    world.sound().await;
+}
+
+/// Scenario 18. Cancelled at any moment: before, while and after anything happens. It wins or it loses, and all is as the answer said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancels_at_any_moment_win_or_lose() {
     let world = World::start().await;
@@ -75,9 +101,10 @@ async fn cancels_at_any_moment_win_or_lose() {
     }
     println!("{counts:?} {evidence:?}");
     assert_eq!(counts.len(), 2, "some won and some lost: {counts:?}");
+    assert!(evidence.settled > 0, "some were cancelled with a question on its way: {evidence:?}");
 }
 
-/// Clients that hang up in the middle of a start: the order exists once or not at all, and the key finds out which.
+/// Scenario 33. Clients that hang up in the middle of a start: the order exists once or not at all, and the key finds out which.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_hang_up_leave_one_order_or_none() {
     let world = World::start().await;
@@ -85,13 +112,24 @@ async fn clients_that_hang_up_leave_one_order_or_none() {
     let hang_up = async |number: usize| {
         let key = format!("order-{number}");
         let start = world.start_saga(&body, &key);
-        // Cut off after a moment that grows from nothing to what a start takes.
-        let patience = Duration::from_micros(100 * (number as u64 % 100));
-        tokio::time::timeout(patience, start).await.is_err()
+        // Cut off after a moment that grows from next to nothing to what a start takes.
+        let patience = Duration::from_micros(250 * (1 + number as u64 % 100));
+        let hung_up = tokio::time::timeout(patience, start).await.is_err();
+        hung_up.then_some(key)
     };
-    let hung_up: Vec<bool> =
+    let hung_up: Vec<Option<String>> =
         futures_util::stream::iter(0..ORDERS).map(hang_up).buffer_unordered(8).collect().await;
-    assert!(hung_up.iter().any(|hung_up| *hung_up), "nobody hung up");
+    let hung_up: Vec<String> = hung_up.into_iter().flatten().collect();
+    // Whoever hung up in the middle was not told; the order exists all the same.
+    let in_the_middle = until("an order whose client has hung up", async || {
+        let kept = sqlx::query_scalar("SELECT count(*) FROM idempotency_keys WHERE key = ANY($1)")
+            .bind(&hung_up)
+            .fetch_one(world.journal());
+        let kept: i64 = kept.await.ok()?;
+        (kept > 0).then_some(kept)
+    })
+    .await;
+    println!("{} hung up, {in_the_middle} of them in the middle", hung_up.len());
     // Everybody asks again with the same key.
     let mut orders = BTreeMap::new();
     for number in 0..ORDERS {
@@ -102,7 +140,7 @@ async fn clients_that_hang_up_leave_one_order_or_none() {
     world.check(&orders).await;
 }
 
-/// A success that comes while the saga goes back does not revive it, and is undone.
+/// Scenario 12. A success that comes while the saga goes back does not revive it, and is undone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_success_that_comes_late_does_not_revive_a_saga() {
     let world = World::start().await;
@@ -128,5 +166,6 @@ async fn a_success_that_comes_late_does_not_revive_a_saga() {
     })
     .await;
     let order = BTreeMap::from([(saga["id"].as_str().unwrap().parse().unwrap(), Order::Undeliverable)]);
-    world.check(&order).await;
+    let evidence = world.check(&order).await;
+    assert!(evidence.late > 0 && evidence.settled > 0, "settled, and answered late: {evidence:?}");
 }

@@ -44,6 +44,13 @@ struct Goods {
     reservation: Uuid,
 }
 
+impl Goods {
+    fn reserve(&self) -> ReserveInventory {
+        let lines = vec![StockLine { sku: "book".to_owned(), quantity: 2 }];
+        ReserveInventory { reservation: self.reservation, lines }
+    }
+}
+
 impl Default for Goods {
     fn default() -> Self {
         Self { reservation: Uuid::now_v7() }
@@ -107,7 +114,7 @@ fn side_by_side() -> SagaDefinition {
 #[rustfmt::skip]
 fn nested() -> SagaDefinition {
     let goods = saga::<Goods>("hold-goods", 1)
-        .step("reserve", |g| ReserveInventory { reservation: g.reservation, lines: vec![StockLine { sku: "book".to_owned(), quantity: 2 }] })
+        .step("reserve", Goods::reserve)
             .compensate(|g| ReleaseInventory { reservation: g.reservation })
         .build();
     saga::<Sale>("sell-nested", 1)
