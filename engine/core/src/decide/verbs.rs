@@ -303,7 +303,7 @@ impl Machine<'_, '_> {
                 if matches!(self.step(place).kind, StepKind::Retriable) {
                     return Err(Refusal::MustSucceed);
                 }
-                if self.pivot().is_some_and(|(pivot, p)| pivot != place && p.is_passed()) {
+                if self.pivot_decides_besides(place) {
                     return Err(Refusal::PivotSent);
                 }
                 who["finding"] = json!(Finding::NeverHappened);
@@ -331,6 +331,15 @@ impl Machine<'_, '_> {
             self.ask_due();
         }
         Ok(())
+    }
+
+    /// Whether there may be no way back, whatever is told of this step: another one is the pivot, and has succeeded or
+    /// may yet. One that was rejected or never happened has led back already.
+    fn pivot_decides_besides(&self, place: usize) -> bool {
+        self.pivot().is_some_and(|(pivot, progress)| {
+            let may_succeed = matches!(progress, Progress::Open(_) | Progress::Parked { .. });
+            pivot != place && (progress.is_passed() || may_succeed)
+        })
     }
 
     /// What is in doubt about a step, if anything is.
