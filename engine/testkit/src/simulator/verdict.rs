@@ -1,7 +1,7 @@
 //! What a run is held against, and what is reported of it.
 
 use redress_core::SagaId;
-use redress_core::definition::{Step, StepKind};
+use redress_core::definition::{SagaDefinition, Step, StepKind};
 use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::state::{CauseKind, Progress, Status};
 use sha2::{Digest, Sha256};
@@ -60,7 +60,7 @@ impl World<'_> {
             let mut account = definition.clone();
             let mut state = row.state.clone();
             // Steps and their states side by side, without those of which somebody knows that the account is wrong.
-            account.steps.retain(|step| !is_known_to_be_wrong(step, rows));
+            account.steps.retain(|step| !is_known_to_be_wrong(definition, step, rows));
             state.steps.retain(|stepped| account.step(&stepped.name).is_some());
             check::effects(&account, &state, |step| self.participants.effect(*id, step))
                 .map_err(|wrong| (Some(*id), wrong))?;
@@ -82,25 +82,25 @@ impl World<'_> {
     }
 }
 
-/// Whether an operator's word on it was found to be wrong, and not put right. Where one was, an operator may also have
-/// turned a saga back that had a pivot under way, or gone past a pivot that never was: nothing undoes what is behind it.
-/// And of a step that was rejected for good an operator's word is the last: it was done by hand.
-fn is_known_to_be_wrong(step: &Step, rows: &[HistoryEntry]) -> bool {
-    let about_it = rows.iter().filter(|row| row.step.as_ref() == Some(&step.name));
-    let mut after_the_no = about_it.skip_while(|row| row.event != HistoryEvent::Rejected);
-    let is_retriable = matches!(step.kind, StepKind::Retriable);
-    if is_retriable && after_the_no.any(|row| row.event == HistoryEvent::Resolved) {
-        return true;
-    }
-    let mut contradictions = rows.iter().filter(|row| row.event == HistoryEvent::Contradiction);
+/// Whether an operator's word on it was found to be wrong, and not put right. A wrong word on the pivot leads past it, or
+/// back from it, and nothing undoes what is behind it. Of a step that was rejected for good the operator's word is the
+/// last: it was done by hand.
+fn is_known_to_be_wrong(definition: &SagaDefinition, step: &Step, rows: &[HistoryEntry]) -> bool {
+    let last = |step: &Step, event| rows.iter().rfind(|row| is_of(row, step, event)).map(|row| row.seq);
+    let contradicted = last(step, HistoryEvent::Contradiction);
+    let told = last(step, HistoryEvent::Resolved);
     match step.kind {
-        StepKind::Pivot | StepKind::Retriable => contradictions.next().is_some(),
-        StepKind::Compensatable { .. } | StepKind::Notification => {
-            let last = contradictions.rfind(|row| row.step.as_ref() == Some(&step.name));
-            let is_put_right = |row: &HistoryEntry, last: &HistoryEntry| {
-                row.seq > last.seq && row.event == HistoryEvent::Resolved && row.step == last.step
-            };
-            last.is_some_and(|last| !rows.iter().any(|row| is_put_right(row, last)))
+        StepKind::Pivot => contradicted.is_some(),
+        StepKind::Retriable => {
+            let mut pivots = definition.steps.iter().filter(|step| matches!(step.kind, StepKind::Pivot));
+            let past = pivots.any(|pivot| last(pivot, HistoryEvent::Contradiction).is_some());
+            let by_hand = last(step, HistoryEvent::Rejected).is_some_and(|no| told > Some(no));
+            past || by_hand || contradicted.is_some()
         }
+        StepKind::Compensatable { .. } | StepKind::Notification => contradicted > told,
     }
+}
+
+fn is_of(row: &HistoryEntry, step: &Step, event: HistoryEvent) -> bool {
+    row.event == event && row.step.as_ref() == Some(&step.name)
 }

@@ -211,6 +211,43 @@ fn a_contradiction_is_resolved_by_whoever_has_looked() {
     ");
 }
 
+/// Told that it happened, the saga went on to its pivot; then the participant says that it never did. As long as the
+/// pivot may still succeed there may be no way back.
+#[test]
+fn what_never_happened_is_told_too_late_once_the_pivot_is_under_way() {
+    let definition = sell();
+    let reserve = |resolution| Verb::Resolve { step: name("reserve"), resolution };
+    let story = Story::of(&definition)
+        .given(r#"{"step": "reserve", "kind": "drop-command", "times": 2}"#)
+        .given(r#"{"step": "reserve", "phase": "settlement", "kind": "drop-command"}"#)
+        .order_after(
+            "timed-out settlement reserve",
+            reserve(Resolution::Happened { reply: JsonText::null() }),
+        )
+        .order_after("parked (contradiction)", reserve(Resolution::NeverHappened));
+    let life = told(&definition, story);
+    assert_eq!(life.refused, ["pivot-sent"]);
+    insta::assert_snapshot!(life, @"
+    started
+    sent action charge 1
+    done action charge 1
+    sent action reserve 1 (drop-command)
+    timed-out action reserve 1
+    sent action reserve 2 (drop-command)
+    timed-out action reserve 2
+    sent settlement reserve 1 (drop-command)
+    timed-out settlement reserve 1
+    resolved action reserve
+    sent settlement reserve 2
+    sent action ship 1
+    contradiction settlement reserve 2
+    parked (contradiction)
+    done action ship 1
+    refused: pivot-sent
+    ");
+    assert_eq!(life.effects[&name("charge")], 1, "what the pivot rests on is not undone");
+}
+
 #[test]
 fn a_compensation_that_was_done_elsewhere_is_not_asked_for_any_more() {
     let definition = sell();
