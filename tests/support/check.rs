@@ -136,7 +136,7 @@ impl World {
         let stream = until("the dead letters", async || context.get_stream(&name).await.ok()).await;
         let state = &stream.cached_info().state;
         let mut letters = Vec::new();
-        for sequence in state.first_sequence..=state.last_sequence {
+        for sequence in state.first_sequence.max(1)..=state.last_sequence {
             let letter = stream.get_raw_message(sequence).await.expect("a letter stays where it is");
             let payload = String::from_utf8_lossy(&letter.payload);
             if !payload.contains("Unacknowledged message was deleted") {

@@ -29,7 +29,7 @@ pub(crate) const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shippi
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Worlds at once: more would only make each of them slower.
-static ROOM: Semaphore = Semaphore::const_new(3);
+static ROOM: Semaphore = Semaphore::const_new(5);
 
 /// Coordinators, services and the servers beneath them.
 pub(crate) struct World {

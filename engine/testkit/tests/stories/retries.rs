@@ -70,6 +70,6 @@ fn an_answer_to_the_question_before_does_not_answer_the_new_one() {
     completed
     ");
     let late = life.history.iter().find(|row| row.event == HistoryEvent::Late).unwrap();
-    insta::assert_snapshot!(late.detail.as_str(), @r#"{"outcome":"rejected","why":"it answers an older generation of the step"}"#);
+    insta::assert_snapshot!(late.detail.as_str(), @r#"{"outcome":"rejected","why":"it answers another generation of the step"}"#);
     assert_eq!(life.effects[&name("confirm")], 1, "it is done once, under its new key");
 }
