@@ -22,6 +22,7 @@ const ORDERS: usize = 200;
 async fn a_zombie_moves_nothing() {
     let world = World::with(redress::devstack::shared().await, 2, &[&SERVICES]).await;
     let placing = Placing::begin(&world, ORDERS);
+    let mut naps_with_work = 0;
     for nap in 1..=5 {
         world.wait_for(ORDERS as i64 * nap / 8).await;
         let asleep = usize::try_from(nap % 2).unwrap();
@@ -32,14 +33,14 @@ async fn a_zombie_moves_nothing() {
             until("what it had in hand", async || (world.observer.redelivered() > before).then_some(()))
                 .await;
         });
-        // It may have had nothing in hand.
-        let _ = moved.await;
+        // At one nap or the other it may have nothing in hand; not at all of them, as is asserted in the end.
+        naps_with_work += u32::from(moved.await.is_ok());
         world.coordinators[asleep].signal(nix::sys::signal::Signal::SIGCONT);
     }
     let orders = placing.accepted().await;
     let evidence = world.check(&orders).await;
-    assert!(evidence.redelivered > 0, "what a sleeper had in hand came to the other: {evidence:?}");
-    println!("5 naps: {evidence:?}");
+    assert!(naps_with_work > 0, "what a sleeper had in hand came to the other: {evidence:?}");
+    println!("{naps_with_work} of 5 naps with work in hand: {evidence:?}");
 }
 
 /// Nobody stops the others: while one service is away, sagas that do not need it go on to their ends.

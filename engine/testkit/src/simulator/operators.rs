@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use redress_core::decide::{Event, Order, Resolution, Verb};
-use redress_core::state::{ParkCode, SagaState, Status};
+use redress_core::state::{ParkCode, ParkReason, SagaState, Status};
 use redress_core::{JsonText, Name, Phase, SagaId};
 
 use super::desk::Desk;
@@ -31,9 +31,16 @@ impl World<'_> {
         match (&state.status, self.weather) {
             (Status::Parked { .. }, Weather::Storm) if self.rng.u8(..) < 16 => Some(Verb::Close),
             (Status::Parked { .. }, _) => {
-                let cleared_up = self.clear_up(id, state);
-                // Not all that is contradicted can still be resolved.
-                Some(cleared_up.filter(|_| self.rng.u8(..) < 192).unwrap_or(Verb::Retry { step: None }))
+                let reasons: Vec<&ParkReason> =
+                    state.parked().into_iter().chain(state.parked_also()).collect();
+                let reason = reasons[self.rng.usize(..reasons.len())];
+                let cleared_up = self.clear_up(id, reason);
+                // Not all that is contradicted can still be resolved, nor all of it be tried again at once.
+                Some(
+                    cleared_up.filter(|_| self.rng.u8(..) < 160).unwrap_or_else(|| Verb::Retry {
+                        step: reason.step.clone().filter(|_| self.rng.bool()),
+                    }),
+                )
             }
             (Status::Paused { .. }, Weather::Calm) => Some(Verb::Resume),
             (_, Weather::Calm) => None,
@@ -64,10 +71,8 @@ impl World<'_> {
     }
 
     /// The truth about a step of which a participant says the opposite.
-    fn clear_up(&self, id: SagaId, state: &SagaState) -> Option<Verb> {
-        let mut reasons = state.parked().into_iter().chain(state.parked_also());
-        let contradicted = reasons.find(|reason| reason.code == ParkCode::Contradiction)?;
-        let step = contradicted.step.as_ref()?;
+    fn clear_up(&self, id: SagaId, reason: &ParkReason) -> Option<Verb> {
+        let step = reason.step.as_ref().filter(|_| reason.code == ParkCode::Contradiction)?;
         Some(resolve(step, self.participants.effect(id, step) > 0))
     }
 }

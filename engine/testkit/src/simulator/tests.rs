@@ -101,6 +101,6 @@ fn every_planted_bug_is_found() {
     freeze-unsettled: seed 0: an honest participant was found to contradict itself
     resend-anew: seed 0: 00000000-0000-0000-0000-000000000003/gift/action/1: the question was changed under its key
     cancel-after-the-pivot: seed 1: cancelled though its pivot was sent
-    accept-a-stale-generation: seed 207: an honest participant was found to contradict itself
+    accept-a-stale-generation: seed 707: an honest participant was found to contradict itself
     ");
 }
