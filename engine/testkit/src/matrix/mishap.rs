@@ -54,7 +54,7 @@ pub(super) fn mishaps(step: &Step, phase: Phase) -> Vec<Mishap> {
     if matches!(step.kind, StepKind::Notification) {
         return if phase == Phase::Action { vec![Mishap::Lost] } else { Vec::new() };
     }
-    let late_ms = step.timeout_ms.saturating_add(LATE_MS);
+    let late_ms = step.timeout_ms_of(phase).saturating_add(LATE_MS);
     let mut mishaps: Vec<Mishap> = [
         FaultKind::Fail,
         FaultKind::DropCommand,
