@@ -60,7 +60,7 @@ impl Machine<'_, '_> {
                 Some(folded.map_err(|_| Refusal::ReplyDoesNotFit)?)
             }
         };
-        if is_pivot && matches!(self.course, Course::Back { .. }) && self.has_undone() {
+        if is_pivot && matches!(self.course, Course::Back { .. }) && !self.may_turn_forward(place) {
             return Err(Refusal::UndoneAlready);
         }
         who["reply"] = json!(reply);
@@ -147,12 +147,12 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
-    /// Whether anything was undone, or is being undone.
-    fn has_undone(&self) -> bool {
-        self.state
-            .steps
-            .iter()
-            .any(|step| step.compensation_attempts > 0 || step.progress == Progress::Compensated)
+    /// Whether a saga on its way back may go forward after all, past a pivot that was done: only if all that the pivot
+    /// rests on still stands.
+    fn may_turn_forward(&self, pivot: usize) -> bool {
+        let steps = &self.state.steps;
+        let is_untouched = steps.iter().all(|step| step.compensation_attempts == 0);
+        is_untouched && steps[..pivot].iter().all(|step| step.progress.is_passed())
     }
 
     /// A step that must succeed and did not: parked as if its participant had said no, so that `retry` asks it under a

@@ -125,7 +125,7 @@ refusals! {
     /// Steps after the pivot were sent.
     BeyondPivot = "beyond-pivot": "steps after its pivot were sent, which have no way back: `retry` or `close` it",
     /// What its pivot has decided comes too late.
-    UndoneAlready = "undone-already": "some of it is undone, so it cannot go forward: `close` it, and clear up the rest",
+    UndoneAlready = "undone-already": "what its pivot rests on does not stand any more: `close` it, and clear up the rest",
     /// The participant of a retriable step has said both.
     Contradicted = "contradicted": "its participant says both that it happened and that it did not: `resolve` it",
     /// A retriable step must succeed.

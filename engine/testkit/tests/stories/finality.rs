@@ -64,6 +64,15 @@ fn a_pivot_that_was_done_leads_forward_again_while_nothing_is_undone() {
 }
 
 #[test]
+fn a_pivot_that_was_done_on_what_never_happened_is_for_a_person() {
+    let sale = at_a_pivot_that_was_told_away().hears("charge", Outcome::Fenced);
+    let sale = sale.resolved("ship", Resolution::NeverHappened).resolved("charge", Resolution::NeverHappened);
+    let sale = sale.answers("ship", Phase::Settlement, done("null"));
+    assert_eq!(sale.told(), "parked, ship contradiction");
+    assert_eq!(sale.refuses(tells("ship", happened())), "undone-already");
+}
+
+#[test]
 fn a_pivot_that_was_done_after_something_was_undone_is_for_a_person() {
     let sale = at_a_pivot_that_was_told_away().resolved("ship", Resolution::NeverHappened);
     let sale = sale.answers("ship", Phase::Settlement, done("null"));
