@@ -182,7 +182,7 @@ pub(crate) struct ServeArgs {
     /// Mark sagas that go on for longer than this as stalled, in seconds.
     #[arg(long, env = "REDRESS_STALLED_AFTER_S", default_value_t = 900)]
     pub(crate) stalled_after_s: u64,
-    /// Die at this point of the batch that brings this answer, as `after-commit:ship-order:action`.
+    /// Die at this point where this question is answered (`after-commit:ship-order:action`) or sent (`before-sending:…`).
     #[arg(long, hide = true, env = "REDRESS_CRASH_AT", requires = "allow_faults")]
     pub(crate) crash_at: Option<CrashAt>,
     /// How long sagas are kept after their end, in days.
