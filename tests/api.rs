@@ -46,7 +46,7 @@ fn order(faults: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_is_one_saga() {
+async fn repeated_idempotency_key_returns_same_saga() {
     let world = World::start().await;
     let body = json!({ "saga": "place-order", "input": Order::Fine.input() });
     let first = world.start_saga(&body, "\"one\"").await;
@@ -55,7 +55,7 @@ async fn a_key_is_one_saga() {
     let first: Value = first.json().await.unwrap();
     assert_eq!(location, format!("/v1/sagas/{}", text(&first["id"])));
 
-    // Quoted or not, it is the same key; and the order of the fields is nothing.
+    // Quoted or not, it is the same key; and the order of the fields does not matter.
     let again: Value = world.start_saga(&body, "one").await.json().await.unwrap();
     assert_eq!(again["id"], first["id"]);
     let other =
@@ -74,7 +74,7 @@ async fn a_key_is_one_saga() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_clients_with_one_key_start_one_saga() {
+async fn concurrent_starts_with_one_key_start_one_saga() {
     let world = World::start().await;
     let body = json!({ "saga": "place-order", "input": Order::Fine.input() });
     let starts = (0..50).map(|_| async {
@@ -88,7 +88,7 @@ async fn fifty_clients_with_one_key_start_one_saga() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rejection_at_each_step_undoes_exactly_the_steps_before() {
+async fn rejection_at_each_step_undoes_exactly_the_steps_before() {
     let world = World::start().await;
     let steps = ["create-order", "charge-payment", "reserve-inventory", "ship-order"];
     for (place, step) in steps.iter().enumerate() {
@@ -120,7 +120,7 @@ async fn transient_failures_are_survived() {
         { "step": "confirm-order", "kind": "fail", "times": 3 },
     ]);
     let body = json!({ "saga": "place-order", "input": Order::Fine.input(), "faults": faults });
-    // The crash ends the service's process; another one takes its place.
+    // The crash ends the service's process; the test starts another one.
     let mut world = world;
     let started: Value = world.start_saga(&body, "transient").await.json().await.unwrap();
     assert_eq!(world.services[0].ended().await, Some(86));
@@ -160,7 +160,7 @@ async fn standing_faults_strike_as_often_as_they_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_saga_in_flight_can_be_cancelled_until_its_pivot() {
+async fn cancel_is_accepted_until_pivot_and_refused_after() {
     let world = World::start().await;
     let slow = order(json!([{ "step": "reserve-inventory", "kind": "delay", "ms": 2_000 }]));
     let saga: Value = world.start_saga(&slow, "slow").await.json().await.unwrap();
@@ -193,9 +193,8 @@ async fn a_saga_in_flight_can_be_cancelled_until_its_pivot() {
     world.sound().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_bad_request_is_answered_with_its_problem() {
-    let world = World::start().await;
+/// Starts that make no sense.
+fn bad_starts(world: &World) -> Vec<(&'static str, RequestBuilder)> {
     let sagas = || world.ask(Method::POST, "/v1/sagas").header("Idempotency-Key", "k");
     let json_text = |body: &str| sagas().header("Content-Type", "application/json").body(body.to_owned());
     let input = |patch: &dyn Fn(&mut Value)| {
@@ -203,9 +202,7 @@ async fn every_bad_request_is_answered_with_its_problem() {
         patch(&mut input);
         sagas().json(&json!({ "saga": "place-order", "input": input }))
     };
-    let nobody = "/v1/sagas/0190163d-8694-739b-aea5-966c26f8ad91";
-    let get = |path: &str| world.ask(Method::GET, path);
-    let cases: Vec<(&str, RequestBuilder)> = vec![
+    vec![
         ("malformed JSON", json_text("{\"saga\":")),
         ("no JSON at all", sagas().header("Content-Type", "text/plain").body("hello")),
         ("unknown field of the body", json_text(r#"{"saga":"place-order","input":{},"colour":"red"}"#)),
@@ -229,6 +226,15 @@ async fn every_bad_request_is_answered_with_its_problem() {
             world.ask(Method::POST, "/v1/sagas").header("Idempotency-Key", "a b").json(&order(json!([]))),
         ),
         ("oversize body", json_text(&format!("\"{}\"", "x".repeat(300 * 1024)))),
+    ]
+}
+
+/// Other requests that make no sense.
+fn bad_requests(world: &World) -> Vec<(&'static str, RequestBuilder)> {
+    let sagas = || world.ask(Method::POST, "/v1/sagas").header("Idempotency-Key", "k");
+    let nobody = "/v1/sagas/0190163d-8694-739b-aea5-966c26f8ad91";
+    let get = |path: &str| world.ask(Method::GET, path);
+    vec![
         ("unknown saga", get(nobody)),
         ("unknown saga's history", get(&format!("{nobody}/history"))),
         ("unknown saga's plan", get(&format!("{nobody}/plan"))),
@@ -252,9 +258,14 @@ async fn every_bad_request_is_answered_with_its_problem() {
         ("unknown definition", get("/v1/definitions/place-order/9")),
         ("foreign host", get("/v1/sagas").header("Host", "evil.example")),
         ("foreign origin", sagas().header("Origin", "https://evil.example").json(&order(json!([])))),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_requests_are_answered_with_their_problem() {
+    let world = World::start().await;
     let mut answers = String::new();
-    for (case, request) in cases {
+    for (case, request) in [bad_starts(&world), bad_requests(&world)].into_iter().flatten() {
         let response = request.send().await.unwrap();
         let status = response.status();
         assert_eq!(response.headers()["content-type"], "application/problem+json", "{case}");
@@ -304,7 +315,7 @@ async fn every_bad_request_is_answered_with_its_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_database_a_start_is_refused_and_can_be_repeated() {
+async fn start_without_database_is_refused_and_can_be_repeated() {
     use redress::devstack::StopMode;
     let world = World::on_own_servers().await;
     let body = json!({ "saga": "place-order", "input": Order::Fine.input() });
@@ -316,7 +327,7 @@ async fn without_the_database_a_start_is_refused_and_can_be_repeated() {
     let ready = world.ask(Method::GET, "/readyz").send().await.unwrap();
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(ready.headers().contains_key("retry-after"));
-    // What is open is not known now, and so is not said to be nothing.
+    // The number of open sagas is not known now, and so is not reported as zero.
     let here = [("REDRESS_URL", world.url(""))];
     let live = support::process::run(&["definitions", "--live"], &here).await;
     assert_eq!((live.code, live.stdout.as_str()), (Some(69), ""), "{}", live.stderr);
@@ -369,7 +380,7 @@ async fn sagas_are_listed_newest_first_page_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_other_saga_runs_on_the_same_engine() {
+async fn book_trip_runs_on_same_engine() {
     let world = World::start().await;
     let trip = |address: &str| {
         let input = json!({ "traveller": "alice", "address": address, "seats": 2, "nights": 3 });

@@ -2,8 +2,8 @@
 //!
 //! A process dies exactly there, another one takes its place, and in the end every order ended as it must and the books
 //! agree. Its exit code proves that it died of the injected failure and of nothing else. A coordinator dies with the
-//! answer to a question in hand, or with the question itself: the one that a start, an answer, a timer or an operator's
-//! order sends.
+//! reply to a command in hand, or with the command itself: the one that a start, a reply, a timer or an operator
+//! command sends.
 
 #![expect(clippy::print_stdout, reason = "the table is for whoever runs the test with --nocapture")]
 
@@ -21,7 +21,7 @@ use uuid::Uuid;
 /// Exit code of a process that died of an injected failure.
 const INJECTED: Option<i32> = Some(86);
 
-/// Every step forward, and every one that has an undo backward.
+/// Every action, and every compensation of a step that has one.
 const PLACES: [(&str, &str); 8] = [
     ("create-order", "action"),
     ("charge-payment", "action"),
@@ -33,7 +33,7 @@ const PLACES: [(&str, &str); 8] = [
     ("create-order", "compensation"),
 ];
 
-/// The order that comes to this place: one that is undone for a compensation.
+/// The order that comes to this place: one that turns back for a compensation.
 fn order_for(phase: &str) -> Order {
     if phase == "compensation" { Order::Undeliverable } else { Order::Fine }
 }
@@ -67,7 +67,7 @@ async fn finish(world: &World, who: &str, point: &str, orders: BTreeMap<Uuid, (O
     evidence
 }
 
-/// The coordinator dies at a point of each question, while it handles the answer or sends it.
+/// The coordinator dies at a point of each command, while it handles the reply or sends the command.
 async fn coordinator_dies(world: &mut World, point: &str) -> BTreeMap<Uuid, (Order, String)> {
     let mut orders = BTreeMap::new();
     for (step, phase) in PLACES {
@@ -80,7 +80,7 @@ async fn coordinator_dies(world: &mut World, point: &str) -> BTreeMap<Uuid, (Ord
     orders
 }
 
-/// Lets a coordinator that dies at this place take over.
+/// Replaces the coordinator by one that dies at this place.
 async fn arm(world: &mut World, place_of_death: &str) {
     // The one before may have died already.
     if world.coordinators[0].is_running() {
@@ -89,7 +89,7 @@ async fn arm(world: &mut World, place_of_death: &str) {
     world.coordinators[0] = world.start_coordinator_with(&["--crash-at", place_of_death]).await;
 }
 
-/// Places an order of which the coordinator dies, and lets another one take over.
+/// Places an order during which the coordinator dies, and starts another coordinator.
 async fn place_until_it_dies(world: &mut World, order: Order, faults: Value, key: &str) -> Uuid {
     let (http, url) = (world.http.clone(), world.url("/v1/sagas"));
     // It may die before it has said that it accepts the order: the key makes it one order all the same.
@@ -112,12 +112,13 @@ async fn dies(world: &mut World, whereof: &str) {
     assert_eq!(world.coordinators[0].ended().await, INJECTED, "{whereof}");
 }
 
-/// The coordinator dies at a point while a start, a timer or an operator's order sends a question: the same question
-/// twice, first of whoever asks it and then of the timer that asks again.
+/// The coordinator dies at a point while a start, a timer or an operator command sends a command: the same command
+/// twice, at the first sending and then at the one by the timer.
 async fn sender_dies(world: &mut World, point: &str) -> [(Uuid, (Order, String)); 2] {
     let (first, settlement) =
         (format!("{point}:create-order:action"), format!("{point}:reserve-inventory:settlement"));
-    // Reserved, and nobody hears of it: whoever cancels has the outcome settled, and is not heard at once either.
+    // Reserved, and the coordinator does not hear of it: the cancel has the outcome settled, and its first reply is
+    // lost too.
     let unheard = json!([
         { "step": "reserve-inventory", "kind": "drop-reply" },
         { "step": "reserve-inventory", "phase": "settlement", "kind": "drop-reply", "times": 1 },
@@ -130,22 +131,23 @@ async fn sender_dies(world: &mut World, point: &str) -> [(Uuid, (Order, String))
         (reserved == 1).then_some(())
     })
     .await;
-    // The service does what is asked first, but only the question that is asked again is answered.
+    // The service carries out the first attempt, but only the reply to the repeated one arrives.
     arm(world, &first).await;
     let unheard = json!([{ "step": "create-order", "kind": "drop-reply", "times": 1 }]);
     let started = place_until_it_dies(world, Order::Fine, unheard, "asked-again").await;
     arm(world, &settlement).await;
     let cancel = world.http.post(world.url(&format!("/v1/sagas/{cancelled}/cancel")));
-    // It may die before it has answered.
+    // The coordinator may die before it has answered.
     let _ = cancel.send().await;
     dies(world, &settlement).await;
-    // Both were lost, or nobody was heard: the timers ask again, and whoever turns them dies of it.
+    // Both commands or their replies were lost: the timers send them again, and the coordinator whose timer sends dies
+    // of it.
     for again in [&first, &settlement] {
         world.coordinators[0] = world.start_coordinator_with(&["--crash-at", again]).await;
         dies(world, again).await;
     }
     world.coordinators[0] = world.start_coordinator().await;
-    // All that was done is undone, as of an order that cannot be delivered.
+    // All effects are undone, as of an order that cannot be delivered.
     [
         (started, (Order::Fine, "create-order, start and timer".to_owned())),
         (cancelled, (Order::Undeliverable, "settlement, cancel and timer".to_owned())),
@@ -168,12 +170,12 @@ async fn participant_dies(kind: &str) {
     assert!(evidence.redelivered >= PLACES.len() as u64, "what it had in hand came again: {evidence:?}");
 }
 
-/// Questions that follow from the answers of [`PLACES`]: not from the last one of each direction.
+/// Commands that follow from the replies of [`PLACES`]: not from the last one of each direction.
 const FOLLOWING: i64 = PLACES.len() as i64 - 2;
 
 /// Scenario 3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_coordinator_dies_before_its_commit() {
+async fn coordinator_dies_before_commit() {
     let mut world = World::start().await;
     let orders = coordinator_dies(&mut world, "before-commit").await;
     let evidence = finish(&world, "coordinator", "before-commit", orders).await;
@@ -182,7 +184,7 @@ async fn a_coordinator_dies_before_its_commit() {
 
 /// Scenarios 1 and 4.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_coordinator_dies_between_commit_and_acknowledgement() {
+async fn coordinator_dies_between_commit_and_acknowledgement() {
     let mut world = World::start().await;
     let orders = coordinator_dies(&mut world, "after-commit").await;
     let evidence = finish(&world, "coordinator", "after-commit", orders).await;
@@ -191,7 +193,7 @@ async fn a_coordinator_dies_between_commit_and_acknowledgement() {
 
 /// Scenario 1: nothing comes again by itself, so only the timers can heal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_coordinator_dies_between_acknowledgement_and_publish() {
+async fn coordinator_dies_between_acknowledgement_and_publish() {
     let mut world = World::start().await;
     let orders = coordinator_dies(&mut world, "after-acknowledgement").await;
     let evidence = finish(&world, "coordinator", "after-acknowledgement", orders).await;
@@ -200,29 +202,29 @@ async fn a_coordinator_dies_between_acknowledgement_and_publish() {
 
 /// Scenario 2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_coordinator_dies_after_its_publish() {
+async fn coordinator_dies_after_publish() {
     let mut world = World::start().await;
     let orders = coordinator_dies(&mut world, "after-publish").await;
     let evidence = finish(&world, "coordinator", "after-publish", orders).await;
-    // But for what the one before had in hand when it was killed.
+    // Except for the messages that the previous coordinator had in hand when it was killed.
     assert!(evidence.resent < FOLLOWING, "what was published was not lost: {evidence:?}");
 }
 
-/// Scenario 1, of each question and whoever asks it: a start, an answer, a timer, an operator's order.
+/// Scenario 1, of each command and each sender: a start, a reply, a timer, an operator command.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_coordinator_dies_before_it_sends() {
+async fn coordinator_dies_before_sending_command() {
     let mut world = World::start().await;
     let mut orders = coordinator_dies(&mut world, "before-sending").await;
     orders.extend(sender_dies(&mut world, "before-sending").await);
     let evidence = finish(&world, "coordinator", "before-sending", orders).await;
-    // Each question of the matrix once, and the two that were lost twice.
+    // Each command of the matrix once, and the two that were lost twice.
     assert!(evidence.resent >= PLACES.len() as i64 + 4, "what was lost was sent again: {evidence:?}");
     assert!(evidence.settled >= 3, "also a settlement: {evidence:?}");
 }
 
-/// Scenario 2, of each question and whoever asks it.
+/// Scenario 2, of each command and each sender.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_coordinator_dies_after_it_sent() {
+async fn coordinator_dies_after_sending_command() {
     let mut world = World::start().await;
     let mut orders = coordinator_dies(&mut world, "after-sending").await;
     let senders = sender_dies(&mut world, "after-sending").await;
@@ -230,7 +232,7 @@ async fn a_coordinator_dies_after_it_sent() {
     orders.extend(senders);
     let evidence = finish(&world, "coordinator", "after-sending", orders).await;
     assert!(evidence.resent >= 1, "what was not answered was sent again: {evidence:?}");
-    // Created when it was asked first, and the same answer from the inbox when it was asked again.
+    // Created by the first attempt, and the same reply from the inbox to the second one.
     let answered =
         "SELECT attempt FROM saga_history WHERE saga_id = $1 AND step = 'create-order' AND event = 'done'";
     let answered: i32 =
@@ -246,18 +248,18 @@ async fn a_coordinator_dies_after_it_sent() {
 
 /// Scenario 5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_participant_dies_inside_its_inbox_transaction() {
+async fn participant_dies_inside_inbox_transaction() {
     participant_dies("crash-before-commit").await;
 }
 
 /// Scenario 6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_participant_dies_between_commit_and_reply() {
+async fn participant_dies_between_commit_and_reply() {
     participant_dies("crash-after-commit").await;
 }
 
 /// Scenario 6.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_participant_dies_between_reply_and_acknowledgement() {
+async fn participant_dies_between_reply_and_acknowledgement() {
     participant_dies("crash-after-reply").await;
 }

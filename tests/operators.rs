@@ -1,4 +1,4 @@
-//! The operator's verbs over HTTP, on the whole installation: what they need, what they do, and what is left of it.
+//! The operator commands over HTTP, on the whole installation: their conditions, their effects, and their traces.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic; the helpers below are not in a test function")]
 
@@ -42,8 +42,24 @@ fn who() -> Value {
     json!({ "actor": "ann", "reason": "to be looked at" })
 }
 
+/// The answer to an operator command, as one line.
+async fn answer(world: &World, id: &str, verb: &str, if_match: Option<&str>, body: Value) -> String {
+    match give(world, id, verb, if_match, body).await {
+        // The saga may have gone on already.
+        (202, _) => format!("{verb}: 202\n"),
+        (status, problem) => format!("{verb}: {status} {problem}\n"),
+    }
+}
+
+/// A resolution of the second step, with these members more.
+fn resolve(more: Value) -> Value {
+    let mut body = json!({ "actor": "ann", "reason": "looked at", "step": "charge-payment" });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_says_who_why_and_on_what() {
+async fn operator_command_needs_actor_reason_and_revision() {
     let world = World::start().await;
     let id = begin(&world, json!([{ "step": "charge-payment", "kind": "delay", "ms": 10_000 }]), "one").await;
     until("the second step", async || {
@@ -52,11 +68,7 @@ async fn an_order_says_who_why_and_on_what() {
     .await;
     let ok = Some("*");
     let told = async |verb: &str, if_match: Option<&str>, body: Value| {
-        match give(&world, &id, verb, if_match, body).await {
-            // It may have gone on already.
-            (202, _) => format!("{verb}: 202\n"),
-            (status, problem) => format!("{verb}: {status} {problem}\n"),
-        }
+        answer(&world, &id, verb, if_match, body).await
     };
     let mut story = String::new();
     story += &told("pause", None, who()).await;
@@ -68,15 +80,11 @@ async fn an_order_says_who_why_and_on_what() {
     story += &told("close", ok, who()).await;
     story += &told("retry", ok, json!({ "actor": "ann", "reason": "looked at", "step": "Fly" })).await;
     story += &told("retry", ok, json!({ "actor": "ann", "reason": "looked at", "step": "fly" })).await;
-    let resolve = |more: Value| {
-        let mut body = json!({ "actor": "ann", "reason": "looked at", "step": "charge-payment" });
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        body
-    };
-    story += &told("resolve", ok, resolve(json!({ "finding": "perhaps" }))).await;
-    story += &told("resolve", ok, resolve(json!({ "finding": "never-happened", "reply": 1 }))).await;
-    story += &told("resolve", ok, resolve(json!({ "finding": "happened", "reply": { "colour": 1 } }))).await;
-    story += &told("resolve", ok, resolve(json!({ "finding": "compensated" }))).await;
+    story += &told("resolve", ok, resolve(json!({ "resolution": "perhaps" }))).await;
+    story += &told("resolve", ok, resolve(json!({ "resolution": "never-happened", "reply": 1 }))).await;
+    story +=
+        &told("resolve", ok, resolve(json!({ "resolution": "happened", "reply": { "colour": 1 } }))).await;
+    story += &told("resolve", ok, resolve(json!({ "resolution": "compensated" }))).await;
     story += &told("pause", ok, who()).await;
     story += &told("pause", ok, who()).await;
     story += &told("retry", ok, who()).await;
@@ -87,23 +95,23 @@ async fn an_order_says_who_why_and_on_what() {
     pause: 400 /problems/invalid-if-match
     pause: 422 /problems/invalid-body
     pause: 422 /problems/invalid-body
-    resume: 409 /problems/order-refused
-    close: 409 /problems/order-refused
+    resume: 409 /problems/command-refused
+    close: 409 /problems/command-refused
     retry: 422 /problems/invalid-body
     retry: 422 /problems/unknown-step
     resolve: 422 /problems/invalid-body
     resolve: 422 /problems/invalid-body
     resolve: 422 /problems/invalid-reply
-    resolve: 409 /problems/order-refused
+    resolve: 409 /problems/command-refused
     pause: 202
-    pause: 409 /problems/order-refused
-    retry: 409 /problems/order-refused
+    pause: 409 /problems/command-refused
+    retry: 409 /problems/command-refused
     resume: 202
     ");
     assert_eq!(give(&world, &id, "cancel", None, who()).await.0, 202);
     comes_to(&world, &id, "compensated").await;
     let (status, word) = give(&world, &id, "pause", ok, who()).await;
-    assert_eq!((status, word.as_str()), (409, "/problems/order-refused"));
+    assert_eq!((status, word.as_str()), (409, "/problems/command-refused"));
     let log = "SELECT string_agg(actor || ' ' || verb || ': ' || reason, ', ' ORDER BY id) FROM audit_log";
     let log: String = sqlx::query_scalar(log).fetch_one(world.journal()).await.unwrap();
     assert_eq!(log, "ann pause: to be looked at, ann resume: to be looked at, ann cancel: to be looked at");
@@ -111,9 +119,9 @@ async fn an_order_says_who_why_and_on_what() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_step_in_doubt_is_resolved_and_the_participant_agrees() {
+async fn resolve_as_happened_completes_saga_and_participant_verifies_it() {
     let world = World::start().await;
-    // Charged, and nobody hears of it for a long time.
+    // Charged, and the coordinator does not hear of it for a long time.
     let lost = json!([{ "step": "charge-payment", "kind": "delay-reply", "ms": 9_000 }]);
     let id = begin(&world, lost, "doubt").await;
     until("the effect", async || {
@@ -124,11 +132,11 @@ async fn a_step_in_doubt_is_resolved_and_the_participant_agrees() {
         (charged == 1).then_some(())
     })
     .await;
-    let finding = json!({
-        "actor": "ann", "reason": "the ledger has it", "step": "charge-payment", "finding": "happened",
+    let resolution = json!({
+        "actor": "ann", "reason": "the ledger has it", "step": "charge-payment", "resolution": "happened",
         "reply": { "receipt": "seen in the ledger" },
     });
-    assert_eq!(give(&world, &id, "resolve", Some("*"), finding).await.0, 202);
+    assert_eq!(give(&world, &id, "resolve", Some("*"), resolution).await.0, 202);
     comes_to(&world, &id, "completed").await;
     assert_eq!(saga(&world, &id).await["data"]["receipt"], "seen in the ledger");
     until("the participant's word", async || {
@@ -141,7 +149,7 @@ async fn a_step_in_doubt_is_resolved_and_the_participant_agrees() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn versions_and_modes_are_shown() {
+async fn readyz_and_definitions_show_mode_and_waiting_versions() {
     let world = World::start().await;
     let get = async |path: &str| -> (StatusCode, Value) {
         let response = world.http.get(world.url(path)).send().await.unwrap();
@@ -176,12 +184,12 @@ async fn versions_and_modes_are_shown() {
     "#);
     let begun = world.http.post(world.url("/v1/begin")).send().await.unwrap().json::<Value>().await.unwrap();
     assert_eq!(begun, json!({ "was_paused": false }));
-    // Nobody here can carry it on; the rest must be sound.
+    // No coordinator here can carry it on; the rest must be sound.
     sqlx::query("DELETE FROM sagas WHERE version = 9").execute(world.journal()).await.unwrap();
     world.sound().await;
 }
 
-/// Waits until a service has so many rows of what is asked for.
+/// Waits until a service has one such row for the saga.
 async fn comes_to_be(books: &sqlx::PgPool, rows: &'static str, saga: &str) {
     let saga: uuid::Uuid = saga.parse().unwrap();
     until(rows, async || {
@@ -191,15 +199,18 @@ async fn comes_to_be(books: &sqlx::PgPool, rows: &'static str, saga: &str) {
     .await;
 }
 
-/// Closed with its effects as they stand; found never to have happened; found to be undone: the books add up.
+/// Closed with its effects as they stand; resolved as never happened; resolved as compensated: the books add up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_operator_finds_and_closes_adds_up() {
+async fn close_and_resolve_leave_books_that_add_up() {
     let world = World::start().await;
     let charged = "SELECT count(*) FROM payments WHERE saga_id = $1 AND status = 'charged'";
     let refunded = "SELECT count(*) FROM payments WHERE saga_id = $1 AND status = 'refunded'";
-    let found = |step: &str, finding: &str| json!({ "actor": "ann", "reason": "the ledger says so", "step": step, "finding": finding });
+    let found = |step: &str, resolution: &str| {
+        let reason = "the ledger says so";
+        json!({ "actor": "ann", "reason": reason, "step": step, "resolution": resolution })
+    };
 
-    // Charged, and nobody hears of it: closed while that is in doubt, which is settled all the same.
+    // Charged, and the coordinator does not hear of it: closed while that is in doubt, which is settled all the same.
     let closed = begin(&world, json!([{ "step": "charge-payment", "kind": "drop-reply" }]), "closed").await;
     comes_to_be(&world.books().payment, charged, &closed).await;
     assert_eq!(give(&world, &closed, "pause", Some("*"), who()).await.0, 202);
@@ -211,11 +222,11 @@ async fn what_an_operator_finds_and_closes_adds_up() {
         (saga(&world, &never).await["steps"][1]["status"] == "running").then_some(())
     })
     .await;
-    let finding = found("charge-payment", "never-happened");
-    assert_eq!(give(&world, &never, "resolve", Some("*"), finding).await.0, 202);
+    let resolution = found("charge-payment", "never-happened");
+    assert_eq!(give(&world, &never, "resolve", Some("*"), resolution).await.0, 202);
     comes_to(&world, &never, "compensated").await;
 
-    // Refunded, and nobody hears of it: an operator sees that, too.
+    // Refunded, and the coordinator does not hear of it: an operator sees that, too.
     let undone = begin(
         &world,
         json!([
@@ -226,8 +237,8 @@ async fn what_an_operator_finds_and_closes_adds_up() {
     )
     .await;
     comes_to_be(&world.books().payment, refunded, &undone).await;
-    let finding = found("charge-payment", "compensated");
-    assert_eq!(give(&world, &undone, "resolve", Some("*"), finding).await.0, 202);
+    let resolution = found("charge-payment", "compensated");
+    assert_eq!(give(&world, &undone, "resolve", Some("*"), resolution).await.0, 202);
     comes_to(&world, &undone, "compensated").await;
 
     until("the words of the payment service", async || {
@@ -238,11 +249,11 @@ async fn what_an_operator_finds_and_closes_adds_up() {
     })
     .await;
     world.sound().await;
-    // What it was closed with stands.
+    // The effects with which it was closed stand.
     comes_to_be(&world.books().payment, charged, &closed).await;
 }
 
-/// Runs a command as a person would; gives its exit code and what it said.
+/// Runs a command as a person would; gives its exit code and its output.
 async fn redress(world: &World, arguments: &[&str]) -> (i32, String) {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_redress"))
         .args(arguments)
@@ -257,7 +268,7 @@ async fn redress(world: &World, arguments: &[&str]) -> (i32, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_verbs_on_the_command_line() {
+async fn operator_verbs_on_command_line_report_refusals() {
     let world = World::start().await;
     let id =
         begin(&world, json!([{ "step": "confirm-order", "kind": "reject", "code": "closed" }]), "cli").await;
@@ -287,18 +298,59 @@ async fn the_verbs_on_the_command_line() {
         story.push_str(&format!("{} → {code} {brief}\n", words.join(" ")));
     }
     insta::assert_snapshot!(story, @"
-    pause → 6 error: The saga does not stand like that
-    resume → 6 error: The saga does not stand like that
-    retry --step create-order → 6 error: The saga does not stand like that
+    pause → 6 error: The command does not fit the saga
+    resume → 6 error: The command does not fit the saga
+    retry --step create-order → 6 error: The command does not fit the saga
     retry --revision 1 → 6 error: The saga has moved on
-    resolve --step confirm-order --never-happened → 6 error: The saga does not stand like that
+    resolve --step confirm-order --never-happened → 6 error: The command does not fit the saga
     resolve --step confirm-order → 2 error: the following required arguments were not provided:
     resolve --step confirm-order --happened --reply { → 2 error: --reply is not JSON: EOF while parsing an object at l
     resolve --step confirm-order --never-happened --compensated → 2 error: the argument '--never-happened' cannot be used with '
-    retry seven → 2 error: invalid value 'seven' for '<ID>': `seven` is no saga'
+    retry seven → 2 error: invalid value 'seven' for '[ID]': an id is 32 hexadec
     retry → 0 ok
     begin → 0 ok
     ");
     comes_to(&world, &id, "completed").await;
+    world.sound().await;
+}
+
+/// A night's worth of parked sagas: retried by a filter, page by page, each by an operator command of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retry_by_filter_retries_every_matching_saga() {
+    let world = World::start().await;
+    let rejected = json!([{ "step": "confirm-order", "kind": "reject", "code": "closed", "times": 1, "phase": "action" }]);
+    let mut parked = Vec::new();
+    for number in 0..5 {
+        parked.push(begin(&world, rejected.clone(), &format!("all-{number}")).await);
+    }
+    for id in &parked {
+        comes_to(&world, id, "parked").await;
+    }
+    let retry = async |query: &str, body: Value| -> (u16, Value) {
+        let request = world.http.post(world.url(&format!("/v1/sagas/retry?{query}"))).json(&body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    };
+    let nothing = json!({ "matched": 0, "retried": 0, "refused": {}, "next": null });
+    assert_eq!(retry("code=compensation-failed", who()).await, (200, nothing.clone()));
+    assert_eq!(retry("code=tired", who()).await.0, 400);
+    assert_eq!(retry("code=expired", json!({ "actor": "ann" })).await.0, 422);
+    let (status, page) = retry("code=retriable-rejected&limit=2", who()).await;
+    assert_eq!((status, page["matched"].clone(), page["retried"].clone()), (200, json!(2), json!(2)));
+    assert!(page["next"].is_string(), "{page}");
+    // The rest by the command line, which goes on to the end; a saga that is not parked is refused, and no other.
+    let filter = ["retry", "--status", "parked", "--code", "retriable-rejected", "--reason", "open again"];
+    let (code, output) = redress(&world, &filter).await;
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("3 found, 3 tried again"), "{output}");
+    for id in &parked {
+        comes_to(&world, id, "completed").await;
+    }
+    assert_eq!(retry("code=retriable-rejected", who()).await, (200, nothing));
+    let audited: i64 = sqlx::query_scalar("SELECT count(*) FROM audit_log WHERE verb = 'retry'")
+        .fetch_one(world.journal())
+        .await
+        .unwrap();
+    assert_eq!(audited, 5, "each is audited");
     world.sound().await;
 }

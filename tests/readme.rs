@@ -1,4 +1,4 @@
-//! The README's command blocks, run as they stand there.
+//! Runs the README's command blocks as they stand there.
 
 mod support;
 
@@ -36,19 +36,19 @@ async fn run(world: &World, script: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_command_line_does_what_the_readme_says() {
+async fn command_line_blocks_of_readme_work() {
     let world = World::start().await;
     let blocks = blocks("Command line");
     assert_eq!(blocks.len(), 1);
     let said = run(&world, &blocks[0]).await;
-    for expected in ["completed in", "faults cleared: 1", "flowchart"] {
+    for expected in ["completed in", "faults cleared: 1", "flowchart", "the manual pages are in "] {
         assert!(said.contains(expected), "{expected}:\n{said}");
     }
     world.sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_api_does_what_the_readme_says() {
+async fn api_blocks_of_readme_work() {
     let world = World::start().await;
     let said = run(&world, &blocks("HTTP")[0]).await;
     for expected in ["insufficient-funds", "flowchart", "redress_sagas_started_total"] {

@@ -1,11 +1,13 @@
-//! A participant that has forgotten: what an operator tries again then is neither done twice nor undone in vain.
+//! A participant whose inbox has forgotten: a command that an operator retries then is neither done twice nor undone in
+//! vain.
 
 mod support;
 
 use std::time::Duration;
 
 use redress::{
-    Order, OrderRequest, RetryPolicy, SagaDefinition, SagaId, ServiceOptions, StartRequest, Verb, saga,
+    Engine, OperatorCommand, OperatorRequest, RetryPolicy, SagaDefinition, SagaId, ServiceConfig,
+    StartRequest, Verb, saga,
 };
 use redress_contracts::{ChargePayment, RefundPayment, ShipOrder};
 use redress_core::inbox::Retention;
@@ -16,18 +18,18 @@ use tokio_util::sync::CancellationToken;
 
 fn charge(o: &PlaceOrder) -> ChargePayment {
     let (customer, currency) = (o.customer.clone(), o.currency.clone());
-    ChargePayment { payment: o.payment, customer, amount: o.total(), currency }
+    ChargePayment { payment: *o.payment, customer, amount: o.total(), currency }
 }
 
-/// Money, and a parcel that decides; a refund that fails once is somebody's to look at.
+/// Money, and a parcel that decides; a refund that fails once parks the saga for an operator.
 #[rustfmt::skip] // A saga reads as a table.
 fn send_paid() -> SagaDefinition {
     saga::<PlaceOrder>("send-paid", 1)
         .step("charge-payment", charge)
-            .compensate(        |o| RefundPayment { payment: o.payment })
+            .compensate(        |o| RefundPayment { payment: *o.payment })
             .compensation_retry(RetryPolicy::COMPENSATION.attempts(1))
             .timeout(Duration::from_millis(500))
-        .pivot("ship-order",    |o| ShipOrder     { shipment: o.shipment, address: o.address.clone() })
+        .pivot("ship-order",    |o| ShipOrder     { shipment: *o.shipment, address: o.address.clone() })
         .build()
 }
 
@@ -35,17 +37,39 @@ fn send_paid() -> SagaDefinition {
 async fn forgetful_payment(world: &World, shutdown: CancellationToken) -> tokio::task::JoinHandle<()> {
     let payment = redress_services::all().into_iter().find(|service| service.name() == "payment");
     let payment = payment.expect("there is a payment service");
-    let mut options = ServiceOptions::default();
+    let mut options = ServiceConfig::default();
     options.participant.retention = Retention { keep: Duration::from_millis(100), margin: Duration::ZERO };
     options.participant.prune_every = Duration::from_millis(50);
     let (database, wire) = (world.database_of("payment"), world.wire().await);
     tokio::spawn(async move { payment.run(&database, wire, options, shutdown).await.expect("it serves") })
 }
 
+async fn start_paid(engine: &Engine, key: &str, faults: serde_json::Value, address: &str) -> SagaId {
+    let request = StartRequest {
+        saga: "send-paid".to_owned(),
+        input: json!({
+            "customer": "alice", "currency": "EUR", "address": address,
+            "lines": [{ "sku": "book", "quantity": 2, "unit_price": 1500 }],
+        }),
+        key: key.to_owned(),
+        faults: Some(faults),
+        ..StartRequest::default()
+    };
+    engine.start_request(request).await.expect("the saga is accepted").id
+}
+
+async fn until_parked(engine: &Engine, id: SagaId, code: &str) {
+    until(&format!("parked: {code}"), async || {
+        let row: serde_json::Value = serde_json::to_value(engine.saga(id).await.ok()??).ok()?;
+        row["parked"].to_string().contains(code).then_some(())
+    })
+    .await;
+}
+
 /// Day 0: charged, and parked; or charged, not heard, and paused. An operator goes on after the service has forgotten
-/// both: no second charge, and no amends that never was. Scenario 40.
+/// both: no second charge, and no refund that never was. Scenario 40.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_operator_tries_again_after_the_pruning_is_expired() {
+async fn retry_after_inbox_pruning_is_answered_expired() {
     let shared = redress::devstack::shared().await;
     let mut world = World::with(shared, 0, &[&["order", "inventory", "shipping"], &["payment"]]).await;
     let engine = world.engine(vec![send_paid()]).await;
@@ -54,29 +78,13 @@ async fn what_an_operator_tries_again_after_the_pruning_is_expired() {
     let running = tokio::spawn(async move { running.run(token).await });
 
     let start = async |key: &str, faults: serde_json::Value, address: &str| {
-        let request = StartRequest {
-            saga: "send-paid".to_owned(),
-            input: json!({
-                "customer": "alice", "currency": "EUR", "address": address,
-                "lines": [{ "sku": "book", "quantity": 2, "unit_price": 1500 }],
-            }),
-            key: key.to_owned(),
-            faults: Some(faults),
-            ..StartRequest::default()
-        };
-        engine.start(request).await.expect("the saga is accepted").id
+        start_paid(&engine, key, faults, address).await
     };
     let order = async |id: SagaId, verb: Verb| {
-        let order = Order { verb, actor: "ann".to_owned(), reason: "day 40".to_owned() };
-        engine.order(id, OrderRequest { order, if_match: None }).await.expect("it is not too late");
+        let command = OperatorCommand { verb, actor: "ann".to_owned(), reason: "day 40".to_owned() };
+        engine.operate(id, OperatorRequest { command, if_match: None }).await.expect("it is not too late");
     };
-    let parked_for = async |id: SagaId, code: &str| {
-        until(&format!("parked: {code}"), async || {
-            let row: serde_json::Value = serde_json::to_value(engine.saga(id).await.ok()??).ok()?;
-            row["parked"].to_string().contains(code).then_some(())
-        })
-        .await;
-    };
+    let parked_for = async |id: SagaId, code: &str| until_parked(&engine, id, code).await;
     let books = world.books().clone();
     let charged = async || -> i64 {
         let charged = "SELECT count(*) FROM payments WHERE status = 'charged'";
@@ -110,7 +118,7 @@ async fn what_an_operator_tries_again_after_the_pruning_is_expired() {
     for id in [undeliverable, unheard] {
         parked_for(id, "expired").await;
     }
-    // What was charged stands, once each: neither doubled nor called refunded.
+    // The charges stand, once each: neither doubled nor called refunded.
     assert_eq!(charged().await, 2);
     let posted = "SELECT count(*) FROM ledger WHERE account = 'alice' AND key NOT LIKE 'opening/%'";
     let posted: i64 = sqlx::query_scalar(posted).fetch_one(&world.books().payment).await.unwrap();

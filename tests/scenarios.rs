@@ -1,4 +1,4 @@
-//! Bad days that are neither a crash nor a wipe: zombies, cancels at any moment, clients that hang up, late answers.
+//! Tests of bad days without a crash or a wipe: zombies, cancels at any moment, clients that hang up, late answers.
 //!
 //! [`docs/SCENARIOS.md`](../docs/SCENARIOS.md) names the test of every scenario.
 
@@ -16,10 +16,10 @@ use uuid::Uuid;
 /// Orders for which something goes wrong on the way.
 const ORDERS: usize = 200;
 
-/// Scenario 20. A coordinator sleeps in the middle of whatever it does, the other one takes its work, and then it wakes up and goes
-/// on as if nothing had happened: the revision refuses what it still wants to write.
+/// Scenario 20. A coordinator sleeps in the middle of its work, the other one takes its work, and then it wakes up and
+/// goes on as if nothing had happened: the revision refuses its late writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_zombie_moves_nothing() {
+async fn zombie_coordinator_moves_no_saga() {
     let world = World::with(redress::devstack::shared().await, 2, &[&SERVICES]).await;
     let placing = Placing::begin(&world, ORDERS);
     let mut naps_with_work = 0;
@@ -27,7 +27,8 @@ async fn a_zombie_moves_nothing() {
         world.wait_for(ORDERS as i64 * nap / 8).await;
         let asleep = usize::try_from(nap % 2).unwrap();
         world.coordinators[asleep].signal(nix::sys::signal::Signal::SIGSTOP);
-        // Longer than the broker waits for its acknowledgements: what it had in hand goes to the other one.
+        // Longer than the broker waits for its acknowledgements: the messages that it had in hand go to the other
+        // coordinator.
         let before = world.observer.redelivered();
         let moved = tokio::time::timeout(Duration::from_secs(6), async {
             until("what it had in hand", async || (world.observer.redelivered() > before).then_some(()))
@@ -43,7 +44,7 @@ async fn a_zombie_moves_nothing() {
     println!("{naps_with_work} of 5 naps with work in hand: {evidence:?}");
 }
 
-/// Nobody stops the others: while one service is away, sagas that do not need it go on to their ends.
+/// No saga stops the others: while one service is away, sagas that do not need it go on to their ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trips_end_while_the_order_service_is_away() {
     let groups: [&[&str]; 2] = [&["order"], &["payment", "inventory", "shipping"]];
@@ -69,9 +70,10 @@ async fn trips_end_while_the_order_service_is_away() {
     world.sound().await;
 }
 
-/// Scenario 18. Cancelled at any moment: before, while and after anything happens. It wins or it loses, and all is as the answer said.
+/// Scenario 18. A saga is cancelled at any moment: before, while and after anything happens. The cancel wins or loses,
+/// and the saga ends as the answer said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cancels_at_any_moment_win_or_lose() {
+async fn cancel_at_any_moment_wins_or_loses() {
     let world = World::start().await;
     let body = json!({ "saga": "place-order", "input": Order::Fine.input() });
     let play = async |number: usize| {
@@ -105,7 +107,8 @@ async fn cancels_at_any_moment_win_or_lose() {
     assert!(evidence.settled > 0, "some were cancelled with a question on its way: {evidence:?}");
 }
 
-/// Scenario 33. Clients that hang up in the middle of a start: the order exists once or not at all, and the key finds out which.
+/// Scenario 33. Clients hang up in the middle of a start: the order exists once or not at all, and the key finds out
+/// which.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_hang_up_leave_one_order_or_none() {
     let world = World::start().await;
@@ -113,7 +116,7 @@ async fn clients_that_hang_up_leave_one_order_or_none() {
     let hang_up = async |number: usize| {
         let key = format!("order-{number}");
         let start = world.start_saga(&body, &key);
-        // Cut off after a moment that grows from next to nothing to what a start takes.
+        // Cut off after a moment that grows from next to nothing to the time that a start takes.
         let patience = Duration::from_micros(250 * (1 + number as u64 % 100));
         let hung_up = tokio::time::timeout(patience, start).await.is_err();
         hung_up.then_some(key)
@@ -121,7 +124,7 @@ async fn clients_that_hang_up_leave_one_order_or_none() {
     let hung_up: Vec<Option<String>> =
         futures_util::stream::iter(0..ORDERS).map(hang_up).buffer_unordered(8).collect().await;
     let hung_up: Vec<String> = hung_up.into_iter().flatten().collect();
-    // Whoever hung up in the middle was not told; the order exists all the same.
+    // A client that hung up in the middle got no answer; the order exists all the same.
     let in_the_middle = until("an order whose client has hung up", async || {
         let kept = sqlx::query_scalar("SELECT count(*) FROM idempotency_keys WHERE key = ANY($1)")
             .bind(&hung_up)
@@ -131,7 +134,7 @@ async fn clients_that_hang_up_leave_one_order_or_none() {
     })
     .await;
     println!("{} hung up, {in_the_middle} of them in the middle", hung_up.len());
-    // Everybody asks again with the same key.
+    // Every client repeats its start with the same key.
     let mut orders = BTreeMap::new();
     for number in 0..ORDERS {
         let saga: Value = world.start_saga(&body, &format!("order-{number}")).await.json().await.unwrap();
@@ -143,7 +146,7 @@ async fn clients_that_hang_up_leave_one_order_or_none() {
 
 /// Scenario 12. A success that comes while the saga goes back does not revive it, and is undone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_success_that_comes_late_does_not_revive_a_saga() {
+async fn late_success_does_not_revive_compensating_saga() {
     let world = World::start().await;
     let late = json!([{ "step": "reserve-inventory", "kind": "delay-reply", "ms": 1500 }]);
     let body = json!({ "saga": "place-order", "input": Order::Fine.input(), "faults": late });

@@ -22,7 +22,7 @@ struct Sale {
     customer: String,
     address: String,
     sku: String,
-    /// Sold over the counter: nobody writes an order.
+    /// Sold over the counter: no order is written.
     #[serde(default)]
     over_the_counter: bool,
     #[serde(default = "Uuid::now_v7")]
@@ -37,7 +37,7 @@ struct Sale {
     goods: Goods,
 }
 
-/// What the nested saga works on.
+/// The data of the nested saga.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Goods {
     #[serde(default = "Uuid::now_v7")]
@@ -79,7 +79,7 @@ impl Sale {
     }
 }
 
-/// Told and not asked.
+/// A notification: its participant is told and does not reply.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct ShowSale {
     order: Uuid,
@@ -91,7 +91,7 @@ impl Command for ShowSale {
     type Reply = ();
 }
 
-/// Money and goods side by side, steps on a condition, and somebody who is told.
+/// Money and goods side by side, steps on a condition, and a notified participant.
 #[rustfmt::skip] // A saga reads as a table.
 fn side_by_side() -> SagaDefinition {
     saga::<Sale>("sell-side-by-side", 1)
@@ -128,7 +128,7 @@ fn nested() -> SagaDefinition {
         .build()
 }
 
-/// Goods that are late are not wanted any more, and nothing may take longer than this.
+/// Goods that are late are not wanted any more, and no step may take longer than this.
 #[rustfmt::skip]
 fn in_time() -> SagaDefinition {
     saga::<Sale>("sell-in-time", 1)
@@ -146,77 +146,96 @@ fn in_time() -> SagaDefinition {
         .build()
 }
 
-/// A sale, what goes wrong with it, and how it must end.
+/// A sale, the fault that is injected, and the end that is expected.
 struct Case {
     name: &'static str,
     saga: &'static str,
     change: Value,
     faults: Value,
-    /// Status, why (kind and code), and what is undone, in this order.
+    /// Status, cause (kind and code), and the undone steps, in this order.
     ends: &'static str,
 }
 
+const SIDE_BY_SIDE: &str = "sell-side-by-side";
+const NESTED: &str = "sell-nested";
+const IN_TIME: &str = "sell-in-time";
+
+fn case(name: &'static str, saga: &'static str, change: Value, faults: Value, ends: &'static str) -> Case {
+    Case { name, saga, change, faults, ends }
+}
+
+fn none() -> Value {
+    json!([])
+}
+
 fn cases() -> Vec<Case> {
-    let case = |name, saga, change, faults, ends| Case {
-        name,
-        saga: ["sell-side-by-side", "sell-nested", "sell-in-time"][saga],
-        change,
-        faults,
-        ends,
-    };
-    let none = || json!([]);
+    [cases_side_by_side(), cases_nested_and_in_time()].into_iter().flatten().collect()
+}
+
+fn cases_side_by_side() -> Vec<Case> {
     // Long enough for the one beside it to be done first.
     let slow_money = json!([{ "step": "charge-payment", "kind": "delay", "ms": 700 }]);
-    let unheard = |step| json!([{ "step": step, "kind": "drop-reply" }]);
     vec![
-        case("all is well", 0, json!({}), none(), "completed"),
-        case("steps on a condition are skipped", 0, json!({ "over_the_counter": true }), none(), "completed"),
+        case("all is well", SIDE_BY_SIDE, json!({}), none(), "completed"),
+        case(
+            "steps on a condition are skipped",
+            SIDE_BY_SIDE,
+            json!({ "over_the_counter": true }),
+            none(),
+            "completed",
+        ),
         case(
             "skipped steps are not undone",
-            0,
+            SIDE_BY_SIDE,
             json!({ "over_the_counter": true, "address": "3 Coral Reef, Atlantis" }),
             none(),
             "compensated (rejected address-undeliverable): reserve-inventory, charge-payment",
         ),
         case(
             "one branch fails while its sibling is done",
-            0,
+            SIDE_BY_SIDE,
             json!({ "customer": "bob" }),
             slow_money,
             "compensated (rejected insufficient-funds): reserve-inventory, create-order",
         ),
         case(
             "both branches fail",
-            0,
+            SIDE_BY_SIDE,
             json!({ "customer": "bob", "sku": "unicorn" }),
             json!([{ "step": "charge-payment", "kind": "delay", "ms": 700 }]),
             "compensated (rejected unknown-sku): create-order",
         ),
         case(
             "both branches are undone in reverse",
-            0,
+            SIDE_BY_SIDE,
             json!({ "address": "3 Coral Reef, Atlantis" }),
             none(),
             "compensated (rejected address-undeliverable): reserve-inventory, charge-payment, create-order",
         ),
-        case("a saga inside a saga", 1, json!({}), none(), "completed"),
+    ]
+}
+
+fn cases_nested_and_in_time() -> Vec<Case> {
+    let unheard = |step| json!([{ "step": step, "kind": "drop-reply" }]);
+    vec![
+        case("a saga inside a saga", NESTED, json!({}), none(), "completed"),
         case(
             "a saga inside a saga is undone with its parent",
-            1,
+            NESTED,
             json!({ "address": "3 Coral Reef, Atlantis" }),
             none(),
             "compensated (rejected address-undeliverable): charge-payment, goods-reserve, create-order",
         ),
         case(
             "a success that comes too late is undone",
-            2,
+            IN_TIME,
             json!({}),
             unheard("reserve-inventory"),
             "compensated (late-success late-success): reserve-inventory, create-order",
         ),
         case(
             "the time is up",
-            2,
+            IN_TIME,
             json!({}),
             unheard("create-order"),
             "compensated (deadline deadline-passed): create-order",
@@ -247,7 +266,7 @@ async fn every_shape_holds_or_is_made_good() {
             faults: Some(case.faults.clone()),
             ..StartRequest::default()
         };
-        started.push((case, engine.start(request).await.unwrap().id));
+        started.push((case, engine.start_request(request).await.unwrap().id));
     }
     for (case, id) in &started {
         let view = engine.wait_ended(*id, support::PATIENCE).await.unwrap().unwrap();
@@ -260,7 +279,8 @@ async fn every_shape_holds_or_is_made_good() {
         assert_eq!(end, case.ends, "{}", case.name);
     }
     world.sound().await;
-    // Once each, and only of what was sold side by side; whatever was sent has come before the answer to the flush.
+    // Once each, and only of the sales side by side; every message that was sent has come before the answer to the
+    // flush.
     nats.flush().await.unwrap();
     let mut shown = 0;
     while let Some(Some(_)) = told.next().now_or_never() {

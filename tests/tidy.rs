@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The longest file, in lines: past this there is a second room in it.
-const FILE_LINES_MAX: usize = 500;
+const FILE_LINES_MAX: usize = 400;
 /// The longest line, in characters.
 const LINE_CHARS_MAX: usize = 140;
 
@@ -49,17 +49,38 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
 fn dependencies_point_one_way() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("engine/core", &[][..]),
+        ("engine/macros", &[]),
         ("engine/devstack", &[]),
-        ("engine/testkit", &["core"]),
+        ("engine/testkit", &["core", "macros", "coordinator"]),
         ("engine/wire", &["core"]),
-        ("engine/participant", &["core", "wire"]),
-        ("engine/coordinator", &["core", "wire"]),
+        ("engine/postgres", &[]),
+        // Private servers for tests of handlers alone: a service links none (`tests/facade.rs`).
+        ("engine/participant", &["core", "wire", "postgres", "devstack"]),
+        ("engine/coordinator", &["core", "wire", "postgres"]),
         ("engine/api", &["core", "coordinator"]),
-        ("engine/cli", &["core", "wire", "participant", "coordinator", "api", "devstack"]),
-        ("engine", &["core", "wire", "participant", "coordinator", "api", "devstack", "cli"]),
-        ("services/contracts", &["core"]),
-        ("services", &["core", "contracts", "participant"]),
-        ("sagas", &["core", "contracts", "services", ""]),
+        ("engine/client", &["core"]),
+        (
+            "engine/cli",
+            &["core", "wire", "postgres", "participant", "coordinator", "api", "client", "devstack"],
+        ),
+        (
+            "engine",
+            &[
+                "core",
+                "macros",
+                "wire",
+                "postgres",
+                "participant",
+                "coordinator",
+                "client",
+                "devstack",
+                "cli",
+            ],
+        ),
+        ("services/contracts", &["core", "macros"]),
+        ("services", &["core", "macros", "contracts", "participant"]),
+        // The demo is a user: of the engine it knows the facade alone.
+        ("sagas", &["contracts", "services", ""]),
     ]);
     let manifests = files("Cargo.toml");
     for (folder, allowed) in allowed {
@@ -100,7 +121,25 @@ fn only_these_say(word: &str, allowed: &[&str]) {
 #[test]
 fn one_adapter_for_each_neighbour() {
     only_these_say("async_nats::", &["engine/wire/"]);
-    only_these_say("sqlx::", &["engine/coordinator/src/journal/", "engine/participant/"]);
+    only_these_say("sqlx::", &["engine/coordinator/src/journal/", "engine/participant/", "engine/postgres/"]);
+}
+
+/// The ports of the coordinator, and what is decided on them, know no runtime, no database and no broker.
+#[test]
+fn ports_of_the_coordinator_are_pure() {
+    let pure = [
+        "engine/coordinator/src/ports/",
+        "engine/coordinator/src/batch.rs",
+        "engine/coordinator/src/rules.rs",
+    ];
+    for (path, text) in
+        files(".rs").into_iter().filter(|(path, _)| pure.iter().any(|it| path.starts_with(it)))
+    {
+        for word in ["tokio", "sqlx", "redress_wire", "redress_postgres", "rand::"] {
+            let lines: Vec<&str> = says(&text, word).collect();
+            assert!(lines.is_empty(), "{path} must not say `{word}`: {lines:?}");
+        }
+    }
 }
 
 /// Times come from the database, carried on by a monotonic clock: machines may disagree on the time of day. (The first
@@ -127,7 +166,11 @@ fn files_have_one_room_and_lines_fit() {
         let lines = text.lines().count();
         assert!(lines <= FILE_LINES_MAX, "{path} has {lines} lines: is there a second room in it?");
         // A saga reads as a table; what a compiler printed stays as it is.
-        if path.starts_with("sagas/src/") || path.contains("/tests/") || path.contains("/compile/") {
+        if path.starts_with("sagas/src/")
+            || path.contains("/tests/")
+            || path.ends_with("/tests.rs")
+            || path.contains("/compile/")
+        {
             continue;
         }
         // Tests may hold long texts, as they were printed.
@@ -201,9 +244,6 @@ fn taken(arguments: &[String], environment: &BTreeMap<String, String>) -> Result
 
 /// Whether the command reads a variable of this name.
 fn reads(command: &str, variable: &str) -> bool {
-    if variable == "REDRESS_LOG" {
-        return true;
-    }
     let of_service = variable.strip_prefix("REDRESS_").and_then(|rest| rest.strip_suffix("_DATABASE_URL"));
     if let Some(service) = of_service {
         return compose()["services"].get(service.to_lowercase().replace('_', "-")).is_some();

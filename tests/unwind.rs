@@ -4,11 +4,11 @@ use redress_sagas::{book_trip, place_order};
 use redress_testkit::unwind_matrix;
 
 #[test]
-fn placing_an_order_holds_or_is_made_good() {
+fn place_order_holds_or_is_made_good() {
     unwind_matrix(place_order());
 }
 
 #[test]
-fn booking_a_trip_holds_or_is_made_good() {
+fn book_trip_holds_or_is_made_good() {
     unwind_matrix(book_trip());
 }

@@ -26,28 +26,28 @@ fn place_order_2() -> SagaDefinition {
     };
     saga::<PlaceOrder>("place-order", 2)
         .step("create-order", |o| CreateOrder {
-            order: o.order,
+            order: *o.order,
             customer: o.customer.clone(),
             lines: o.lines.clone(),
         })
-        .compensate(|o| CancelOrder { order: o.order })
+        .compensate(|o| CancelOrder { order: *o.order })
         .parallel(|stage| {
             stage
                 .step("charge-payment", |o| ChargePayment {
-                    payment: o.payment,
+                    payment: *o.payment,
                     customer: o.customer.clone(),
                     amount: o.total(),
                     currency: o.currency.clone(),
                 })
-                .compensate(|o| RefundPayment { payment: o.payment })
+                .compensate(|o| RefundPayment { payment: *o.payment })
                 .step("reserve-inventory", move |o| ReserveInventory {
-                    reservation: o.reservation,
+                    reservation: *o.reservation,
                     lines: stock(o),
                 })
-                .compensate(|o| ReleaseInventory { reservation: o.reservation })
+                .compensate(|o| ReleaseInventory { reservation: *o.reservation })
         })
-        .pivot("ship-order", |o| ShipOrder { shipment: o.shipment, address: o.address.clone() })
-        .retriable("confirm-order", |o| ConfirmOrder { order: o.order })
+        .pivot("ship-order", |o| ShipOrder { shipment: *o.shipment, address: o.address.clone() })
+        .retriable("confirm-order", |o| ConfirmOrder { order: *o.order })
         .build()
 }
 
@@ -86,7 +86,7 @@ async fn place(engine: &Engine, numbers: std::ops::Range<usize>) -> Vec<(Uuid, O
             key: format!("order-{number}"),
             ..StartRequest::default()
         };
-        let started = engine.start(request).await.expect("the order is accepted");
+        let started = engine.start_request(request).await.expect("the order is accepted");
         let view = engine.saga(started.id).await.expect("the journal answers").expect("it exists");
         (started.id.0, order, view.version)
     };
@@ -94,7 +94,7 @@ async fn place(engine: &Engine, numbers: std::ops::Range<usize>) -> Vec<(Uuid, O
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_next_version_arrives_under_load_and_nothing_is_lost() {
+async fn rolling_upgrade_under_load_loses_nothing() {
     let shared = redress::devstack::shared().await;
     let world = World::with(shared, 0, &[&SERVICES]).await;
     let old = run(&world, vec![place_order()]).await;

@@ -1,4 +1,4 @@
 //! Builds anew when a migration changes.
 fn main() {
-    println!("cargo:rerun-if-changed=../../migrations/coordinator");
+    println!("cargo:rerun-if-changed=migrations");
 }

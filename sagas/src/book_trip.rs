@@ -1,38 +1,38 @@
 //! Books seats and nights: no order, other steps in another order, and no step after the pivot.
 
+use redress::{Generated, SagaDefinition, saga};
 use redress_contracts::{
     ChargePayment, RefundPayment, ReleaseInventory, ReserveInventory, ShipOrder, StockLine,
 };
-use redress_core::{SagaDefinition, saga};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What one seat costs, in minor units.
+/// The price of one seat, in minor units.
 const SEAT_PRICE: i64 = 25_000;
-/// What one night costs, in minor units.
+/// The price of one night, in minor units.
 const NIGHT_PRICE: i64 = 12_000;
 
-/// Who travels, and what the saga adds to it.
+/// The trip as the client orders it, and the ids that the saga adds to it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BookTrip {
-    /// Who pays.
+    /// The customer who pays.
     pub traveller: String,
-    /// Where the tickets go.
+    /// The address to which the tickets go.
     pub address: String,
     /// Seats on the plane.
     pub seats: u16,
     /// Nights at the hotel.
     pub nights: u16,
     /// Made by the saga.
-    #[serde(default = "Uuid::now_v7")]
-    pub reservation: Uuid,
+    #[serde(default)]
+    pub reservation: Generated<Uuid>,
     /// Made by the saga.
-    #[serde(default = "Uuid::now_v7")]
-    pub payment: Uuid,
+    #[serde(default)]
+    pub payment: Generated<Uuid>,
     /// Made by the saga.
-    #[serde(default = "Uuid::now_v7")]
-    pub shipment: Uuid,
+    #[serde(default)]
+    pub shipment: Generated<Uuid>,
 }
 
 impl BookTrip {
@@ -51,11 +51,11 @@ impl BookTrip {
 #[rustfmt::skip] // A saga reads as a table.
 pub fn book_trip() -> SagaDefinition {
     saga::<BookTrip>("book-trip", 1)
-        .step("hold-places",    |t| ReserveInventory { reservation: t.reservation, lines: t.places() })
-            .compensate(        |t| ReleaseInventory { reservation: t.reservation })
-        .step("take-payment",   |t| ChargePayment    { payment: t.payment, customer: t.traveller.clone(), amount: t.price(), currency: "EUR".to_owned() })
-            .compensate(        |t| RefundPayment    { payment: t.payment })
-        .pivot("post-tickets",  |t| ShipOrder        { shipment: t.shipment, address: t.address.clone() })
+        .step("hold-places",    |t| ReserveInventory { reservation: *t.reservation, lines: t.places() })
+            .compensate(        |t| ReleaseInventory { reservation: *t.reservation })
+        .step("take-payment",   |t| ChargePayment    { payment: *t.payment, customer: t.traveller.clone(), amount: t.price(), currency: "EUR".to_owned() })
+            .compensate(        |t| RefundPayment    { payment: *t.payment })
+        .pivot("post-tickets",  |t| ShipOrder        { shipment: *t.shipment, address: t.address.clone() })
         .build()
 }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_the_one_that_was_deployed() {
+    fn digest_is_that_of_the_deployed_definition() {
         insta::assert_snapshot!(
             book_trip().digest,
             @"68026e2c96fae5dcb7b8076c9d8bed2a700d3c2a51c6e754d8f1cb217758c7bb"

@@ -1,6 +1,6 @@
 //! The demo sagas, one file each.
 //!
-//! A saga knows commands, not services: this library depends on the contracts and on the core, and only the binary
+//! A saga knows commands, not services: this library depends on the contracts and on the facade, and only the binary
 //! beside it joins sagas and services.
 
 mod book_trip;
@@ -9,7 +9,7 @@ mod place_order;
 pub use book_trip::{BookTrip, book_trip};
 pub use place_order::{PlaceOrder, place_order};
 
-use redress_core::SagaDefinition;
+use redress::SagaDefinition;
 
 /// All of them.
 pub fn all() -> [SagaDefinition; 2] {

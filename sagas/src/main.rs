@@ -45,3 +45,11 @@ fn order(customer: &str, address: &str) -> Value {
         "lines": [{ "sku": "book", "quantity": 2, "unit_price": 1500 }],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_command_has_a_handler() {
+        redress::app(redress_sagas::all()).services(redress_services::all()).check_wiring().unwrap();
+    }
+}

@@ -1,37 +1,37 @@
-//! Sells what is in the basket.
+//! Sells the goods in the basket.
 
+use redress::{Generated, SagaDefinition, saga};
 use redress_contracts::{
     CancelOrder, ChargePayment, ConfirmOrder, CreateOrder, OrderLine, RefundPayment, ReleaseInventory,
     ReserveInventory, ShipOrder, StockLine,
 };
-use redress_core::{SagaDefinition, saga};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What the customer sends, and what the saga adds to it.
+/// The order as the customer sends it, and the fields that the saga adds to it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PlaceOrder {
-    /// Who buys.
+    /// The customer who buys.
     pub customer: String,
-    /// In which currency the prices are, as in ISO 4217.
+    /// The currency of the prices, as in ISO 4217.
     pub currency: String,
-    /// Where the goods go.
+    /// The address to which the goods go.
     pub address: String,
-    /// What is bought.
+    /// The lines of the order.
     pub lines: Vec<OrderLine>,
     /// Made by the saga.
-    #[serde(default = "Uuid::now_v7")]
-    pub order: Uuid,
+    #[serde(default)]
+    pub order: Generated<Uuid>,
     /// Made by the saga.
-    #[serde(default = "Uuid::now_v7")]
-    pub payment: Uuid,
+    #[serde(default)]
+    pub payment: Generated<Uuid>,
     /// Made by the saga.
-    #[serde(default = "Uuid::now_v7")]
-    pub reservation: Uuid,
+    #[serde(default)]
+    pub reservation: Generated<Uuid>,
     /// Made by the saga.
-    #[serde(default = "Uuid::now_v7")]
-    pub shipment: Uuid,
+    #[serde(default)]
+    pub shipment: Generated<Uuid>,
     /// Learnt from the payment service.
     #[serde(default)]
     pub receipt: Option<String>,
@@ -41,7 +41,7 @@ pub struct PlaceOrder {
 }
 
 impl PlaceOrder {
-    /// What the lines cost together, in minor units. The order service has refused what does not add up.
+    /// The price of all lines together, in minor units. The order service has refused lines that do not add up.
     pub fn total(&self) -> i64 {
         self.lines
             .iter()
@@ -53,20 +53,20 @@ impl PlaceOrder {
     }
 }
 
-/// Sells what is in the basket, or leaves no trace of having tried.
+/// Sells the goods in the basket, or leaves no trace of having tried.
 #[rustfmt::skip] // A saga reads as a table.
 pub fn place_order() -> SagaDefinition {
     saga::<PlaceOrder>("place-order", 1)
-        .step("create-order",       |o| CreateOrder      { order: o.order, customer: o.customer.clone(), lines: o.lines.clone() })
-            .compensate(            |o| CancelOrder      { order: o.order })
-        .step("charge-payment",     |o| ChargePayment    { payment: o.payment, customer: o.customer.clone(), amount: o.total(), currency: o.currency.clone() })
+        .step("create-order",       |o| CreateOrder      { order: *o.order, customer: o.customer.clone(), lines: o.lines.clone() })
+            .compensate(            |o| CancelOrder      { order: *o.order })
+        .step("charge-payment",     |o| ChargePayment    { payment: *o.payment, customer: o.customer.clone(), amount: o.total(), currency: o.currency.clone() })
             .on_reply(              |o, charged| o.receipt = Some(charged.receipt))
-            .compensate(            |o| RefundPayment    { payment: o.payment })
-        .step("reserve-inventory",  |o| ReserveInventory { reservation: o.reservation, lines: o.stock() })
-            .compensate(            |o| ReleaseInventory { reservation: o.reservation })
-        .pivot("ship-order",        |o| ShipOrder        { shipment: o.shipment, address: o.address.clone() })
+            .compensate(            |o| RefundPayment    { payment: *o.payment })
+        .step("reserve-inventory",  |o| ReserveInventory { reservation: *o.reservation, lines: o.stock() })
+            .compensate(            |o| ReleaseInventory { reservation: *o.reservation })
+        .pivot("ship-order",        |o| ShipOrder        { shipment: *o.shipment, address: o.address.clone() })
             .on_reply(              |o, shipped| o.tracking = Some(shipped.tracking))
-        .retriable("confirm-order", |o| ConfirmOrder     { order: o.order })
+        .retriable("confirm-order", |o| ConfirmOrder     { order: *o.order })
         .build()
 }
 
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_definition_is_the_one_that_was_deployed() {
+    fn digest_is_that_of_the_deployed_definition() {
         let digest = place_order().digest;
         insta::assert_snapshot!(digest, @"13b62c686102576042b84b48165286be426554fa59d9ba9181605a8362757458");
     }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_input_is_refused() {
+    fn misspelt_input_is_refused() {
         let mut misspelt = input();
         misspelt["adress"] = json!("x");
         insta::assert_snapshot!(place_order().read_input(&misspelt).unwrap_err(), @"the input does not fit: at `/adress`, this field is unknown");

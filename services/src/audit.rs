@@ -1,4 +1,4 @@
-//! The auditor: do the books of the four services agree with each other and with themselves?
+//! The auditor: checks that the books of the four services agree with each other and with themselves.
 //!
 //! Checked with SQL on the tables as they are; nothing is changed. Every end-to-end test ends with it.
 
@@ -19,7 +19,7 @@ pub struct Books {
     pub shipping: PgPool,
 }
 
-/// What a service has in its books about a saga.
+/// The entry of a saga in a service's books.
 struct Entry {
     status: String,
     /// In minor units, where money is the matter.
@@ -46,9 +46,9 @@ const SHIPMENTS: &str =
 
 /// Checks the books once no saga is open; gives one sentence for each thing that is wrong.
 ///
-/// `ended` says of each saga whether it ended `completed`, `compensated` or `closed`; sagas without an order (trips) are
-/// checked by their payment, reservation and shipment alone. Which effects of a closed saga stand is the business of the
-/// operator who closed it; that its money and its goods add up, and that nothing was done twice, is not.
+/// `ended` says of each saga whether it ended `completed`, `compensated` or `closed`; sagas without an order (trips)
+/// are checked by their payment, reservation and shipment alone. The operator who closes a saga decides which of its
+/// effects stand; its money and its goods must add up all the same, and nothing may have been done twice.
 ///
 /// # Errors
 /// If a database does not answer.
@@ -71,7 +71,7 @@ pub async fn check(books: &Books, ended: &BTreeMap<Uuid, String>) -> Result<Vec<
     Ok(wrong)
 }
 
-/// Do the services agree with each other and with the journal about one saga?
+/// Checks that the services agree with each other and with the journal about one saga.
 fn check_saga(saga: Uuid, end: &str, entries: [Option<&Entry>; 4]) -> Vec<String> {
     let mut wrong = Vec::new();
     let said = entries.map(|entry| entry.map_or("none", |entry| entry.status.as_str()));

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use redress_contracts::{ReleaseInventory, ReserveInventory};
 use redress_core::Rejection;
-use redress_participant::{CompensateAll, HandleAll, HandlerError, Keyed, Outcome, Service, Tx};
+use redress_macros::service;
+use redress_participant::{HandlerError, HandlerOutcome, Keyed, Service, Tx};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -14,12 +15,9 @@ const HOLDER: &str = "SELECT saga_id FROM reservations WHERE id = $1";
 
 /// The inventory service.
 pub(crate) fn service() -> Service {
-    Service::new(
-        "inventory",
-        || crate::with_own_table(sqlx::migrate!("../migrations/inventory"), "_inventory_migrations"),
-        |participant| participant.handle_all::<ReserveInventory>().compensate_all::<ReleaseInventory>(),
-        Inventory,
-    )
+    Service::of(Inventory, || {
+        crate::with_own_table(sqlx::migrate!("../migrations/inventory"), "_inventory_migrations")
+    })
 }
 
 #[derive(Clone)]
@@ -30,7 +28,7 @@ async fn lock(tx: &mut Tx<'_>, skus: Vec<String>) -> Result<BTreeMap<String, i64
     let rows =
         sqlx::query("SELECT sku, available FROM stock WHERE sku = ANY($1) ORDER BY sku FOR NO KEY UPDATE")
             .bind(skus)
-            .fetch_all(&mut **tx)
+            .fetch_all(tx)
             .await?;
     rows.iter().map(|row| Ok((row.try_get("sku")?, row.try_get("available")?))).collect()
 }
@@ -48,7 +46,7 @@ fn wanted(command: &ReserveInventory) -> Result<BTreeMap<&str, i64>, Rejection> 
     Ok(wanted)
 }
 
-/// Why it cannot be set aside, if it cannot.
+/// The reason why it cannot be set aside, if it cannot.
 fn refusal(wanted: &BTreeMap<&str, i64>, available: &BTreeMap<String, i64>) -> Option<Rejection> {
     wanted.iter().find_map(|(sku, quantity)| match available.get(*sku) {
         None => Some(Rejection::new("unknown-sku", format!("there is no `{sku}`"))),
@@ -60,12 +58,14 @@ fn refusal(wanted: &BTreeMap<&str, i64>, available: &BTreeMap<String, i64>) -> O
     })
 }
 
-impl HandleAll<ReserveInventory> for Inventory {
-    async fn handle_all(
+#[service("inventory")]
+impl Inventory {
+    #[actions]
+    async fn reserve(
         &self,
         tx: &mut Tx<'_>,
         commands: Vec<Keyed<ReserveInventory>>,
-    ) -> Result<Vec<Outcome<()>>, HandlerError> {
+    ) -> Result<Vec<HandlerOutcome<()>>, HandlerError> {
         let skus =
             commands.iter().flat_map(|keyed| &keyed.command.lines).map(|line| line.sku.clone()).collect();
         let mut available = lock(tx, skus).await?;
@@ -77,7 +77,7 @@ impl HandleAll<ReserveInventory> for Inventory {
                 None => Ok(wanted),
             });
             match decided {
-                Err(rejection) => outcomes.push(Outcome::Rejected(rejection)),
+                Err(rejection) => outcomes.push(HandlerOutcome::Rejected(rejection)),
                 Ok(wanted) => {
                     for (sku, quantity) in &wanted {
                         // The next member finds what this one leaves.
@@ -86,7 +86,7 @@ impl HandleAll<ReserveInventory> for Inventory {
                         }
                     }
                     holds.add(key.saga_id.0, command.reservation, wanted);
-                    outcomes.push(Outcome::Done(()));
+                    outcomes.push(HandlerOutcome::Done(()));
                 }
             }
         }
@@ -95,9 +95,43 @@ impl HandleAll<ReserveInventory> for Inventory {
             false => taken(tx, "reservation", HOLDER, &holds.ids, &holds.sagas, outcomes.len()).await,
         }
     }
+
+    #[compensations(of = reserve)]
+    async fn release(
+        &self,
+        tx: &mut Tx<'_>,
+        commands: Vec<Keyed<ReleaseInventory>>,
+    ) -> Result<Vec<()>, HandlerError> {
+        let ids: Vec<Uuid> = commands.iter().map(|keyed| keyed.command.reservation).collect();
+        let skus =
+            sqlx::query_scalar("SELECT DISTINCT sku FROM reservation_lines WHERE reservation = ANY($1)")
+                .bind(&ids)
+                .fetch_all(&mut *tx)
+                .await?;
+        lock(tx, skus).await?;
+        let released: i64 = sqlx::query_scalar(
+            "WITH released AS ( \
+                 UPDATE reservations SET status = 'released' WHERE id = ANY($1) AND status = 'held' RETURNING id \
+             ), shelves AS ( \
+                 UPDATE stock SET available = available + sums.quantity, reserved = reserved - sums.quantity \
+                 FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM released \
+                       JOIN reservation_lines ON reservation = released.id GROUP BY sku) AS sums \
+                 WHERE stock.sku = sums.sku \
+             ) SELECT count(*) FROM released",
+        )
+        .bind(&ids)
+        .fetch_one(tx)
+        .await?;
+        if usize::try_from(released).ok() != Some(ids.len()) {
+            let message =
+                format!("only {released} of {} reservations are held and can be released", ids.len());
+            return Err(message.into());
+        }
+        Ok(ids.iter().map(|_| ()).collect())
+    }
 }
 
-/// What is set aside, one member after the other, and the lines of all of them.
+/// The stock that is set aside, one member after the other, and the lines of all of them.
 #[derive(Default)]
 struct Holds {
     ids: Vec<Uuid>,
@@ -145,43 +179,8 @@ impl Holds {
         .bind(&self.reservations)
         .bind(&self.skus)
         .bind(&self.quantities)
-        .fetch_one(&mut **tx)
+        .fetch_one(tx)
         .await?;
         Ok(usize::try_from(written).ok() == Some(self.ids.len()))
-    }
-}
-
-impl CompensateAll<ReleaseInventory> for Inventory {
-    async fn compensate_all(
-        &self,
-        tx: &mut Tx<'_>,
-        commands: Vec<Keyed<ReleaseInventory>>,
-    ) -> Result<Vec<()>, HandlerError> {
-        let ids: Vec<Uuid> = commands.iter().map(|keyed| keyed.command.reservation).collect();
-        let skus =
-            sqlx::query_scalar("SELECT DISTINCT sku FROM reservation_lines WHERE reservation = ANY($1)")
-                .bind(&ids)
-                .fetch_all(&mut **tx)
-                .await?;
-        lock(tx, skus).await?;
-        let released: i64 = sqlx::query_scalar(
-            "WITH released AS ( \
-                 UPDATE reservations SET status = 'released' WHERE id = ANY($1) AND status = 'held' RETURNING id \
-             ), shelves AS ( \
-                 UPDATE stock SET available = available + sums.quantity, reserved = reserved - sums.quantity \
-                 FROM (SELECT sku, sum(quantity)::bigint AS quantity FROM released \
-                       JOIN reservation_lines ON reservation = released.id GROUP BY sku) AS sums \
-                 WHERE stock.sku = sums.sku \
-             ) SELECT count(*) FROM released",
-        )
-        .bind(&ids)
-        .fetch_one(&mut **tx)
-        .await?;
-        if usize::try_from(released).ok() != Some(ids.len()) {
-            let message =
-                format!("only {released} of {} reservations are held and can be released", ids.len());
-            return Err(message.into());
-        }
-        Ok(ids.iter().map(|_| ()).collect())
     }
 }

@@ -1,8 +1,9 @@
 //! The four demo services, each with its own database.
 //!
-//! Order keeps the orders, payment the money, inventory the stock, and shipping the trucks. Each handler works on the
-//! whole set of its commands in a batch: a few statements, rows locked in the order of their keys so that two batches
-//! never deadlock, and every rejection decided before anything is written. [`audit`] checks their books.
+//! Order keeps the orders, payment the money, inventory the stock, and shipping the trucks. Shipping is a plain service
+//! and handles one command at a time. The handlers of the others work on the whole set of their commands in a batch: a few
+//! statements, rows locked in the order of their keys so that two batches never deadlock, and every rejection decided
+//! before anything is written. [`audit`] checks their books.
 
 pub mod audit;
 mod inventory;

@@ -2,7 +2,8 @@
 
 use redress_contracts::{CancelOrder, ConfirmOrder, CreateOrder};
 use redress_core::Rejection;
-use redress_participant::{CompensateAll, HandleAll, HandlerError, Keyed, Outcome, Service, Tx};
+use redress_macros::service;
+use redress_participant::{HandlerError, HandlerOutcome, Keyed, Service, Tx};
 use uuid::Uuid;
 
 use crate::taken::taken;
@@ -11,23 +12,13 @@ const BUYER: &str = "SELECT saga_id FROM orders WHERE id = $1";
 
 /// The order service.
 pub(crate) fn service() -> Service {
-    Service::new(
-        "order",
-        || crate::with_own_table(sqlx::migrate!("../migrations/order"), "_order_migrations"),
-        |participant| {
-            participant
-                .handle_all::<CreateOrder>()
-                .compensate_all::<CancelOrder>()
-                .handle_all::<ConfirmOrder>()
-        },
-        Orders,
-    )
+    Service::of(Orders, || crate::with_own_table(sqlx::migrate!("../migrations/order"), "_order_migrations"))
 }
 
 #[derive(Clone)]
 struct Orders;
 
-/// What the order costs, or why it cannot be taken.
+/// The total of the order, or the reason why it cannot be taken.
 fn total(order: &CreateOrder) -> Result<i64, Rejection> {
     if order.lines.is_empty() {
         return Err(Rejection::new("empty-order", "an order needs at least one line"));
@@ -44,25 +35,27 @@ fn total(order: &CreateOrder) -> Result<i64, Rejection> {
         .ok_or_else(|| Rejection::new("invalid-price", "the prices must add up to an amount above zero"))
 }
 
-impl HandleAll<CreateOrder> for Orders {
-    async fn handle_all(
+#[service("order")]
+impl Orders {
+    #[actions]
+    async fn create(
         &self,
         tx: &mut Tx<'_>,
         commands: Vec<Keyed<CreateOrder>>,
-    ) -> Result<Vec<Outcome<()>>, HandlerError> {
+    ) -> Result<Vec<HandlerOutcome<()>>, HandlerError> {
         let (mut ids, mut sagas, mut customers) = (Vec::new(), Vec::new(), Vec::new());
         let (mut totals, mut lines) = (Vec::new(), Vec::new());
         let mut outcomes = Vec::with_capacity(commands.len());
         for Keyed { key, command } in commands {
             match total(&command) {
-                Err(rejection) => outcomes.push(Outcome::Rejected(rejection)),
+                Err(rejection) => outcomes.push(HandlerOutcome::Rejected(rejection)),
                 Ok(total) => {
                     ids.push(command.order);
                     sagas.push(key.saga_id.0);
                     lines.push(serde_json::to_value(&command.lines)?);
                     customers.push(command.customer);
                     totals.push(total);
-                    outcomes.push(Outcome::Done(()));
+                    outcomes.push(HandlerOutcome::Done(()));
                 }
             }
         }
@@ -81,7 +74,7 @@ impl HandleAll<CreateOrder> for Orders {
         .bind(customers)
         .bind(totals)
         .bind(lines)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?
         .rows_affected();
         if written == ids.len() as u64 {
@@ -89,22 +82,9 @@ impl HandleAll<CreateOrder> for Orders {
         }
         taken(tx, "order", BUYER, &ids, &sagas, outcomes.len()).await
     }
-}
 
-impl HandleAll<ConfirmOrder> for Orders {
-    async fn handle_all(
-        &self,
-        tx: &mut Tx<'_>,
-        commands: Vec<Keyed<ConfirmOrder>>,
-    ) -> Result<Vec<Outcome<()>>, HandlerError> {
-        let orders: Vec<Uuid> = commands.iter().map(|keyed| keyed.command.order).collect();
-        move_all(tx, &orders, "confirmed").await?;
-        Ok(orders.iter().map(|_| Outcome::Done(())).collect())
-    }
-}
-
-impl CompensateAll<CancelOrder> for Orders {
-    async fn compensate_all(
+    #[compensations(of = create)]
+    async fn cancel(
         &self,
         tx: &mut Tx<'_>,
         commands: Vec<Keyed<CancelOrder>>,
@@ -113,6 +93,17 @@ impl CompensateAll<CancelOrder> for Orders {
         move_all(tx, &orders, "cancelled").await?;
         Ok(orders.iter().map(|_| ()).collect())
     }
+
+    #[actions(no_compensation)]
+    async fn confirm(
+        &self,
+        tx: &mut Tx<'_>,
+        commands: Vec<Keyed<ConfirmOrder>>,
+    ) -> Result<Vec<HandlerOutcome<()>>, HandlerError> {
+        let orders: Vec<Uuid> = commands.iter().map(|keyed| keyed.command.order).collect();
+        move_all(tx, &orders, "confirmed").await?;
+        Ok(orders.iter().map(|_| HandlerOutcome::Done(())).collect())
+    }
 }
 
 /// Moves pending orders on; one that is not pending is an error, because its saga says that it must be.
@@ -120,7 +111,7 @@ async fn move_all(tx: &mut Tx<'_>, orders: &[Uuid], status: &str) -> Result<(), 
     let moved = sqlx::query("UPDATE orders SET status = $2 WHERE id = ANY($1) AND status = 'pending'")
         .bind(orders)
         .bind(status)
-        .execute(&mut **tx)
+        .execute(tx)
         .await?
         .rows_affected();
     if moved == orders.len() as u64 {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use redress_contracts::{ChargePayment, PaymentCharged, RefundPayment};
 use redress_core::Rejection;
-use redress_participant::{CompensateAll, HandleAll, HandlerError, Keyed, Outcome, Service, Tx};
+use redress_macros::service;
+use redress_participant::{HandlerError, HandlerOutcome, Keyed, Service, Tx};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -17,12 +18,9 @@ const PAYER: &str = "SELECT saga_id FROM payments WHERE id = $1";
 
 /// The payment service.
 pub(crate) fn service() -> Service {
-    Service::new(
-        "payment",
-        || crate::with_own_table(sqlx::migrate!("../migrations/payment"), "_payment_migrations"),
-        |participant| participant.handle_all::<ChargePayment>().compensate_all::<RefundPayment>(),
-        Payments,
-    )
+    Service::of(Payments, || {
+        crate::with_own_table(sqlx::migrate!("../migrations/payment"), "_payment_migrations")
+    })
 }
 
 #[derive(Clone)]
@@ -40,7 +38,7 @@ async fn lock(tx: &mut Tx<'_>, customers: Vec<String>) -> Result<BTreeMap<String
          FOR NO KEY UPDATE",
     )
     .bind(customers)
-    .fetch_all(&mut **tx)
+    .fetch_all(tx)
     .await?;
     rows.iter()
         .map(|row| {
@@ -50,7 +48,7 @@ async fn lock(tx: &mut Tx<'_>, customers: Vec<String>) -> Result<BTreeMap<String
         .collect()
 }
 
-/// Why the charge cannot be made, if it cannot.
+/// The reason why the charge cannot be made, if it cannot.
 fn refusal(charge: &ChargePayment, account: Option<&Account>) -> Option<Rejection> {
     let customer = &charge.customer;
     let Some(account) = account else {
@@ -71,12 +69,14 @@ fn refusal(charge: &ChargePayment, account: Option<&Account>) -> Option<Rejectio
     None
 }
 
-impl HandleAll<ChargePayment> for Payments {
-    async fn handle_all(
+#[service("payment")]
+impl Payments {
+    #[actions]
+    async fn charge(
         &self,
         tx: &mut Tx<'_>,
         commands: Vec<Keyed<ChargePayment>>,
-    ) -> Result<Vec<Outcome<PaymentCharged>>, HandlerError> {
+    ) -> Result<Vec<HandlerOutcome<PaymentCharged>>, HandlerError> {
         // The house is no customer.
         let customers = commands.iter().map(|keyed| &keyed.command.customer).filter(|name| *name != HOUSE);
         let mut accounts = lock(tx, customers.cloned().collect()).await?;
@@ -85,14 +85,16 @@ impl HandleAll<ChargePayment> for Payments {
         for Keyed { key, command } in commands {
             let account = accounts.get_mut(&command.customer);
             if let Some(rejection) = refusal(&command, account.as_deref()) {
-                outcomes.push(Outcome::Rejected(rejection));
+                outcomes.push(HandlerOutcome::Rejected(rejection));
                 continue;
             }
             // The next member finds what this one leaves.
             if let Some(account) = account {
                 account.balance -= command.amount;
             }
-            outcomes.push(Outcome::Done(PaymentCharged { receipt: format!("receipt-{}", command.payment) }));
+            outcomes.push(HandlerOutcome::Done(PaymentCharged {
+                receipt: format!("receipt-{}", command.payment),
+            }));
             charges.ids.push(command.payment);
             charges.sagas.push(key.saga_id.0);
             charges.keys.push(key.to_string());
@@ -104,9 +106,49 @@ impl HandleAll<ChargePayment> for Payments {
             false => taken(tx, "payment", PAYER, &charges.ids, &charges.sagas, outcomes.len()).await,
         }
     }
+
+    #[compensations(of = charge)]
+    async fn refund(
+        &self,
+        tx: &mut Tx<'_>,
+        commands: Vec<Keyed<RefundPayment>>,
+    ) -> Result<Vec<()>, HandlerError> {
+        let ids: Vec<Uuid> = commands.iter().map(|keyed| keyed.command.payment).collect();
+        let keys: Vec<String> = commands.iter().map(|keyed| keyed.key.to_string()).collect();
+        let customers = sqlx::query_scalar("SELECT DISTINCT customer FROM payments WHERE id = ANY($1)")
+            .bind(&ids)
+            .fetch_all(&mut *tx)
+            .await?;
+        lock(tx, customers).await?;
+        let refunded: i64 = sqlx::query_scalar(
+            "WITH refunded AS ( \
+                 UPDATE payments SET status = 'refunded' FROM unnest($1::uuid[], $2::text[]) AS asked (id, key) \
+                 WHERE payments.id = asked.id AND payments.status = 'charged' \
+                 RETURNING asked.key, payments.customer, payments.amount \
+             ), legs AS ( \
+                 INSERT INTO ledger (key, account, amount) \
+                 SELECT key, customer, amount FROM refunded UNION ALL SELECT key, $3, -amount FROM refunded \
+             ), balances AS ( \
+                 UPDATE accounts SET balance = balance + sums.amount \
+                 FROM (SELECT customer, sum(amount)::bigint AS amount FROM refunded GROUP BY customer) AS sums \
+                 WHERE accounts.customer = sums.customer \
+             ) SELECT count(*) FROM refunded",
+        )
+        .bind(&ids)
+        .bind(keys)
+        .bind(HOUSE)
+        .fetch_one(tx)
+        .await?;
+        if usize::try_from(refunded).ok() != Some(ids.len()) {
+            return Err(
+                format!("only {refunded} of {} payments are charged and can be refunded", ids.len()).into()
+            );
+        }
+        Ok(ids.iter().map(|_| ()).collect())
+    }
 }
 
-/// What is charged, one member after the other.
+/// The charges that are made, one member after the other.
 #[derive(Default)]
 struct Charges {
     ids: Vec<Uuid>,
@@ -144,49 +186,8 @@ impl Charges {
         .bind(&self.customers)
         .bind(&self.amounts)
         .bind(HOUSE)
-        .fetch_one(&mut **tx)
+        .fetch_one(tx)
         .await?;
         Ok(usize::try_from(written).ok() == Some(self.ids.len()))
-    }
-}
-
-impl CompensateAll<RefundPayment> for Payments {
-    async fn compensate_all(
-        &self,
-        tx: &mut Tx<'_>,
-        commands: Vec<Keyed<RefundPayment>>,
-    ) -> Result<Vec<()>, HandlerError> {
-        let ids: Vec<Uuid> = commands.iter().map(|keyed| keyed.command.payment).collect();
-        let keys: Vec<String> = commands.iter().map(|keyed| keyed.key.to_string()).collect();
-        let customers = sqlx::query_scalar("SELECT DISTINCT customer FROM payments WHERE id = ANY($1)")
-            .bind(&ids)
-            .fetch_all(&mut **tx)
-            .await?;
-        lock(tx, customers).await?;
-        let refunded: i64 = sqlx::query_scalar(
-            "WITH refunded AS ( \
-                 UPDATE payments SET status = 'refunded' FROM unnest($1::uuid[], $2::text[]) AS asked (id, key) \
-                 WHERE payments.id = asked.id AND payments.status = 'charged' \
-                 RETURNING asked.key, payments.customer, payments.amount \
-             ), legs AS ( \
-                 INSERT INTO ledger (key, account, amount) \
-                 SELECT key, customer, amount FROM refunded UNION ALL SELECT key, $3, -amount FROM refunded \
-             ), balances AS ( \
-                 UPDATE accounts SET balance = balance + sums.amount \
-                 FROM (SELECT customer, sum(amount)::bigint AS amount FROM refunded GROUP BY customer) AS sums \
-                 WHERE accounts.customer = sums.customer \
-             ) SELECT count(*) FROM refunded",
-        )
-        .bind(&ids)
-        .bind(keys)
-        .bind(HOUSE)
-        .fetch_one(&mut **tx)
-        .await?;
-        if usize::try_from(refunded).ok() != Some(ids.len()) {
-            return Err(
-                format!("only {refunded} of {} payments are charged and can be refunded", ids.len()).into()
-            );
-        }
-        Ok(ids.iter().map(|_| ()).collect())
     }
 }

@@ -1,13 +1,13 @@
-//! What must hold at the end of every test, on the journal, the books of the services and the wire.
+//! Checks the invariants at the end of every test, on the journal, the books of the services and the wire.
 //!
 //! | invariant | where it is checked |
 //! |---|---|
-//! | 1 money, 2 stock, 3 no double effect, 4 no action after its undo, 5 what is undone, 8 what is completed | the auditor |
+//! | 1 money, 2 stock, 3 no double effect, 4 no action after its undo, 5 undone steps, 8 completed steps | the auditor |
 //! | 5, 6 exactly these steps, in exactly this order | `undone`, `unsound_histories` |
 //! | 7 no step forward once the plan is frozen | `unsound_histories` |
 //! | 9 legal moves only, without gaps | `illegal_moves`, by what the simulator checks too |
 //! | 10 every saga ends, 11 no accepted start is lost and none is there twice | `check` |
-//! | 12 equal questions get equal answers | `Observer` |
+//! | 12 equal commands get equal answers | `Observer` |
 //! | 13 quiet in the end | `until_quiet` |
 //! | 14 nothing dropped silently | `unsound_histories` and `given_up`: no dead letter of the coordinator's or a service's |
 //! | 15 no saga stops the others | all of them end in time; `trips_end_while_the_order_service_is_away` |
@@ -26,16 +26,16 @@ use uuid::Uuid;
 use super::orders::Order;
 use super::{World, until};
 
-/// What happened on the way, to prove that it did.
+/// The events on the way, to prove that they happened.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
-    /// Commands that were sent more than once.
+    /// Commands that were sent again: as the next attempt, or as the same one if it may have been lost.
     pub(crate) resent: i64,
     /// Attempts that were not answered in time.
     pub(crate) timed_out: i64,
     /// Replies that came late or twice and were noted.
     pub(crate) late: i64,
-    /// Settlements that were asked for.
+    /// Settlements that were sent.
     pub(crate) settled: i64,
     /// Messages that were acknowledged or put back at a later delivery than their first.
     pub(crate) redelivered: u64,
@@ -74,7 +74,7 @@ impl World {
         Evidence { redelivered: self.observer.redelivered(), ..evidence(self.journal()).await }
     }
 
-    /// The steps of a saga that were undone, in the order in which they were.
+    /// The steps of a saga that were undone, in the order of their compensations.
     pub(crate) async fn undone_of(&self, saga: Uuid) -> Vec<String> {
         sqlx::query_scalar(
             "SELECT step FROM saga_history WHERE saga_id = $1 AND event = 'done' AND phase = 'compensation' \
@@ -93,7 +93,7 @@ impl World {
 }
 
 impl World {
-    /// Nothing is on its way, nothing is due, and nobody holds a transaction open.
+    /// Nothing is on its way, nothing is due, and no session holds a transaction open.
     async fn until_quiet(&self) {
         let context = async_nats::jetstream::new(self.nats().await);
         until("nothing on its way", async || {
@@ -126,10 +126,10 @@ impl World {
         .await;
     }
 
-    /// What the services gave up, and what the broker did.
+    /// The messages that the services gave up, and those that the broker did.
     ///
     /// A broker that was killed may find its consumers a little older than its streams, and then tells of messages that
-    /// are gone and were, as far as it knows, not acknowledged: they were, and nobody gave them up.
+    /// are gone and were, as far as it knows, not acknowledged: they were, and no consumer gave them up.
     async fn given_up(&self) -> Vec<String> {
         let context = async_nats::jetstream::new(self.nats().await);
         let name = format!("{}_DEAD_LETTERS", self.prefix.to_ascii_uppercase());
@@ -147,7 +147,7 @@ impl World {
     }
 }
 
-/// What the simulator checks of every history, on those of the journal.
+/// The simulator's checks of every history, on those of the journal.
 async fn illegal_moves(journal: &PgPool, known: &[SagaDefinition]) -> Vec<String> {
     let rows = sqlx::query(
         "SELECT h.saga_id, saga, version, seq, at, event, step, phase, attempt, detail \
@@ -175,7 +175,7 @@ async fn illegal_moves(journal: &PgPool, known: &[SagaDefinition]) -> Vec<String
     wrong
 }
 
-fn entry(row: &PgRow) -> HistoryEntry {
+pub(crate) fn entry(row: &PgRow) -> HistoryEntry {
     let number = |column: &str| row.get::<Option<i32>, _>(column).map(i32::unsigned_abs);
     let word = |column: &str| row.get::<Option<String>, _>(column);
     HistoryEntry {
@@ -196,7 +196,7 @@ async fn ends(journal: &PgPool) -> BTreeMap<Uuid, String> {
 }
 
 /// Gaps, forward steps after the plan was frozen, undos out of order, steps answered twice.
-async fn unsound_histories(journal: &PgPool) -> Vec<String> {
+pub(crate) async fn unsound_histories(journal: &PgPool) -> Vec<String> {
     let questions = [
         "SELECT 'gap in ' || saga_id FROM saga_history GROUP BY saga_id HAVING max(seq) <> count(*) OR min(seq) <> 1",
         "SELECT 'action sent after the plan was frozen in ' || h.saga_id FROM saga_history h \
@@ -204,7 +204,7 @@ async fn unsound_histories(journal: &PgPool) -> Vec<String> {
          WHERE h.event = 'sent' AND h.phase = 'action' AND h.seq > p.seq",
         "SELECT 'step answered twice in ' || saga_id FROM saga_history WHERE event = 'done' \
          GROUP BY saga_id, step, CASE phase WHEN 'compensation' THEN 1 ELSE 0 END HAVING count(*) > 1",
-        // Behind it is what stands behind it in the definition.
+        // A step is behind it if it stands behind it in the definition.
         "WITH place AS ( \
              SELECT s.id AS saga_id, step.value ->> 'name' AS step, step.ordinality AS place FROM sagas s \
              JOIN saga_definitions d USING (saga, version), \
@@ -226,9 +226,10 @@ async fn unsound_histories(journal: &PgPool) -> Vec<String> {
     wrong
 }
 
-async fn evidence(journal: &PgPool) -> Evidence {
+pub(crate) async fn evidence(journal: &PgPool) -> Evidence {
     let row = sqlx::query(
-        "SELECT count(*) FILTER (WHERE event = 'sent' AND attempt > 1) AS resent, \
+        "SELECT count(*) FILTER (WHERE event = 'sent') \
+                    - count(DISTINCT (saga_id, step, phase)) FILTER (WHERE event = 'sent') AS resent, \
                 count(*) FILTER (WHERE event = 'timed-out') AS timed_out, \
                 count(*) FILTER (WHERE event = 'late') AS late, \
                 count(*) FILTER (WHERE event = 'sent' AND phase = 'settlement') AS settled FROM saga_history",

@@ -5,17 +5,21 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 pub(crate) mod check;
-pub(crate) mod kin;
+pub(crate) mod door;
 pub(crate) mod observer;
 pub(crate) mod orders;
+pub(crate) mod pooler;
 pub(crate) mod process;
+pub(crate) mod process_tree;
+pub(crate) mod replicas;
+pub(crate) mod tally;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use redress::devstack::{Data, Durability, Stack, StackOptions};
-use redress::{Config, Engine, SagaDefinition, Settings, Topology, Wire};
+use redress::devstack::{Data, Durability, Stack, StackConfig};
+use redress::{Config, Engine, SagaDefinition, Topology, Wire, WireConfig};
 use redress_services::audit::Books;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -40,6 +44,8 @@ pub(crate) struct World {
     pub(crate) prefix: String,
     pub(crate) observer: observer::Observer,
     database: String,
+    /// Where its coordinators find the journal.
+    journal_url: String,
     journal: PgPool,
     books: Books,
     /// The definitions by which the histories are judged: the demo's, and those of the test's own engines.
@@ -55,14 +61,19 @@ impl World {
 
     /// Servers of its own, for tests that kill, restart or wipe one.
     pub(crate) async fn on_own_servers() -> Self {
-        let options = StackOptions {
+        Self::on_own_servers_with(1).await
+    }
+
+    /// The same with so many coordinators.
+    pub(crate) async fn on_own_servers_with(coordinators: usize) -> Self {
+        let options = StackConfig {
             durability: Durability::Relaxed,
             data: Data::Ephemeral,
             postgres: true,
             nats: true,
         };
         let stack = Stack::start(options, &|_| {}).await.expect("private servers start");
-        Self::with(Arc::new(stack), 1, &[&SERVICES]).await
+        Self::with(Arc::new(stack), coordinators, &[&SERVICES]).await
     }
 
     /// So many coordinators, and a process for each group of services.
@@ -79,6 +90,7 @@ impl World {
         .try_into()
         .expect("there are four services");
         let observer = observer::Observer::begin(nats(&stack).await, &name).await;
+        let url = stack.postgres().url(&database);
         let mut world = Self {
             stack,
             observer,
@@ -86,6 +98,7 @@ impl World {
             services: Vec::new(),
             http: reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("a client"),
             prefix: name,
+            journal_url: url,
             database,
             journal,
             books: Books { order, payment, inventory, shipping },
@@ -128,10 +141,10 @@ impl World {
         Process::start(&arguments, &self.environment()).await
     }
 
-    /// What makes a process one of this world.
+    /// The variables that make a process one of this world.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("DATABASE_URL", self.stack.postgres().url(&self.database)),
+            ("DATABASE_URL", self.journal_url.clone()),
             ("NATS_URL", self.stack.nats().url()),
             ("REDRESS_PREFIX", self.prefix.clone()),
             ("REDRESS_ACK_WAIT_MS", "2000".to_owned()),
@@ -141,15 +154,15 @@ impl World {
     }
 
     /// Kills a coordinator and starts another one in its place.
-    pub(crate) async fn replace_coordinator(&mut self, place: usize) {
-        self.coordinators[place].kill().await;
-        self.coordinators[place] = self.start_coordinator().await;
+    pub(crate) async fn replace_coordinator(&mut self, index: usize) {
+        self.coordinators[index].kill().await;
+        self.coordinators[index] = self.start_coordinator().await;
     }
 
     /// Kills a service process and starts another one in its place.
-    pub(crate) async fn replace_services(&mut self, place: usize, names: &[&str]) {
-        self.services[place].kill().await;
-        self.services[place] = self.start_services(names).await;
+    pub(crate) async fn replace_services(&mut self, index: usize, names: &[&str]) {
+        self.services[index].kill().await;
+        self.services[index] = self.start_services(names).await;
     }
 
     /// The API of the first coordinator.
@@ -172,8 +185,11 @@ impl World {
     /// A connection to this world's streams, as its processes have one.
     pub(crate) async fn wire(&self) -> Wire {
         let topology = Topology::new(&self.prefix).expect("the prefix is a name");
-        let settings =
-            Settings { ack_wait: Duration::from_secs(2), stream_bytes_max: 32 << 20, ..Settings::default() };
+        let settings = WireConfig {
+            ack_wait: Duration::from_secs(2),
+            stream_bytes_max: 32 << 20,
+            ..WireConfig::default()
+        };
         Wire::connect(&self.stack.nats().url(), topology, settings).await.expect("NATS answers")
     }
 
@@ -192,6 +208,16 @@ impl World {
         self.stack.postgres().url(&format!("{}_{service}", self.database))
     }
 
+    /// A pool on the database of a service of the test's own, which is made.
+    pub(crate) async fn pool_of(&self, service: &str) -> PgPool {
+        connect(&self.stack, format!("{}_{service}", self.database)).await
+    }
+
+    /// The coordinators to come find the journal at `url`; the checks read from `pool`.
+    pub(crate) fn journal_is_at(&mut self, url: String, pool: PgPool) {
+        (self.journal_url, self.journal) = (url, pool);
+    }
+
     pub(crate) fn journal(&self) -> &PgPool {
         &self.journal
     }
@@ -207,18 +233,23 @@ impl World {
 }
 
 /// A connection of the test's own to the broker.
-async fn nats(stack: &Stack) -> async_nats::Client {
+pub(crate) async fn nats(stack: &Stack) -> async_nats::Client {
+    connect_nats(stack).await.expect("the stack's NATS answers")
+}
+
+/// The same, where the broker may be away.
+pub(crate) async fn connect_nats(stack: &Stack) -> Result<async_nats::Client, async_nats::ConnectError> {
     let address: async_nats::ServerAddr = stack.nats().url().parse().expect("the stack's URL");
     let options = async_nats::ConnectOptions::new().user_and_password(
         address.username().unwrap_or_default().to_owned(),
         address.password().unwrap_or_default().to_owned(),
     );
-    options.connect(address).await.expect("the stack's NATS answers")
+    options.connect(address).await
 }
 
 /// A pool on a database that is made if it is missing, and that survives a restart of the server.
-async fn connect(stack: &Stack, name: String) -> PgPool {
-    redress_coordinator::journal::ensure_database(&stack.postgres().admin_url(), &name)
+pub(crate) async fn connect(stack: &Stack, name: String) -> PgPool {
+    redress_coordinator::journal::ensure_database(&stack.postgres().url(&name))
         .await
         .expect("the database is made");
     PgPoolOptions::new()
@@ -228,7 +259,7 @@ async fn connect(stack: &Stack, name: String) -> PgPool {
         .expect("the stack's URL")
 }
 
-/// Asks again and again until it is told something; a failing question is asked again too.
+/// Asks again and again until there is an answer; a failing query is repeated too.
 pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     let asking = async {

@@ -1,4 +1,4 @@
-//! Watches the wire of a world: what came more than once, and whether equal questions got equal answers.
+//! Watches the wire of a world: counts redeliveries, and checks that equal commands get equal answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ pub(crate) struct Observer {
     tasks: [tokio::task::JoinHandle<()>; 2],
 }
 
-/// The final answers to each question, as outcome and body.
+/// The final answers to each command, as outcome and body.
 type Answers = Arc<Mutex<BTreeMap<String, BTreeSet<(String, Vec<u8>)>>>>;
 
 impl Observer {
@@ -34,7 +34,7 @@ impl Observer {
                 else {
                     continue;
                 };
-                // The others speak of an attempt, not of the question.
+                // The other outcomes speak of an attempt, not of the command.
                 if matches!(outcome.as_str(), "done" | "rejected" | "fenced") {
                     let mut seen = seen.lock().expect("nobody panics while holding it");
                     seen.entry(key).or_default().insert((outcome, reply.payload.to_vec()));
@@ -53,7 +53,7 @@ impl Observer {
         Self { redelivered, answers, tasks: [counting, listening] }
     }
 
-    /// Questions that got two different final answers.
+    /// Commands that got two different final answers.
     pub(crate) fn two_answers(&self) -> Vec<String> {
         let answers = self.answers.lock().expect("nobody panics while holding it");
         let two = answers.iter().filter(|(_, answers)| answers.len() > 1);

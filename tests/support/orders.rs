@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{PATIENCE, World, until};
 
-/// What is ordered, and how it must end.
+/// The kinds of orders, by the end that they must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Fine,
@@ -79,7 +79,7 @@ impl Placing {
     }
 }
 
-/// Where coordinators listen now: a replaced one has another port.
+/// The present addresses of the coordinators: a replaced one has another port.
 pub(crate) struct Addresses(std::sync::Mutex<Vec<String>>);
 
 static ADDRESSES: std::sync::LazyLock<std::sync::Mutex<BTreeMap<String, Vec<String>>>> =
@@ -125,7 +125,7 @@ impl World {
             .await;
     }
 
-    /// Starts one saga over HTTP, without a word about its end.
+    /// Starts one saga over HTTP, without waiting for its end.
     pub(crate) async fn start_saga(&self, body: &Value, key: &str) -> reqwest::Response {
         let request = self.http.post(self.url("/v1/sagas")).header("Idempotency-Key", key).json(body);
         request.send().await.expect("the coordinator answers")

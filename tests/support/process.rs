@@ -6,28 +6,28 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// How a process of the demo binary that was run to its end has ended, and what it said.
-pub(crate) struct Ran {
+/// The end of a process of the demo binary: its exit code and its output.
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 /// Runs the demo binary to its end, with these variables of ours and no others.
-pub(crate) async fn run(arguments: &[&str], environment: &[(&'static str, String)]) -> Ran {
+pub(crate) async fn run(arguments: &[&str], environment: &[(&'static str, String)]) -> CommandOutput {
     let mut command = bare();
     command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
     let output = tokio::time::timeout(super::PATIENCE, command.stdin(Stdio::null()).output()).await;
     let output = output.expect("it ends in time").expect("the demo binary starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("its output is text");
-    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    CommandOutput { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// The demo binary in an environment that says nothing about servers.
 pub(crate) fn bare() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_redress"));
     let ours = |name: &str| name.starts_with("REDRESS_") || matches!(name, "DATABASE_URL" | "NATS_URL");
-    // Where servers are looked for and kept is the machine's affair, and stays.
+    // The places of servers and caches belong to the machine, and stay.
     let kept = |name: &str| matches!(name, "REDRESS_CACHE" | "REDRESS_PG_BIN" | "REDRESS_NATS_BIN");
     for (name, _) in std::env::vars().filter(|(name, _)| ours(name) && !kept(name)) {
         command.env_remove(name);
@@ -36,7 +36,7 @@ pub(crate) fn bare() -> Command {
     command
 }
 
-impl Ran {
+impl CommandOutput {
     /// Standard output as one JSON value; the run must have gone well.
     pub(crate) fn json(&self) -> serde_json::Value {
         assert_eq!(self.code, Some(0), "{}", self.stderr);
@@ -54,7 +54,22 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) async fn start(arguments: &[&str], environment: &[(&'static str, String)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_redress"));
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_redress")), arguments, environment).await
+    }
+
+    /// One that gets no more than so many file descriptors of the system.
+    pub(crate) async fn start_within(
+        descriptors: u32,
+        arguments: &[&str],
+        environment: &[(&'static str, String)],
+    ) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        shell.args(["-c", script.as_str(), env!("CARGO_BIN_EXE_redress")]);
+        Self::spawn(shell, arguments, environment).await
+    }
+
+    async fn spawn(mut command: Command, arguments: &[&str], environment: &[(&'static str, String)]) -> Self {
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the demo binary starts");
@@ -73,7 +88,7 @@ impl Process {
         assert_eq!(status.signal(), Some(9), "it lived until it was killed: {status}");
     }
 
-    /// Whether it has not ended.
+    /// Returns true if it has not ended.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

@@ -1,23 +1,25 @@
-//! Reading requests, with problems of ours instead of axum's texts.
+//! Reads requests, with problems of ours instead of axum's texts.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use redress_core::SagaId;
+use redress_core::json::check_unambiguous;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::BODY_BYTES_MAX;
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
+use crate::state::{Api, BODY_BYTES_MAX};
 
 /// A JSON body, read strictly.
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<Api> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_json = kind.is_some_and(|kind| {
             let essence = kind.split(';').next().unwrap_or_default().trim();
@@ -25,14 +27,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                 || essence.to_ascii_lowercase().ends_with("+json")
         });
         if !is_json {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "not-json",
-                "The body must be JSON",
-                "send it with `Content-Type: application/json`",
-            ));
+            return Err(Problem::new(ProblemType::NotJson, "send it with `Content-Type: application/json`"));
         }
-        let bytes = read(request, state).await?;
+        let bytes = read(request, api).await?;
         parse(&bytes).map(Self)
     }
 }
@@ -40,26 +37,30 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 /// A JSON body that may be left out.
 pub(crate) struct OptionalBody<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+impl<T: DeserializeOwned + Default> FromRequest<Api> for OptionalBody<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = read(request, state).await?;
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let bytes = read(request, api).await?;
         if bytes.is_empty() { Ok(Self(T::default())) } else { parse(&bytes).map(Self) }
     }
 }
 
-async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
+async fn read(request: Request, api: &Api) -> Result<Bytes, Problem> {
+    let limit = api.limits.body;
+    let Ok(read) = tokio::time::timeout(limit, Bytes::from_request(request, api)).await else {
+        let detail = format!("it was not complete after {limit:?}; send it in one go");
+        let problem = Problem::new(ProblemType::SlowBody, detail);
+        return Err(problem.header(header::CONNECTION, HeaderValue::from_static("close")));
+    };
+    read.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-large",
-                "The body is too large",
-                format!("a request takes at most {BODY_BYTES_MAX} bytes; keep large things elsewhere and refer to them"),
-            )
+            let detail = format!(
+                "a request takes at most {BODY_BYTES_MAX} bytes; keep large things elsewhere and refer to them"
+            );
+            Problem::new(ProblemType::BodyTooLarge, detail)
         }
-        other => Problem::bad_request("unreadable-body", "The body could not be read", other.to_string()),
+        other => Problem::new(ProblemType::UnreadableBody, other.to_string()),
     })
 }
 
@@ -69,19 +70,22 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         return Err(match serde_json::from_slice::<IgnoredAny>(bytes) {
             Ok(_) => {
                 let detail = "an array stands where an object is expected";
-                Problem::unprocessable("invalid-body", "The body does not fit", detail)
+                Problem::new(ProblemType::InvalidBody, detail)
             }
             Err(error) => unread(&error),
         });
     }
+    check_unambiguous(bytes).map_err(|ambiguous| {
+        Problem::new(ProblemType::AmbiguousJson, ambiguous.to_string()).with("at", ambiguous.at)
+    })?;
     serde_json::from_slice(bytes).map_err(|error| unread(&error))
 }
 
 fn unread(error: &serde_json::Error) -> Problem {
     if error.is_data() {
-        Problem::unprocessable("invalid-body", "The body does not fit", error.to_string())
+        Problem::new(ProblemType::InvalidBody, error.to_string())
     } else {
-        Problem::bad_request("malformed-json", "The body is not JSON", error.to_string())
+        Problem::new(ProblemType::MalformedJson, error.to_string())
     }
 }
 
@@ -92,7 +96,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let unusable = |detail| Problem::bad_request("invalid-query", "The query is unusable", detail);
+        let unusable = |detail| Problem::new(ProblemType::InvalidQuery, detail);
         if parts.uri.query().is_some_and(|query| query.contains("%00")) {
             return Err(unusable("it holds a NUL character, which is in no saga".to_owned()));
         }
@@ -101,7 +105,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     }
 }
 
-/// What the path holds.
+/// The parameters in the path.
 pub(crate) struct Named<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
@@ -110,7 +114,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(named)| Self(named))
-            .map_err(|error| Problem::bad_request("invalid-path", "The path is unusable", error.body_text()))
+            .map_err(|error| Problem::new(ProblemType::InvalidPath, error.body_text()))
     }
 }
 

@@ -1,82 +1,52 @@
-//! Who may ask.
+//! Refuses the requests of clients that may not ask.
 //!
 //! Without a token the API is for this machine alone: a page in a browser that was led here by a name of its own
-//! (DNS rebinding) is told apart by its `Host`, one that posts across sites by `Sec-Fetch-Site` or `Origin`. With a
-//! token every request but the probes must bear it.
-
-use std::fmt;
+//! (DNS rebinding) is told apart by its `Host`, one that asks across sites by `Sec-Fetch-Site` or `Origin`, whatever the
+//! method. With a token every request must bear it. Only probes answer strangers, in one word.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::Api;
+use crate::access::{Access, Trust};
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
+use crate::routes::is_probe;
+use crate::state::Api;
+use crate::strict;
 
-/// Who may ask.
-#[derive(Clone)]
-pub enum Access {
-    /// Anybody on this machine.
-    Loopback,
-    /// Whoever bears this token.
-    Token(String),
-}
-
-/// Without the secret.
-impl fmt::Debug for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Loopback => "Loopback",
-            Self::Token(_) => "Token(..)",
-        })
-    }
-}
-
-pub(crate) async fn check(State(api): State<Api>, request: Request, next: Next) -> Response {
-    match refusal(&api.access, &request) {
-        Some(problem) => problem.into_response(),
-        None => next.run(request).await,
-    }
+pub(crate) async fn check(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let refused = strict::check(&request).err().or_else(|| refusal(&api.access, &request));
+    let trust = match refused {
+        None => Trust::Full,
+        Some(problem) if problem.is_of_access() && is_probe(request.uri().path()) => Trust::Stranger,
+        Some(problem) => return problem.into_response(),
+    };
+    request.extensions_mut().insert(trust);
+    next.run(request).await
 }
 
 fn refusal(access: &Access, request: &Request) -> Option<Problem> {
     let headers = request.headers();
-    if matches!(request.uri().path(), "/livez" | "/readyz") {
-        return None;
-    }
     match access {
         Access::Token(token) if bears(headers, token) => {}
         Access::Token(_) => {
             let problem = Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "A token is needed",
+                ProblemType::Unauthorized,
                 "send `Authorization: Bearer <token>` with the token that the coordinator was started with",
             );
             return Some(
                 problem.header(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer")),
             );
         }
-        Access::Loopback if is_local(headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"))) => {}
+        Access::Loopback if is_addressed_here(request) => {}
         Access::Loopback => {
-            return Some(Problem::new(
-                StatusCode::MISDIRECTED_REQUEST,
-                "foreign-host",
-                "This API is for this machine",
-                "ask for it as localhost or 127.0.0.1",
-            ));
+            return Some(Problem::new(ProblemType::ForeignHost, "ask for it as localhost or 127.0.0.1"));
         }
     }
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    (!safe && is_cross_site(headers)).then(|| {
-        Problem::new(
-            StatusCode::FORBIDDEN,
-            "cross-site",
-            "Another site may not change anything here",
-            "the request came from a page of another origin",
-        )
-    })
+    (is_cross_site(headers) && !is_followed_link(request))
+        .then(|| Problem::new(ProblemType::CrossSite, "the request came from a page of another origin"))
 }
 
 /// Compares in a time that does not tell where the first difference is.
@@ -89,6 +59,21 @@ fn bears(headers: &HeaderMap, token: &str) -> bool {
         .map_or("", |(_, given)| given);
     let differences = given.bytes().zip(token.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     differences == 0 && given.len() == token.len() && !token.is_empty()
+}
+
+/// Returns true if its `Host` is this machine, and so is its target if that names one, which counts more then.
+fn is_addressed_here(request: &Request) -> bool {
+    let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
+    is_local(host) && is_local(request.uri().authority().map(|authority| authority.as_str()))
+}
+
+/// Returns true if a user has followed a link of another site and looks at the answer in a window of its own, where
+/// that site cannot read it.
+fn is_followed_link(request: &Request) -> bool {
+    let says = |name: &str, word: &str| request.headers().get(name).is_some_and(|value| value == word);
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document")
 }
 
 fn is_local(host: Option<&str>) -> bool {
@@ -127,8 +112,19 @@ mod tests {
         problem.map_or(200, |problem| problem.into_response().status().as_u16())
     }
 
+    const FOREIGN: (&str, &str) = ("sec-fetch-site", "cross-site");
+    const NAVIGATED: (&str, &str) = ("sec-fetch-mode", "navigate");
+
     #[test]
-    fn on_loopback_only_this_machine_may_ask() {
+    fn target_on_another_machine_is_refused() {
+        for (target, status) in [("http://localhost:1/v1/sagas", 200), ("http://evil.example/v1/sagas", 421)]
+        {
+            assert_eq!(asked(&Access::Loopback, "GET", target, &[("host", "localhost")]), status, "{target}");
+        }
+    }
+
+    #[test]
+    fn loopback_access_is_for_this_machine_only() {
         for (method, headers, status) in [
             ("GET", &[("host", "127.0.0.1:8080")][..], 200),
             ("GET", &[("host", "localhost")], 200),
@@ -139,6 +135,14 @@ mod tests {
             ("POST", &[("host", "localhost:1"), ("origin", "https://evil.example")], 403),
             ("DELETE", &[("host", "localhost"), ("sec-fetch-site", "cross-site")], 403),
             ("POST", &[("host", "localhost"), ("sec-fetch-site", "same-origin")], 200),
+            ("GET", &[("host", "localhost"), ("sec-fetch-site", "cross-site")], 403),
+            ("HEAD", &[("host", "localhost"), ("sec-fetch-site", "same-site")], 403),
+            ("OPTIONS", &[("host", "localhost"), ("origin", "https://evil.example")], 403),
+            ("GET", &[("host", "localhost"), ("origin", "null")], 403),
+            ("GET", &[("host", "localhost"), FOREIGN, NAVIGATED, ("sec-fetch-dest", "document")], 200),
+            ("GET", &[("host", "localhost"), FOREIGN, NAVIGATED, ("sec-fetch-dest", "iframe")], 403),
+            ("GET", &[("host", "localhost"), FOREIGN, NAVIGATED], 403),
+            ("POST", &[("host", "localhost"), FOREIGN, NAVIGATED, ("sec-fetch-dest", "document")], 403),
         ] {
             assert_eq!(
                 asked(&Access::Loopback, method, "/v1/sagas", headers),
@@ -149,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_token_everybody_must_bear_it() {
+    fn token_is_required_of_every_client() {
         let access = Access::Token("secret".to_owned());
         for (path, header, status) in [
             ("/v1/sagas", "", 401),
@@ -159,7 +163,6 @@ mod tests {
             ("/v1/sagas", "Bearer secret", 200),
             ("/v1/sagas", "bearer secret", 200),
             ("/nowhere", "", 401),
-            ("/livez", "", 200),
         ] {
             assert_eq!(asked(&access, "GET", path, &[("authorization", header)]), status, "{path} {header}");
         }

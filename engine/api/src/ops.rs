@@ -1,18 +1,18 @@
-//! Definitions, faults, probes, metrics, and what is not there.
+//! Definitions, faults, probes, metrics, and the answer for paths that are not there.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use redress_coordinator::JournalError;
 use redress_core::SagaDefinition;
-use redress_core::fault::Fault;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::Api;
+use crate::access::Trust;
 use crate::extract::{Asked, Body, Named};
 use crate::problem::{PATH_CHARS_MAX, Problem, RETRY_AFTER_SECONDS};
+use crate::problem_type::ProblemType;
+use crate::state::Api;
 
 fn described(definition: &SagaDefinition) -> Value {
     let mut graph = definition.graph();
@@ -22,13 +22,13 @@ fn described(definition: &SagaDefinition) -> Value {
 
 pub(crate) async fn definitions(State(api): State<Api>) -> Result<Response, Problem> {
     let mut items: Vec<Value> = api.engine.definitions().iter().map(described).collect();
-    // What can be started is known without the database. How many there are is not: `open` is null then and `sagas` is
-    // left out, as a zero would read as leave to delete the version.
-    let counted = async { Ok::<_, JournalError>((api.engine.census().await?, api.engine.live().await?)) };
-    match counted.await {
+    // The definitions that can be started are known without the database. How many sagas there are is not: `open` is
+    // null then and `sagas` is left out, as a zero would read as leave to delete the version.
+    let counted = tokio::join!(api.engine.census(), api.engine.live());
+    match counted.0.and_then(|census| Ok((census, counted.1?))) {
         Ok((census, live)) => count(&mut items, &census, live.iter().map(|live| json!(live)).collect()),
         Err(error) => {
-            tracing::warn!(%error, "sagas not counted");
+            tracing::warn!(%error, "failed to count open sagas");
             for item in &mut items {
                 item["open"] = Value::Null;
                 item["known_here"] = json!(true);
@@ -59,7 +59,7 @@ fn find<'a>(api: &'a Api, saga: &str, version: &str) -> Result<&'a SagaDefinitio
     let wanted = version.parse::<u32>().ok();
     api.engine.definitions().iter().find(|d| d.name == *saga && Some(d.version) == wanted).ok_or_else(|| {
         let detail = "GET /v1/definitions lists those that are known here";
-        Problem::new(StatusCode::NOT_FOUND, "unknown-definition", "No such saga definition", detail)
+        Problem::new(ProblemType::UnknownDefinition, detail)
     })
 }
 
@@ -81,7 +81,8 @@ pub(crate) async fn faults(State(api): State<Api>) -> Result<Response, Problem> 
     Ok(Json(json!({ "items": api.engine.faults().await?, "next": null })).into_response())
 }
 
-pub(crate) async fn add_fault(State(api): State<Api>, Body(fault): Body<Fault>) -> Result<Response, Problem> {
+pub(crate) async fn add_fault(State(api): State<Api>, Body(given): Body<Value>) -> Result<Response, Problem> {
+    let fault = api.engine.read_fault(given)?;
     let id = api.engine.add_fault(&fault).await?;
     Ok((StatusCode::CREATED, Json(json!({ "id": id, "fault": fault }))).into_response())
 }
@@ -90,8 +91,12 @@ pub(crate) async fn clear_faults(State(api): State<Api>) -> Result<Response, Pro
     Ok(Json(json!({ "cleared": api.engine.clear_faults().await? })).into_response())
 }
 
-pub(crate) async fn livez() -> &'static str {
-    "ok\n"
+pub(crate) async fn livez(State(api): State<Api>) -> Result<&'static str, Problem> {
+    if api.engine.is_alive() {
+        return Ok("ok\n");
+    }
+    let detail = "its NATS client has ended and has no successor; start the process anew if that stays so";
+    Err(Problem::new(ProblemType::NotAlive, detail))
 }
 
 #[derive(Deserialize)]
@@ -101,18 +106,28 @@ pub(crate) struct ReadyQuery {
 
 pub(crate) async fn readyz(
     State(api): State<Api>,
+    Extension(trust): Extension<Trust>,
     Asked(query): Asked<ReadyQuery>,
 ) -> Result<Response, Problem> {
-    let readiness = api.engine.readiness().await;
+    let mut readiness = api.engine.readiness().await;
+    let tells_all = query.verbose.is_some() && trust == Trust::Full;
+    if !tells_all {
+        readiness.database = word(&readiness.database);
+        readiness.broker = word(&readiness.broker);
+    }
     if !readiness.ready {
         let detail = "it goes on by itself when everything is back";
-        let problem =
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Something is missing", detail)
-                .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        let problem = Problem::new(ProblemType::NotReady, detail)
+            .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         let problem = problem.with("database", readiness.database).with("broker", readiness.broker);
         return Err(problem.with("mode", readiness.mode));
     }
-    Ok(if query.verbose.is_some() { Json(readiness).into_response() } else { "ok\n".into_response() })
+    Ok(if tells_all { Json(readiness).into_response() } else { "ok\n".into_response() })
+}
+
+/// All that a stranger learns of a server: its error may name hosts and users.
+fn word(state: &str) -> String {
+    if state == "ok" { "ok" } else { "unavailable" }.to_owned()
 }
 
 /// Lets a coordinator that was started paused move its sagas.
@@ -127,12 +142,12 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Response {
 
 pub(crate) async fn unknown_path(uri: Uri) -> Problem {
     let detail = format!("there is nothing at `{}`", short(&uri));
-    Problem::new(StatusCode::NOT_FOUND, "unknown-path", "No such path", detail)
+    Problem::new(ProblemType::UnknownPath, detail)
 }
 
 pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let detail = format!("`{}` takes no {method}", short(&uri));
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "The path takes another method", detail)
+    Problem::new(ProblemType::WrongMethod, detail)
 }
 
 fn short(uri: &Uri) -> String {

@@ -5,10 +5,13 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use redress_coordinator::{FaultError, JournalError, OrderError, StartError};
+use redress_coordinator::{FaultError, JournalError, OperatorError, StartError};
 use redress_core::decide::Refusal;
+use redress_core::json::is_mark;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+use crate::problem_type::ProblemType;
 
 /// How long a client should wait before it asks again while the database is not there, in seconds: it may be back at
 /// any moment, and a look costs little.
@@ -22,11 +25,11 @@ pub struct Problem {
     /// A stable reference, such as `/problems/unknown-saga`.
     #[serde(rename = "type")]
     kind: String,
-    /// What kind of problem it is, for people.
+    /// The kind of problem, for people.
     title: &'static str,
     /// The HTTP status.
     status: u16,
-    /// What happened this time, and what to do.
+    /// The particulars of this occurrence, and the remedy.
     detail: String,
     /// More particulars, the path that was asked for (`instance`) among them.
     #[serde(flatten, skip_serializing_if = "Map::is_empty")]
@@ -36,21 +39,23 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of this status and kind.
-    pub fn new(
-        status: StatusCode,
-        kind: &'static str,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
+    /// A problem of this type.
+    pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("/problems/{kind}"),
-            title,
-            status: status.as_u16(),
-            detail: detail.into(),
+            kind: format!("/problems/{}", kind.as_str()),
+            title: kind.title(),
+            status: kind.status().as_u16(),
+            detail: visible(&detail.into()),
             more: Map::new(),
             headers: Vec::new(),
         }
+    }
+
+    /// The same with another status than its type's own.
+    #[must_use]
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status.as_u16();
+        self
     }
 
     /// The same with one more particular.
@@ -67,25 +72,29 @@ impl Problem {
         self
     }
 
-    /// 400: the request cannot be read.
-    pub fn bad_request(kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, kind, title, detail)
+    /// Returns true if it says that the client may not ask.
+    pub(crate) const fn is_of_access(&self) -> bool {
+        matches!(self.status, 401 | 403 | 421)
     }
 
     /// 404: there is no such saga.
     pub fn unknown_saga(id: &str) -> Self {
         let detail = format!("there is no saga `{}`", id.chars().take(80).collect::<String>());
-        Self::new(StatusCode::NOT_FOUND, "unknown-saga", "No such saga", detail)
+        Self::new(ProblemType::UnknownSaga, detail)
     }
+}
 
-    /// 422: the request can be read, and makes no sense.
-    pub fn unprocessable(kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, kind, title, detail)
-    }
-
-    fn conflict(kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, kind, title, detail)
-    }
+/// A text in which nothing is invisible: a detail may repeat what a stranger wrote, and is shown in terminals and logs.
+fn visible(text: &str) -> String {
+    let is_hidden = |c: char| c.is_control() || is_mark(c);
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if is_hidden(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
 }
 
 impl IntoResponse for Problem {
@@ -102,7 +111,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Writes into a problem which path it answers: whoever raised it did not know.
+/// Writes into a problem the path that it answers: the code that raised it did not know.
 pub(crate) async fn name_instance(request: Request, next: Next) -> Response {
     let path: String = request.uri().path().chars().take(PATH_CHARS_MAX).collect();
     let mut response = next.run(request).await;
@@ -116,28 +125,24 @@ pub(crate) async fn name_instance(request: Request, next: Next) -> Response {
 
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
-        tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "journal");
+        tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "journal request failed");
         if error.is_unavailable() {
             return Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "database-unavailable",
-                "The database is not available",
+                ProblemType::DatabaseUnavailable,
                 "nothing is lost; make the same request again in a moment",
             )
             .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
-        internal()
+        match error {
+            JournalError::Newer { .. } => Self::new(ProblemType::VersionNotHere, error.to_string()),
+            _ => internal(),
+        }
     }
 }
 
 fn internal() -> Problem {
     let detail = "the coordinator's log says what happened";
-    Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "internal",
-        "Something is wrong in the coordinator",
-        detail,
-    )
+    Problem::new(ProblemType::Internal, detail)
 }
 
 pub(crate) fn of_panic(_: Box<dyn std::any::Any + Send>) -> Response {
@@ -148,28 +153,21 @@ impl From<StartError> for Problem {
     fn from(error: StartError) -> Self {
         let detail = error.to_string();
         match error {
-            StartError::Draining => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "No new sagas here", detail)
-                    .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS))
-            }
+            StartError::Draining => Self::new(ProblemType::Draining, detail)
+                .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)),
             StartError::UnknownSaga(_) | StartError::UnknownVersion(..) => {
-                Self::unprocessable("unknown-definition", "No such saga definition", detail)
+                Self::new(ProblemType::UnknownDefinition, detail)
+                    .with_status(StatusCode::UNPROCESSABLE_ENTITY)
             }
-            StartError::InvalidKey => {
-                Self::bad_request("invalid-idempotency-key", "The Idempotency-Key is unusable", detail)
-            }
+            StartError::InvalidKey => Self::new(ProblemType::InvalidIdempotencyKey, detail),
             StartError::InvalidInput(invalid) => {
-                Self::unprocessable("invalid-input", "The input does not fit the definition", detail)
-                    .with("at", invalid.at)
+                Self::new(ProblemType::InvalidInput, detail).with("at", invalid.at)
             }
-            StartError::InvalidFaults(_) => {
-                Self::unprocessable("invalid-fault", "The faults are unusable", detail)
-            }
+            StartError::InvalidFaults(_) => Self::new(ProblemType::InvalidFault, detail),
             StartError::FaultsNotAllowed => faults_not_allowed(detail),
-            StartError::InvalidTag => Self::unprocessable("invalid-tag", "A tag is unusable", detail),
+            StartError::InvalidTag(_) => Self::new(ProblemType::InvalidTag, detail),
             StartError::KeyReused(id) => {
-                Self::unprocessable("idempotency-key-reused", "The key belongs to another start", detail)
-                    .with("saga_id", id)
+                Self::new(ProblemType::IdempotencyKeyReused, detail).with("saga_id", id)
             }
             StartError::Journal(error) => error.into(),
         }
@@ -177,7 +175,7 @@ impl From<StartError> for Problem {
 }
 
 fn faults_not_allowed(detail: String) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "faults-not-allowed", "Failures are not injected here", detail)
+    Problem::new(ProblemType::FaultsNotAllowed, detail)
 }
 
 impl From<FaultError> for Problem {
@@ -185,38 +183,32 @@ impl From<FaultError> for Problem {
         let detail = error.to_string();
         match error {
             FaultError::NotAllowed => faults_not_allowed(detail),
-            FaultError::StrikesNothing(_) => {
-                Self::unprocessable("invalid-fault", "The fault is unusable", detail)
-            }
+            FaultError::UnmatchedFault(_) => Self::new(ProblemType::InvalidFault, detail),
+            FaultError::Unreadable(_) => Self::new(ProblemType::InvalidBody, detail),
             FaultError::Journal(error) => error.into(),
         }
     }
 }
 
-impl From<OrderError> for Problem {
-    fn from(error: OrderError) -> Self {
+impl From<OperatorError> for Problem {
+    fn from(error: OperatorError) -> Self {
         let detail = error.to_string();
         match error {
-            OrderError::NotFound(id) => Self::unknown_saga(&id.to_string()),
-            OrderError::Refused { verb, refusal, saga } => {
+            OperatorError::NotFound(id) => Self::unknown_saga(&id.to_string()),
+            OperatorError::Refused { verb, refusal, saga } => {
                 let problem = match (refusal, verb) {
-                    (Refusal::UnknownStep, _) => Self::unprocessable("unknown-step", "No such step", detail),
-                    (Refusal::ReplyDoesNotFit, _) => {
-                        Self::unprocessable("invalid-reply", "The reply does not fit", detail)
-                    }
-                    (_, "cancel") => Self::conflict("cancel-too-late", "It is too late to cancel", detail),
-                    (_, _) => Self::conflict("order-refused", "The saga does not stand like that", detail),
+                    (Refusal::UnknownStep, _) => Self::new(ProblemType::UnknownStep, detail),
+                    (Refusal::ReplyDoesNotFit, _) => Self::new(ProblemType::InvalidReply, detail),
+                    (_, "cancel") => Self::new(ProblemType::CancelTooLate, detail),
+                    (_, _) => Self::new(ProblemType::CommandRefused, detail),
                 };
                 problem.with("code", refusal.as_str()).with("saga", saga)
             }
-            OrderError::StaleRevision(saga) => {
-                Self::new(StatusCode::PRECONDITION_FAILED, "stale-revision", "The saga has moved on", detail)
-                    .with("saga", saga)
+            OperatorError::StaleRevision(saga) => {
+                Self::new(ProblemType::StaleRevision, detail).with("saga", saga)
             }
-            OrderError::VersionNotHere(..) => {
-                Self::conflict("version-not-here", "The saga's definition is not known here", detail)
-            }
-            OrderError::Journal(error) => error.into(),
+            OperatorError::VersionNotHere(..) => Self::new(ProblemType::VersionNotHere, detail),
+            OperatorError::Journal(error) => error.into(),
         }
     }
 }

@@ -8,21 +8,24 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::Datelike as _;
-use redress_coordinator::{ListFilter, PlanError, SagaView, StartRequest};
-use redress_core::state::Status;
+use redress_coordinator::{Include, ListFilter, PlanError, SagaView, StartRequest};
+use redress_core::state::{ParkCode, Status};
 use redress_core::{SagaId, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::Api;
 use crate::extract::{Asked, Body, Id};
 use crate::problem::Problem;
+use crate::problem_type::ProblemType;
+use crate::state::Api;
 
 /// The longest that a request waits for the end of a saga.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Items on a page, if nothing else is asked for, and at the most.
 const PAGE_DEFAULT: i64 = 50;
 const PAGE_MAX: i64 = 200;
+/// The longest text that is searched for, in characters: a line of an address and more.
+const SEARCH_CHARS_MAX: usize = 200;
 /// Rows of history on a page, if nothing else is asked for, and at the most.
 const HISTORY_PAGE_MAX: i64 = 1_000;
 
@@ -63,17 +66,24 @@ pub(crate) async fn start(
         tags: body.tags,
         traceparent: traceparent(&headers),
     };
-    let started = api.engine.start(request).await?;
-    let view = match wait {
-        Some(wait) => tokio::select! {
-            view = api.engine.wait_ended(started.id, wait) => view?,
-            () = api.shutdown.cancelled() => api.engine.saga(started.id).await?,
-        },
-        None => api.engine.saga(started.id).await?,
+    let (id, view) = match wait {
+        Some(wait) => {
+            let awaited = api.engine.start_awaited(request).await?;
+            let id = awaited.started.id;
+            let view = tokio::select! {
+                view = awaited.ended(wait) => view?,
+                () = api.shutdown.cancelled() => api.engine.saga(id).await?,
+            };
+            (id, view)
+        }
+        None => {
+            let id = api.engine.start_request(request).await?.id;
+            (id, api.engine.saga(id).await?)
+        }
     };
-    let view = view.ok_or_else(|| Problem::unknown_saga(&started.id.to_string()))?;
+    let view = view.ok_or_else(|| Problem::unknown_saga(&id.to_string()))?;
     let mut response = (StatusCode::ACCEPTED, with_etag(view)).into_response();
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/sagas/{}", started.id)) {
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/sagas/{id}")) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
@@ -82,9 +92,8 @@ pub(crate) async fn start(
 /// The key as a structured-field string (`"abc"`) or bare.
 fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
     let Some(value) = headers.get("idempotency-key") else {
-        return Err(Problem::bad_request(
-            "missing-idempotency-key",
-            "An Idempotency-Key is needed",
+        return Err(Problem::new(
+            ProblemType::MissingIdempotencyKey,
             "send `Idempotency-Key: \"<something unique>\"`: the same key is the same saga, so a start can be repeated",
         ));
     };
@@ -112,9 +121,8 @@ fn duration(text: &str) -> Result<Duration, Problem> {
     };
     match number.parse::<u64>() {
         Ok(number) if unit_ms > 0 => Ok(Duration::from_millis(number.saturating_mul(unit_ms)).min(WAIT_MAX)),
-        Ok(_) | Err(_) => Err(Problem::bad_request(
-            "invalid-query",
-            "The query is unusable",
+        Ok(_) | Err(_) => Err(Problem::new(
+            ProblemType::InvalidQuery,
             format!(
                 "wait: `{}` is no duration; use 500ms, 10s or 1m",
                 text.chars().take(40).collect::<String>()
@@ -136,6 +144,7 @@ pub(crate) fn with_etag(view: SagaView) -> Response {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     status: Option<String>,
+    code: Option<String>,
     saga: Option<String>,
     q: Option<String>,
     tag: Option<String>,
@@ -144,29 +153,63 @@ pub(crate) struct ListQuery {
     stalled: Option<bool>,
     limit: Option<i64>,
     cursor: Option<String>,
+    include: Option<String>,
 }
 
 pub(crate) async fn list(
     State(api): State<Api>,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Response, Problem> {
-    let filter = ListFilter {
+    Ok(Json(api.engine.sagas(filter(query)?).await?).into_response())
+}
+
+/// The sagas that a query finds.
+pub(crate) fn filter(query: ListQuery) -> Result<ListFilter, Problem> {
+    Ok(ListFilter {
         limit: limit(query.limit, PAGE_DEFAULT, PAGE_MAX)?,
         after: query.cursor.as_deref().map(cursor::<SagaId>).transpose()?,
         tag: query.tag.as_deref().map(tag).transpose()?,
         status: query.status.map(status).transpose()?,
+        code: query.code.map(code).transpose()?,
         saga: query.saga,
-        text: query.q,
+        text: query.q.map(searched).transpose()?,
+        include: query.include.as_deref().map(include).transpose()?.unwrap_or_default(),
         since: query.since.map(time).transpose()?,
         until: query.until.map(time).transpose()?,
         stalled: query.stalled.unwrap_or(false),
         stalled_before: None,
-    };
-    Ok(Json(api.engine.sagas(filter).await?).into_response())
+    })
+}
+
+fn code(text: String) -> Result<String, Problem> {
+    let known = ParkCode::ALL.map(ParkCode::as_str);
+    if known.contains(&text.as_str()) {
+        return Ok(text);
+    }
+    Err(invalid_query(format!("code: use one of {}", known.join(", "))))
+}
+
+/// The parts that are shown of each saga, a comma between.
+fn include(text: &str) -> Result<Include, Problem> {
+    text.split(',').try_fold(Include::default(), |include, part| match part {
+        "input" => Ok(Include { input: true, ..include }),
+        "data" => Ok(Include { data: true, ..include }),
+        "replies" => Ok(Include { replies: true, ..include }),
+        _ => Err(invalid_query("include: use some of input, data, replies, with a comma between".to_owned())),
+    })
+}
+
+fn searched(text: String) -> Result<String, Problem> {
+    match text.chars().count() {
+        0..=SEARCH_CHARS_MAX => Ok(text),
+        chars => {
+            Err(invalid_query(format!("q: {chars} characters are too many; use {SEARCH_CHARS_MAX} or less")))
+        }
+    }
 }
 
 fn invalid_query(detail: String) -> Problem {
-    Problem::bad_request("invalid-query", "The query is unusable", detail)
+    Problem::new(ProblemType::InvalidQuery, detail)
 }
 
 fn limit(given: Option<i64>, default: i64, max: i64) -> Result<i64, Problem> {
@@ -178,7 +221,7 @@ fn limit(given: Option<i64>, default: i64, max: i64) -> Result<i64, Problem> {
 
 fn cursor<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
     let detail = "the cursor is not one that a list gave as `next`; begin again without it";
-    text.parse().map_err(|_| Problem::bad_request("invalid-cursor", "The cursor is unusable", detail))
+    text.parse().map_err(|_| Problem::new(ProblemType::InvalidCursor, detail))
 }
 
 fn status(text: String) -> Result<String, Problem> {
@@ -230,10 +273,10 @@ pub(crate) async fn history(
 pub(crate) async fn plan(State(api): State<Api>, Id(id): Id) -> Result<Response, Problem> {
     let plan = api.engine.plan(id).await?.ok_or_else(|| Problem::unknown_saga(&id.to_string()))?;
     plan.map(|plan| Json(plan).into_response()).map_err(|error| {
-        let (kind, title) = match error {
-            PlanError::VersionNotHere(..) => ("version-not-here", "The saga's definition is not known here"),
-            PlanError::Closure(_) => ("definition-failed", "The definition fails on this saga's data"),
+        let kind = match error {
+            PlanError::VersionNotHere(..) => ProblemType::VersionNotHere,
+            PlanError::Closure(_) => ProblemType::DefinitionFailed,
         };
-        Problem::new(StatusCode::CONFLICT, kind, title, error.to_string())
+        Problem::new(kind, error.to_string())
     })
 }

@@ -1,22 +1,23 @@
 //! Servers, databases, services and a coordinator, put together.
 //!
-//! Given URLs are used; what is not given is a private server. Services run in this process or as processes of their
-//! own; both get the same databases, named after the coordinator's: `redress`, `redress_order`, and so on.
+//! Given URLs are used; a server that is not given is started as a private one. Services run in this process or as
+//! processes of their own; both get the same databases, named after the coordinator's: `redress`, `redress_order`, and
+//! so on.
 
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use redress_coordinator::journal::ensure_database;
-use redress_coordinator::{Config, Engine, OpenError};
-use redress_devstack::{Data, Durability, Stack, StackOptions};
-use redress_participant::{FaultObedience, ParticipantSettings, Service, ServiceOptions};
-use redress_wire::{Settings, Topology, Wire};
-use reqwest::Url;
+use redress_coordinator::{Config, Engine, Migrations, OpenError};
+use redress_devstack::{Data, Durability, Stack, StackConfig};
+use redress_participant::{FaultMode, ParticipantConfig, Service, ServiceConfig};
+use redress_postgres::{Target, ensure_database};
+use redress_wire::{Topology, Wire, WireConfig};
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::args::ServersArgs;
 use crate::failure::Failure;
@@ -29,7 +30,7 @@ pub(crate) struct Servers {
     pub(crate) stack: Option<Stack>,
     pub(crate) database_url: String,
     pub(crate) nats_url: String,
-    /// Whether Postgres and NATS are private.
+    /// True for Postgres and for NATS if they are private.
     private: (bool, bool),
     prefix: String,
     ack_wait: Duration,
@@ -37,13 +38,13 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Uses what is given and starts what is not.
+    /// Uses the given servers and starts the others.
     pub(crate) async fn open(
         args: &ServersArgs,
         data: Data,
         durability: Durability,
     ) -> Result<Self, Failure> {
-        let options = StackOptions {
+        let options = StackConfig {
             durability,
             data,
             postgres: args.database_url.is_none(),
@@ -51,7 +52,7 @@ impl Servers {
         };
         let private_ones = (options.postgres, options.nats);
         let stack = if options.postgres || options.nats {
-            Some(Stack::start(options, &|line| eprintln!("{line}")).await.map_err(Failure::unavailable)?)
+            Some(Stack::start(options, &crate::legible::say).await.map_err(Failure::unavailable)?)
         } else {
             None
         };
@@ -76,7 +77,7 @@ impl Servers {
         })
     }
 
-    /// Uses what is given.
+    /// Uses the given servers only.
     pub(crate) fn given(args: &ServersArgs) -> Result<Self, Failure> {
         let missing = |what: &str| {
             Failure::usage(format!("{what} is needed")).remedy("redress up, for private servers")
@@ -92,22 +93,39 @@ impl Servers {
         })
     }
 
-    /// A connection to the broker.
+    /// A connection to the broker, with its streams brought into line.
     pub(crate) async fn wire(&self) -> Result<Wire, Failure> {
-        let topology = Topology::new(&self.prefix).map_err(Failure::usage)?;
-        let settings = Settings {
-            ack_wait: self.ack_wait,
-            stream_bytes_max: self.stream_bytes_max,
-            ..Settings::default()
-        };
+        let (topology, settings) = self.wiring()?;
         Wire::connect(&self.nats_url, topology, settings).await.map_err(Failure::unavailable)
     }
 
-    /// The database of a service: its own variable, or beside the coordinator's. Made if it is missing.
-    pub(crate) async fn service_database(&self, service: &str) -> Result<String, Failure> {
+    /// A connection to the broker that changes nothing there.
+    pub(crate) async fn wire_to_look(&self) -> Result<Wire, Failure> {
+        let (topology, settings) = self.wiring()?;
+        Wire::look(&self.nats_url, topology, settings).await.map_err(Failure::unavailable)
+    }
+
+    fn wiring(&self) -> Result<(Topology, WireConfig), Failure> {
+        let topology = Topology::new(&self.prefix).map_err(Failure::usage)?;
+        let settings = WireConfig {
+            ack_wait: self.ack_wait,
+            stream_bytes_max: self.stream_bytes_max,
+            ..WireConfig::default()
+        };
+        Ok((topology, settings))
+    }
+
+    /// The database of a service: from its own variable, or beside the coordinator's. Made if it is missing and tables
+    /// are too.
+    pub(crate) async fn service_database(
+        &self,
+        service: &str,
+        migrations: Migrations,
+    ) -> Result<String, Failure> {
         let (url, beside) = self.service_database_url(service)?;
-        if let Some(name) = beside {
-            self.ensure(&name).await?;
+        match (beside, migrations) {
+            (Some(_), Migrations::Apply) => ensure_database(&url).await.map_err(Failure::of_database)?,
+            (None, _) | (_, Migrations::Verify) => {}
         }
         Ok(url)
     }
@@ -122,39 +140,30 @@ impl Servers {
         Ok((url, Some(name)))
     }
 
-    /// The coordinator's database, made if it is missing.
-    pub(crate) async fn coordinator_database(&self) -> Result<String, Failure> {
-        let (url, name) = self.sibling("")?;
-        self.ensure(&name).await?;
+    /// The coordinator's database; made if it is missing and tables are too.
+    pub(crate) async fn coordinator_database(&self, migrations: Migrations) -> Result<String, Failure> {
+        let (url, _) = self.sibling("")?;
+        match migrations {
+            Migrations::Apply => ensure_database(&url).await.map_err(Failure::of_database)?,
+            Migrations::Verify => {}
+        }
         Ok(url)
     }
 
+    /// A database beside the coordinator's: its URL and its name.
     fn sibling(&self, suffix: &str) -> Result<(String, String), Failure> {
+        let target = Target::parse(&self.database_url).map_err(Failure::of_database)?;
         let mut url = Url::parse(&self.database_url)
             .map_err(|error| Failure::usage(format!("the database URL is unusable: {error}")))?;
-        let base = url.path().trim_matches('/');
-        if base.is_empty() {
+        if url.path().trim_matches('/').is_empty() {
             return Err(Failure::usage(
                 "the database URL names no database: end it with one, as in /redress",
             ));
         }
-        let name = format!("{base}{suffix}");
-        url.set_path(&name);
+        let name = format!("{}{suffix}", target.location().database());
+        // The URL itself encodes all other characters that must not stand in a path.
+        url.set_path(&name.replace('%', "%25").replace('/', "%2F"));
         Ok((url.into(), name))
-    }
-
-    async fn ensure(&self, name: &str) -> Result<(), Failure> {
-        let mut admin = Url::parse(&self.database_url)?;
-        admin.set_path("postgres");
-        match ensure_database(admin.as_str(), name).await {
-            Ok(()) => Ok(()),
-            // Whoever may not look at the server as a whole has made the databases beforehand.
-            Err(error) if error.is_unavailable() => Err(Failure::unavailable(error)),
-            Err(error) => {
-                tracing::debug!(%error, database = name, "database not looked up");
-                Ok(())
-            }
-        }
     }
 
     /// A coordinator on these servers.
@@ -163,29 +172,34 @@ impl Servers {
         definitions: Vec<redress_core::SagaDefinition>,
         configure: impl FnOnce(&mut Config),
     ) -> Result<Engine, Failure> {
-        let mut config = Config::new(self.coordinator_database().await?);
+        let mut config = Config::new(String::new());
         configure(&mut config);
+        config.database_url = self.coordinator_database(config.migrations).await?;
         let wire = self.wire().await?;
-        Engine::open(config, definitions, wire).await.map_err(|error| match &error {
-            OpenError::Journal(journal) if journal.is_unavailable() => Failure::unavailable(error),
-            OpenError::Journal(_) | OpenError::Register(_) | OpenError::DefinedTwice(..) => {
+        Engine::open(config, definitions, wire).await.map_err(|error| match error {
+            OpenError::Open(error) => Failure::of_journal(error),
+            OpenError::Journal(error) => Failure::of_journal(error.into()),
+            OpenError::Register(_) | OpenError::DefinedTwice(..) | OpenError::Stranger(_) => {
                 Failure::new(1, error)
             }
         })
     }
 
-    /// Begins to run a service in this process.
+    /// Begins to run a service in this process; its tables are ready then.
     pub(crate) async fn run_service(
         &self,
         service: &Service,
-        faults: FaultObedience,
+        faults: FaultMode,
+        migrations: Migrations,
         shutdown: CancellationToken,
     ) -> Result<JoinHandle<Result<(), redress_participant::ServiceError>>, Failure> {
-        let database = self.service_database(service.name()).await?;
+        let database = self.service_database(service.name(), migrations).await?;
         let wire = self.wire().await?;
-        let options = ServiceOptions { participant: ParticipantSettings { faults, ..Default::default() } };
+        let participant = ParticipantConfig { faults, ..Default::default() };
+        let options = ServiceConfig { participant, migrations };
+        let pool = service.open(&database, &options).await.map_err(Failure::of_service)?;
         let service = service.clone();
-        Ok(tokio::spawn(async move { service.run(&database, wire, options, shutdown).await }))
+        Ok(tokio::spawn(async move { service.serve(pool, wire, options, shutdown).await }))
     }
 
     /// Runs services as a process of their own; it stops when we do, because its standard input ends.
@@ -219,13 +233,17 @@ impl Servers {
         }
     }
 
-    /// What is left of a demo when it stops.
+    /// The parting word of a demo: the data that are kept when it stops.
     pub(crate) fn keeps(&self) -> &'static str {
         match self.private {
-            (true, true) => "nothing is kept",
+            (true, _) => "nothing is kept",
             (false, _) => "the sagas stay in the given Postgres",
-            (true, false) => "nothing is kept but the streams in the given NATS",
         }
+    }
+
+    /// Returns true if the journal of a demo ends with it, but its streams do not: no program could use them any more.
+    pub(crate) fn orphans_its_streams(&self) -> bool {
+        self.private == (true, false)
     }
 
     pub(crate) async fn stop(self) {
@@ -265,11 +283,11 @@ async fn signal() {
     }
 }
 
-/// Completes when standard input ends: whoever started us has gone.
+/// Completes when standard input ends: the parent process has gone.
 pub(crate) async fn stdin_end() {
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
-        // What is read does not matter, and an error is an end too.
+        // The content does not matter, and an error is an end too.
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         let _ = ended.send(());
     });

@@ -10,14 +10,22 @@
 //! }
 //! ```
 
+mod anew;
 mod app;
 mod args;
 mod bench;
 mod client;
+mod command_line;
 mod commands;
 mod failure;
 mod installation;
+mod legible;
+mod logging;
+mod program;
 mod render;
 mod services;
+mod wiring;
 
-pub use app::{App, DemoStart, app, main};
+pub use app::main;
+pub use program::{App, DemoStart, app};
+pub use wiring::{MissingHandler, WiringError};

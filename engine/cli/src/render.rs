@@ -1,5 +1,9 @@
-//! Sagas as text.
+//! Renders sagas, lists, histories and plans as text.
+//!
+//! A table is as wide as its content: an id that is broken over two lines cannot be copied, and a terminal wraps long
+//! lines by itself. All that comes from others goes through [`legible`](mod@crate::legible).
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
@@ -7,12 +11,16 @@ use redress_core::Timestamp;
 use serde_json::Value;
 
 use crate::args::Output;
+use crate::legible::{json, legible, lines};
+
+/// How much of the detail of a row of history a table shows, in characters: the rest is in the JSON.
+const DETAIL_CHARS_MAX: usize = 100;
 
 /// Prints a value as JSON, or hands it to `text`.
 pub(crate) fn print(output: Output, value: &Value, text: impl FnOnce(&Value) -> String) {
     match output {
-        Output::Json => emit(&format!("{value:#}")),
-        Output::Jsonl => emit(&value.to_string()),
+        Output::Json => emit(&json(&format!("{value:#}"))),
+        Output::Jsonl => emit(&json(&value.to_string())),
         Output::Text => emit(&text(value)),
     }
 }
@@ -21,8 +29,8 @@ pub(crate) fn print(output: Output, value: &Value, text: impl FnOnce(&Value) -> 
 pub(crate) fn print_list(output: Output, list: &Value, text: impl FnOnce(&[Value]) -> String) {
     let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
     match output {
-        Output::Json => emit(&format!("{list:#}")),
-        Output::Jsonl => items.iter().for_each(|item| emit(&item.to_string())),
+        Output::Json => emit(&json(&format!("{list:#}"))),
+        Output::Jsonl => items.iter().for_each(|item| emit(&json(&item.to_string()))),
         Output::Text => emit(&text(items)),
     }
 }
@@ -30,17 +38,20 @@ pub(crate) fn print_list(output: Output, list: &Value, text: impl FnOnce(&[Value
 /// Writes to standard output; a reader that has gone away ends the program quietly.
 pub(crate) fn emit(text: &str) {
     use std::io::Write as _;
-    if writeln!(std::io::stdout(), "{}", text.trim_end()).is_err() {
+    if writeln!(std::io::stdout(), "{}", lines(text.trim_end())).is_err() {
         std::process::exit(0);
     }
 }
 
-/// Colour is for terminals, and for those who want it (<https://no-color.org>).
+/// Colour is for terminals, and for users who want it (<https://no-color.org>).
 fn is_coloured() -> bool {
+    std::io::stdout().is_terminal() && wants_colour()
+}
+
+/// Returns true if the environment wants colour on a terminal.
+pub(crate) fn wants_colour() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal()
-        && !is_set("NO_COLOR")
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Colour and escape code of a status of a saga or a step.
@@ -54,22 +65,35 @@ fn colour(status: &str) -> Option<(Color, u8)> {
     }
 }
 
-fn painted(status: &str) -> String {
-    match colour(status).filter(|_| is_coloured()) {
+fn painted(status: &Value) -> String {
+    let status = text(status);
+    match colour(&status).filter(|_| is_coloured()) {
         Some((_, code)) => format!("\x1b[{code}m{status}\x1b[0m"),
-        None => status.to_owned(),
+        None => status.into_owned(),
     }
 }
 
-fn status_cell(status: &str) -> Cell {
-    match colour(status).filter(|_| is_coloured()) {
+fn status_cell(status: &Value) -> Cell {
+    let status = text(status);
+    match colour(&status).filter(|_| is_coloured()) {
         Some((colour, _)) => Cell::new(status).fg(colour),
         None => Cell::new(status),
     }
 }
 
-fn text(value: &Value) -> &str {
+/// A text as it is, to be compared.
+fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+/// A text as it can be printed in a line.
+pub(crate) fn text(value: &Value) -> Cow<'_, str> {
+    legible(word(value))
+}
+
+/// Any value as it can be printed in a line, as JSON.
+pub(crate) fn inline(value: &Value) -> String {
+    json(&value.to_string()).into_owned()
 }
 
 fn time(value: &Value) -> Option<Timestamp> {
@@ -89,7 +113,7 @@ fn span(from: &Value, to: &Value) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().copied());
     table
 }
@@ -99,9 +123,9 @@ pub(crate) fn saga(saga: &Value, history: Option<&[Value]>) -> String {
     let mut lines = vec![format!(
         "{} v{} {}  {}{}",
         text(&saga["saga"]),
-        saga["version"],
+        inline(&saga["version"]),
         text(&saga["id"]),
-        painted(text(&saga["status"])),
+        painted(&saga["status"]),
         match saga["ended_at"].is_null() {
             true => String::new(),
             false => format!(" in {}", span(&saga["started_at"], &saga["ended_at"])),
@@ -119,14 +143,15 @@ pub(crate) fn saga(saga: &Value, history: Option<&[Value]>) -> String {
     }
     lines.push(indented(&steps(saga), "  "));
     if let Some(undone) = history.map(undone).filter(|undone| !undone.is_empty()) {
-        lines.push(format!("  undone in this order: {}", undone.join(", ")));
+        lines.push(format!("  undone in this order: {}", legible(&undone.join(", "))));
     }
     lines.join("\n")
 }
 
 fn because(cause: &Value) -> String {
     let (code, message) = (text(&cause["code"]), text(&cause["message"]));
-    match (text(&cause["kind"]), cause["step"].as_str()) {
+    let (kind, step) = (text(&cause["kind"]), cause["step"].as_str().map(legible));
+    match (&*kind, step) {
         ("cancelled", _) => format!("it was cancelled ({message})"),
         ("deadline", _) => format!("its deadline passed ({message})"),
         ("late-success", Some(step)) => format!("{step} succeeded too late ({message})"),
@@ -139,13 +164,13 @@ fn steps(saga: &Value) -> Table {
     let mut table = table(&["step", "kind", "status", "attempts", "took", "error"]);
     for step in saga["steps"].as_array().map_or(&[][..], Vec::as_slice) {
         let attempts = match step["compensation_attempts"].as_u64() {
-            Some(undo) if undo > 0 => format!("{}, undo {undo}", step["attempts"]),
-            Some(_) | None => step["attempts"].to_string(),
+            Some(undo) if undo > 0 => format!("{}, undo {undo}", inline(&step["attempts"])),
+            Some(_) | None => inline(&step["attempts"]),
         };
         table.add_row([
             Cell::new(text(&step["name"])),
             Cell::new(text(&step["kind"])),
-            status_cell(text(&step["status"])),
+            status_cell(&step["status"]),
             Cell::new(attempts),
             Cell::new(span(&step["started_at"], &step["ended_at"])),
             Cell::new(text(&step["error"]["code"])),
@@ -154,12 +179,12 @@ fn steps(saga: &Value) -> Table {
     table
 }
 
-/// The steps whose compensations were done, in the order in which they were.
+/// The steps whose compensations were done, in the order of the compensations.
 pub(crate) fn undone(history: &[Value]) -> Vec<&str> {
     history
         .iter()
-        .filter(|row| text(&row["phase"]) == "compensation" && text(&row["event"]) == "done")
-        .map(|row| text(&row["step"]))
+        .filter(|row| word(&row["phase"]) == "compensation" && word(&row["event"]) == "done")
+        .map(|row| word(&row["step"]))
         .collect()
 }
 
@@ -172,17 +197,19 @@ pub(crate) fn sagas(items: &[Value]) -> String {
     if items.is_empty() {
         return "no sagas; start one with `redress start`".to_owned();
     }
-    let mut table = table(&["id", "saga", "status", "started", "took", "cause"]);
+    let mut table = table(&["id", "saga", "status", "started", "took", "why"]);
     for saga in items {
-        let name = format!("{} v{}", text(&saga["saga"]), saga["version"]);
-        let cause = text(&saga["cause"]["code"]);
+        let name = format!("{} v{}", text(&saga["saga"]), inline(&saga["version"]));
+        // The reason to stand still comes before the reason to turn back.
+        let reasons = [&saga["parked"]["code"], &saga["cause"]["code"]];
+        let why = reasons.into_iter().find(|code| !code.is_null()).map(text).unwrap_or_default();
         table.add_row([
             Cell::new(text(&saga["id"])),
             Cell::new(name),
-            status_cell(text(&saga["status"])),
+            status_cell(&saga["status"]),
             Cell::new(text(&saga["started_at"]).get(..19).unwrap_or_default()),
             Cell::new(span(&saga["started_at"], &saga["ended_at"])),
-            Cell::new(cause),
+            Cell::new(why),
         ]);
     }
     indented(&table, "")
@@ -194,13 +221,13 @@ pub(crate) fn history(items: &[Value]) -> String {
     for row in items {
         let attempt = row["attempt"].as_u64().map_or(String::new(), |n| n.to_string());
         table.add_row([
-            row["seq"].to_string(),
+            inline(&row["seq"]),
             text(&row["at"]).get(11..23).unwrap_or_default().to_owned(),
-            text(&row["event"]).to_owned(),
-            text(&row["step"]).to_owned(),
-            text(&row["phase"]).to_owned(),
+            text(&row["event"]).into_owned(),
+            text(&row["step"]).into_owned(),
+            text(&row["phase"]).into_owned(),
             attempt,
-            row["detail"].to_string().chars().take(100).collect(),
+            inline(&row["detail"]).chars().take(DETAIL_CHARS_MAX).collect(),
         ]);
     }
     indented(&table, "")
@@ -211,7 +238,7 @@ pub(crate) fn plan(plan: &Value) -> String {
     let names = |list: &Value| {
         let name = |item: &Value| item["step"].as_str().or(item.as_str()).unwrap_or_default().to_owned();
         let names: Vec<String> = list.as_array().into_iter().flatten().map(name).collect();
-        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+        if names.is_empty() { "nothing".to_owned() } else { legible(&names.join(", ")).into_owned() }
     };
     let mut lines = vec![format!("  still to do: {}", names(&plan["remaining"]))];
     if plan["in_doubt"].as_array().is_some_and(|steps| !steps.is_empty()) {
@@ -227,7 +254,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_saga_reads_as_a_small_table() {
+    fn saga_renders_as_table() {
         let value = json!({
             "id": "0190163d-8694-739b-aea5-966c26f8ad91", "saga": "place-order", "version": 1,
             "status": "compensated", "started_at": "2026-11-23T10:00:00Z", "ended_at": "2026-11-23T10:00:00.084Z",
@@ -251,14 +278,67 @@ mod tests {
           undone in this order: charge
         ");
         insta::assert_snapshot!(sagas(&[value]), @r"
-        id                                    saga            status       started              took   cause
+        id                                    saga            status       started              took   why
         0190163d-8694-739b-aea5-966c26f8ad91  place-order v1  compensated  2026-11-23T10:00:00  84 ms  no-road
         ");
         assert_eq!(sagas(&[]), "no sagas; start one with `redress start`");
     }
 
     #[test]
-    fn every_reason_to_be_parked_is_told() {
+    fn saga_list_shows_parked_reason_and_unbroken_ids() {
+        let parked = json!({
+            "id": "0190163d-8694-739b-aea5-966c26f8ad91", "saga": "place-order-of-a-customer-with-a-long-name",
+            "version": 1, "status": "parked", "started_at": "2026-11-23T10:00:00Z", "ended_at": null,
+            "cause": { "code": "no-road" }, "parked": { "code": "compensation-failed", "message": "asked 5 times" },
+        });
+        let told = sagas(&[parked.clone(), parked]);
+        assert_eq!(told.lines().count(), 3, "{told}");
+        for line in told.lines().skip(1) {
+            assert!(line.trim_start().starts_with("0190163d-8694-739b-aea5-966c26f8ad91  "), "{told}");
+            assert!(line.ends_with("  compensation-failed"), "{told}");
+        }
+    }
+
+    /// The same value, with every text in it made hostile.
+    fn hostile(value: &Value) -> Value {
+        match value {
+            Value::String(text) => json!(format!("{text}{}", crate::legible::all_hidden())),
+            Value::Array(items) => items.iter().map(hostile).collect(),
+            Value::Object(fields) => {
+                fields.iter().map(|(name, value)| (name.clone(), hostile(value))).collect()
+            }
+            other => other.clone(),
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_escaped_in_every_rendering() {
+        let told = json!({
+            "id": "0190163d", "saga": "place-order", "version": "1", "status": "compensated",
+            "started_at": "2026-11-23T10:00:00Z", "ended_at": "2026-11-23T10:00:00.084Z",
+            "cause": { "step": "ship", "kind": "rejected", "code": "no-road", "message": "no road" },
+            "parked": { "code": "expired", "message": "why" }, "parked_also": [{ "message": "why else" }],
+            "steps": [{ "name": "ship", "kind": "pivot", "status": "rejected", "attempts": "1",
+                        "compensation_attempts": 1, "error": { "code": "no-road" } }],
+            "step": "ship", "phase": "compensation", "event": "done", "at": "2026-11-23T10:00:00.012345Z",
+            "seq": "1", "detail": { "reply": "no" },
+            "remaining": [{ "step": "ship" }], "in_doubt": ["reserve"], "undo": [{ "step": "charge" }],
+        });
+        let value = hostile(&told);
+        let mut rows = vec![value.clone()];
+        rows.push(json!({ "event": "done", "phase": "compensation", "step": value["step"] }));
+        let texts = [saga(&value, Some(&rows)), sagas(&rows), history(&rows), plan(&value), inline(&value)];
+        let lines = [7, 3, 3, 3, 1];
+        for (text, lines) in texts.into_iter().zip(lines) {
+            let raw: Vec<char> =
+                text.chars().filter(|c| *c != '\n' && crate::legible::is_hidden(*c)).collect();
+            assert!(raw.is_empty(), "{raw:?}: {text}");
+            assert_eq!(text.lines().count(), lines, "a line break of others makes no line: {text}");
+        }
+    }
+
+    #[test]
+    fn every_parked_reason_is_rendered() {
         let value = json!({
             "id": "0190163d-8694-739b-aea5-966c26f8ad91", "saga": "place-order", "version": 1, "status": "parked",
             "ended_at": null, "parked": { "message": "charge contradicts" },
@@ -270,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_and_a_plan_read_line_by_line() {
+    fn history_and_plan_render_line_by_line() {
         let rows = [
             json!({ "seq": 1, "at": "2026-11-23T10:00:00.012345Z", "event": "started", "step": null, "phase": null,
                     "attempt": null, "detail": {} }),

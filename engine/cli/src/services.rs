@@ -3,13 +3,15 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use redress_participant::{FaultObedience, Service, ServiceError};
+use futures_util::future::try_join_all;
+use redress_participant::{FaultMode, Migrations, Service};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::installation::Servers;
+use crate::legible::say;
 
 /// How long a service that has ended rests before it is started again: one that cannot start must not spin.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -24,8 +26,10 @@ impl Services {
     /// Begins to run services in this process.
     pub(crate) async fn here(servers: &Servers, services: &[Service]) -> Result<Self, Failure> {
         let (mut running, stop) = (JoinSet::new(), CancellationToken::new());
-        for service in services {
-            let serving = servers.run_service(service, FaultObedience::Abandon, stop.clone()).await?;
+        let begun = services
+            .iter()
+            .map(|service| servers.run_service(service, FaultMode::Abandon, Migrations::Apply, stop.clone()));
+        for serving in try_join_all(begun).await? {
             running.spawn(async move { serving.await?.map_err(Failure::of_service) });
         }
         Ok(Self { running, stop })
@@ -36,7 +40,7 @@ impl Services {
         let (mut running, stop) = (JoinSet::new(), CancellationToken::new());
         for service in services {
             // Made here, so that the processes do not race for it.
-            servers.service_database(service.name()).await?;
+            servers.service_database(service.name(), Migrations::Apply).await?;
             let mut command = servers.service_command(&[service.name()], false)?;
             command.stdout(Stdio::null());
             running.spawn(keep(service.name(), command, stop.clone()));
@@ -44,7 +48,7 @@ impl Services {
         Ok(Self { running, stop })
     }
 
-    /// What went wrong with a service; waits for ever as long as nothing does.
+    /// The failure of a service; waits for ever as long as none fails.
     pub(crate) async fn trouble(&mut self) -> Failure {
         while let Some(ended) = self.running.join_next().await {
             match ended {
@@ -56,7 +60,7 @@ impl Services {
         std::future::pending().await
     }
 
-    /// Stops them; what is in flight is finished first.
+    /// Stops them; work in flight is finished first.
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
         self.stop.cancel();
         while let Some(ended) = self.running.join_next().await {
@@ -73,7 +77,7 @@ async fn keep(name: &'static str, mut command: Command, stop: CancellationToken)
         // Its end tells the process to finish; `wait` would close it at once.
         let input = process.stdin.take();
         tokio::select! {
-            status = process.wait() => eprintln!("service {name} has ended ({}); it is started again", status?),
+            status = process.wait() => say(&format!("service {name} has ended ({}); it is started again", status?)),
             () = stop.cancelled() => {
                 drop(input);
                 process.wait().await?;
@@ -82,13 +86,4 @@ async fn keep(name: &'static str, mut command: Command, stop: CancellationToken)
         let _ = tokio::time::timeout(RESTART_PAUSE, stop.cancelled()).await;
     }
     Ok(())
-}
-
-impl Failure {
-    fn of_service(error: ServiceError) -> Self {
-        match error {
-            ServiceError::Database { .. } => Self::unavailable(error),
-            ServiceError::Migrate(_) | ServiceError::Serve(_) => Self::new(1, error),
-        }
-    }
 }

@@ -8,21 +8,21 @@ use redress_core::IdempotencyKey;
 
 /// A named point in a unit of work.
 ///
-/// Four are passed by the batch that brings the answer to a question, and two by whatever sends a question: the start of
-/// a saga, a batch of replies, a timer or an operator's order.
+/// Four are passed by the batch that brings the reply to a command, and two by every unit that sends a command: the
+/// start of a saga, a batch of replies, a timer or an operator command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashPoint {
     /// The replies were taken, and nothing is written.
     BeforeCommit,
-    /// What follows from them is written; nothing is acknowledged or published.
+    /// The decisions are written; nothing is acknowledged or published.
     AfterCommit,
     /// They are acknowledged; nothing is published, so only `due_at` can heal.
     AfterAcknowledgement,
     /// The commands are published.
     AfterPublish,
-    /// That the question is asked is written; it is not published.
+    /// The pending command is written; it is not published.
     BeforeSending,
-    /// The question is published.
+    /// The command is published.
     AfterSending,
 }
 
@@ -61,7 +61,7 @@ impl FromStr for CrashPoint {
     }
 }
 
-/// What is called at each point, with each question that is answered or sent there; by default nothing.
+/// A hook that is called at each point, with each command that is answered or sent there; by default it does nothing.
 #[derive(Clone, Default)]
 pub struct CrashHook(Option<Arc<Hook>>);
 
@@ -73,7 +73,7 @@ impl CrashHook {
         Self(Some(Arc::new(hook)))
     }
 
-    /// Whether anything is called at all.
+    /// True if there is a hook.
     pub(crate) const fn is_armed(&self) -> bool {
         self.0.is_some()
     }

@@ -9,34 +9,70 @@
 //! |---|---|
 //! | crash before the commit | the replies are delivered again |
 //! | crash after the commit | the reply comes again and the open command is published again; or `due_at` passes |
-//! | the answer to a COMMIT is lost | the batch is decided again on what the journal then says |
+//! | the answer to a COMMIT is lost | the batch is decided again on the state that the journal then has |
 //! | another coordinator moved a saga meanwhile | the batch is decided again, with locks |
 //! | one saga of a batch is broken | it alone becomes a dead letter; the others go on |
 //! | database down | replies rest, starts are refused with "unavailable" |
-//! | broker down | starts are accepted; commands go out when they are due |
+//! | many large sagas at once | batches are bounded by bytes as well, begin small, and are halved after a failure |
+//! | the database's clock steps back | waits are measured anew: none lasts longer than twice its policy's limit |
+//! | broker down | starts and operator commands are accepted; nothing is sent until it is back; no attempt is spent |
+//! | broker back without its store | a command that may be lost is sent again at once, as the same attempt |
 
+mod awaiting;
+mod batch;
+mod batch_size;
+mod broker;
+mod broker_watch;
+mod clock;
 pub mod config;
 pub mod crash;
+mod deciding;
+mod end_watch;
 pub mod engine;
+mod engine_faults;
+mod engine_reads;
 mod fingerprint;
+mod health;
 mod housekeeping;
 mod intake;
 pub mod journal;
 pub mod metrics;
-mod orders;
+mod operator;
+mod pauses;
 pub mod ports;
+mod probes;
 mod registry;
 pub mod requests;
+mod retries;
+mod rules;
+mod saga_handle;
+mod sending;
+mod shared;
+mod shared_look;
+mod start;
 mod starter;
+mod system_clock;
+pub mod tags;
+mod timers;
+mod typed_start;
 pub mod view;
 mod waiters;
-mod work;
+mod wire_bus;
 
-pub use config::{Admission, Config, Keep};
+pub use awaiting::AwaitedStart;
+pub use config::{Admission, Config};
 pub use engine::Engine;
-pub use journal::{JournalError, ListFilter};
+pub use journal::OpenJournalError;
+pub use ports::{Include, JournalError, Keep, ListFilter};
+pub use redress_postgres::Migrations;
 pub use requests::{
-    FaultError, OpenError, OrderError, OrderRequest, PlanError, Readiness, StartError, StartRequest, Started,
+    FaultError, OpenError, OperatorError, OperatorRequest, PlanError, Readiness, StartError, StartRequest,
+    Started,
 };
+pub use retries::{RETRIES_MAX, Retried};
+pub use rules::Decide;
+pub use saga_handle::{EndError, SagaHandle};
+pub use system_clock::SystemClock;
+pub use typed_start::{TypedStart, TypedStartError};
 pub use view::{Page, SagaView};
 pub use waiters::Ended;

@@ -1,4 +1,4 @@
-//! What is counted, as OpenMetrics. No ids in labels.
+//! The metrics of a coordinator, as OpenMetrics. No ids in labels.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 pub struct Kind {
     /// The saga definition's name.
     pub saga: String,
-    /// What happened.
+    /// The event, status or outcome that is counted.
     pub kind: &'static str,
 }
 
@@ -24,7 +24,7 @@ pub struct Version {
     pub saga: String,
     /// Its version.
     pub version: u32,
-    /// Whether this coordinator knows it: `true` or `false`.
+    /// `true` if this coordinator knows it, `false` if not.
     pub known: &'static str,
 }
 
@@ -40,10 +40,14 @@ pub struct Metrics {
     pub events: Family<Kind, Counter>,
     /// Commands published, once and again.
     pub commands: Counter,
+    /// Commands that the broker did not say that it has stored: they go out again.
+    pub not_stored: Counter,
     /// Commands published again because the reply before them came again.
     pub healed: Counter,
     /// Dead letters written.
     pub dead_letters: Counter,
+    /// Replies put back for a coordinator that can read the state of their saga.
+    pub left_to_others: Counter,
     /// Batches that had to be decided again.
     pub batch_retries: Counter,
     /// Replies per batch.
@@ -62,19 +66,26 @@ impl Default for Metrics {
         let started = Family::default();
         let ended = Family::default();
         let events = Family::default();
-        let (commands, healed) = (Counter::default(), Counter::default());
+        let (commands, not_stored, healed) = (Counter::default(), Counter::default(), Counter::default());
+        let left_to_others = Counter::default();
         let (dead_letters, batch_retries) = (Counter::default(), Counter::default());
         let batch_size = Histogram::new(exponential_buckets(1.0, 2.0, 11));
         registry.register("sagas_started", "Sagas started", started.clone());
         registry.register("sagas_ended", "Sagas ended or parked, by status", ended.clone());
         registry.register("saga_events", "Rows of history written, by event", events.clone());
         registry.register("commands_published", "Commands published", commands.clone());
+        registry.register("commands_not_stored", "Commands that go out again", not_stored.clone());
         registry.register(
             "commands_healed",
             "Commands published again after a redelivered reply",
             healed.clone(),
         );
         registry.register("dead_letters", "Dead letters written", dead_letters.clone());
+        registry.register(
+            "replies_left_to_others",
+            "Replies put back for a newer coordinator, which wrote the state of their saga",
+            left_to_others.clone(),
+        );
         registry.register("batch_retries", "Batches that had to be decided again", batch_retries.clone());
         registry.register("reply_batch_size", "Replies per batch", batch_size.clone());
         let (open, stalled, pruned) = (Family::default(), Gauge::default(), Counter::default());
@@ -87,8 +98,10 @@ impl Default for Metrics {
             ended,
             events,
             commands,
+            not_stored,
             healed,
             dead_letters,
+            left_to_others,
             batch_retries,
             batch_size,
             open,

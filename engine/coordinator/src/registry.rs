@@ -3,18 +3,27 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redress_core::{Name, SagaDefinition};
+use redress_core::{Name, ReplyMessage, SagaDefinition};
+
+use crate::ports::RawMessage;
+
+/// Writes a reply as it travels.
+type RawReply = dyn Fn(&ReplyMessage) -> RawMessage + Send + Sync;
 
 /// Definitions by name and version.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Registry {
     ordered: Arc<Vec<SagaDefinition>>,
     by_name: Arc<HashMap<(Name, u32), usize>>,
+    raw_reply: Arc<RawReply>,
 }
 
 impl Registry {
     /// Takes the definitions; two of the same name and version are a mistake.
-    pub(crate) fn new(definitions: Vec<SagaDefinition>) -> Result<Self, (Name, u32)> {
+    pub(crate) fn new(
+        definitions: Vec<SagaDefinition>,
+        raw_reply: impl Fn(&ReplyMessage) -> RawMessage + Send + Sync + 'static,
+    ) -> Result<Self, (Name, u32)> {
         let mut by_name = HashMap::new();
         for (place, definition) in definitions.iter().enumerate() {
             let id = (definition.name.clone(), definition.version);
@@ -22,7 +31,16 @@ impl Registry {
                 return Err(id);
             }
         }
-        Ok(Self { ordered: Arc::new(definitions), by_name: Arc::new(by_name) })
+        Ok(Self {
+            ordered: Arc::new(definitions),
+            by_name: Arc::new(by_name),
+            raw_reply: Arc::new(raw_reply),
+        })
+    }
+
+    /// A reply as it travels.
+    pub(crate) fn raw_reply(&self, reply: &ReplyMessage) -> RawMessage {
+        (self.raw_reply)(reply)
     }
 
     pub(crate) fn all(&self) -> &[SagaDefinition] {

@@ -1,16 +1,19 @@
-//! What can be asked of a coordinator, and how it says no.
+//! The requests that a coordinator takes, and its refusals.
 
 use std::collections::BTreeMap;
 
-use redress_core::decide::{Order, Refusal};
+use redress_core::decide::{OperatorCommand, Refusal};
 use redress_core::definition::{ClosureError, InvalidInput};
-use redress_core::fault::{InvalidFaults, StrikesNothing};
+use redress_core::fault::{InvalidFaults, UnmatchedFault};
 use redress_core::{Name, SagaId};
+use redress_wire::streams::StreamError;
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::journal::{JournalError, RegisterError};
+use crate::journal::OpenJournalError;
+use crate::ports::{JournalError, RegisterError};
+use crate::tags::InvalidTag;
 use crate::view::SagaView;
 
 /// The longest key of a start, in bytes.
@@ -35,12 +38,19 @@ pub struct StartRequest {
     pub traceparent: Option<String>,
 }
 
+impl StartRequest {
+    /// The failures that the request asks for; an empty list asks for none.
+    pub(crate) fn given_faults(&self) -> Option<&Value> {
+        self.faults.as_ref().filter(|faults| !faults.as_array().is_some_and(Vec::is_empty))
+    }
+}
+
 /// A saga that was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
     /// The saga.
     pub id: SagaId,
-    /// Whether it is new: not if the key was used before with the same body.
+    /// True if it is new: not if the key was used before with the same body.
     pub created: bool,
 }
 
@@ -53,9 +63,15 @@ pub enum OpenError {
     /// A definition was changed.
     #[error(transparent)]
     Register(#[from] RegisterError),
-    /// The journal is not usable.
+    /// The journal's database cannot be used, or its tables are not up to date.
+    #[error(transparent)]
+    Open(#[from] OpenJournalError),
+    /// The journal does not answer.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The streams at the broker belong to another installation.
+    #[error(transparent)]
+    Stranger(StreamError),
 }
 
 /// A saga could not be started.
@@ -85,9 +101,9 @@ pub enum StartError {
     /// Faults are given and not allowed.
     #[error("this coordinator does not inject failures; start it with --allow-faults to try them")]
     FaultsNotAllowed,
-    /// A label holds a NUL character.
-    #[error("a tag holds a NUL character, which cannot be stored")]
-    InvalidTag,
+    /// A label could not be found again.
+    #[error(transparent)]
+    InvalidTag(#[from] InvalidTag),
     /// The key was used before with another body.
     #[error(
         "the idempotency key was used before for saga {0} with another body: use a new key for a new saga"
@@ -98,27 +114,27 @@ pub enum StartError {
     Journal(#[from] JournalError),
 }
 
-/// An operator's order, and the condition on which it is given.
+/// An operator command, and the condition on which it is given.
 #[derive(Clone, Debug)]
-pub struct OrderRequest {
-    /// What, who and why.
-    pub order: Order,
-    /// Only if the saga has this revision.
-    pub if_match: Option<i64>,
+pub struct OperatorRequest {
+    /// The verb, the actor and the reason.
+    pub command: OperatorCommand,
+    /// Only if the saga has one of these revisions.
+    pub if_match: Option<Vec<i64>>,
 }
 
-/// An order could not be carried out; nothing has changed.
+/// An operator command could not be carried out; nothing has changed.
 #[derive(Debug, Error)]
-pub enum OrderError {
+pub enum OperatorError {
     /// There is no such saga.
     #[error("there is no saga {0}")]
     NotFound(SagaId),
     /// It is too late, or makes no sense here.
     #[error("`{verb}` of saga {}: {}", saga.id, refusal.explain())]
     Refused {
-        /// What was wanted.
+        /// The verb that was refused.
         verb: &'static str,
-        /// What is in the way.
+        /// The reason of the refusal.
         refusal: Refusal,
         /// The saga as it is.
         saga: Box<SagaView>,
@@ -142,28 +158,40 @@ pub enum FaultError {
     NotAllowed,
     /// No command of a definition that is known here could carry it.
     #[error(transparent)]
-    StrikesNothing(#[from] StrikesNothing),
+    UnmatchedFault(#[from] UnmatchedFault),
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] serde_json::Error),
     /// The journal could not do it.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
-/// Whether the coordinator can work.
+impl From<InvalidFaults> for FaultError {
+    fn from(error: InvalidFaults) -> Self {
+        match error {
+            InvalidFaults::Unreadable(error) => Self::Unreadable(error),
+            InvalidFaults::UnmatchedFault(error) => Self::UnmatchedFault(error),
+        }
+    }
+}
+
+/// The readiness of a coordinator.
 #[derive(Clone, Debug, Serialize)]
 pub struct Readiness {
-    /// Whether everything is there.
+    /// True if everything is there.
     pub ready: bool,
-    /// `ok`, or what is wrong.
+    /// `ok`, or the trouble.
     pub database: String,
-    /// `ok`, or what is wrong. Starts are accepted without the broker too.
+    /// `ok`, or the trouble. Starts are accepted without the broker too.
     pub broker: String,
-    /// What it does.
+    /// The mode in which it runs.
     pub mode: Mode,
     /// Versions with open sagas that are not known here: they wait for a coordinator that knows them.
     pub waiting_versions: Vec<LiveVersion>,
 }
 
-/// What a coordinator does.
+/// The mode of a coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -182,9 +210,9 @@ pub struct LiveVersion {
     pub saga: String,
     /// Its version.
     pub version: u32,
-    /// How many of its sagas have not ended.
+    /// The number of its sagas that have not ended.
     pub open: i64,
-    /// Whether this coordinator can carry them on.
+    /// True if this coordinator can carry them on.
     pub known_here: bool,
 }
 

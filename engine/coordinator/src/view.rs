@@ -1,10 +1,10 @@
 //! A saga as people and programs see it over HTTP.
 
 use redress_core::state::{Cause, ParkReason, SagaState, Status, StepError};
-use redress_core::{JsonText, SagaDefinition, SagaId, Timestamp};
+use redress_core::{JsonText, Name, SagaDefinition, SagaId, Timestamp};
 use serde::Serialize;
 
-use crate::journal::SagaRow;
+use crate::ports::{Replied, SagaRow};
 
 /// A saga as it is now.
 #[derive(Clone, Debug, Serialize)]
@@ -15,33 +15,38 @@ pub struct SagaView {
     pub saga: String,
     /// Its definition's version.
     pub version: u32,
-    /// Where it stands, as one word.
+    /// Its status, as one word.
     pub status: &'static str,
-    /// How often it has moved.
+    /// The number of its moves.
     pub revision: i64,
-    /// The input as it was given.
-    pub input: JsonText,
-    /// Its data now.
-    pub data: JsonText,
+    /// The input as it was given, if it is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<JsonText>,
+    /// Its data now, if they are wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<JsonText>,
     /// Labels.
     pub tags: serde_json::Value,
     /// When it was started.
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
-    /// When something happens even if no reply comes.
+    /// The time at which it goes on even if no reply comes.
     pub due_at: Option<Timestamp>,
     /// Why it turned back.
     pub cause: Option<Cause>,
     /// Why it is parked.
     pub parked: Option<ParkReason>,
-    /// What else must be gone before it goes on.
+    /// Further reasons that must be gone before it goes on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parked_also: Vec<ParkReason>,
-    /// Whether it goes on by itself, but for longer than it should.
+    /// True if it goes on by itself, but for longer than it should.
     pub stalled: bool,
     /// Its steps.
     pub steps: Vec<StepView>,
+    /// Steps whose replies are left out because there is too much of them; the history has them, page by page.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replies_left_out: Vec<String>,
 }
 
 /// A step of a saga as it is now.
@@ -57,17 +62,18 @@ pub struct StepView {
     pub command: Option<String>,
     /// The command of its compensation.
     pub compensation: Option<String>,
-    /// Where it stands, as one word.
+    /// Its status, as one word.
     pub status: &'static str,
-    /// How often its action was sent.
+    /// The number of attempts of its action.
     pub attempts: u32,
-    /// How often its compensation was sent.
+    /// The number of attempts of its compensation.
     pub compensation_attempts: u32,
-    /// How often its settlement was sent.
+    /// The number of attempts of its settlement.
     pub settlement_attempts: u32,
-    /// The reply to its action.
-    pub reply: Option<JsonText>,
-    /// What went wrong last.
+    /// The reply to its action, if there is one; nothing at all if replies are not wanted or this one is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Option<JsonText>>,
+    /// Its last error.
     pub error: Option<StepError>,
     /// When its action was first sent.
     pub started_at: Option<Timestamp>,
@@ -78,26 +84,27 @@ pub struct StepView {
 /// A page of a list.
 #[derive(Clone, Debug, Serialize)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The items on it.
     pub items: Vec<T>,
-    /// Where the next one begins; nothing on the last page.
+    /// The beginning of the next one; nothing on the last page.
     pub next: Option<String>,
-    /// What belongs on it and cannot be read, by id; the log says why.
+    /// The ids of rows that belong on it and cannot be read; the log says why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
 }
 
 impl SagaView {
     pub(crate) fn new(row: SagaRow, definition: Option<&SagaDefinition>, stalled_before: Timestamp) -> Self {
-        let steps = steps(&row.state, definition, &row.replies);
+        let include = row.include;
+        let steps = steps(&row.state, definition, include.replies.then_some(&row.replies));
+        let left_out = row.replies.iter().filter(|(_, reply)| matches!(reply, Replied::LeftOut));
+        let replies_left_out = left_out.map(|(step, _)| step.clone()).collect();
         let state = row.state;
-        let stalled = match &state.status {
-            Status::Running | Status::Compensating { .. } => state.started_at < stalled_before,
-            Status::Parked { .. }
-            | Status::Paused { .. }
-            | Status::Completed
-            | Status::Compensated { .. }
-            | Status::Closed { .. } => false,
+        let stalled = match state.status() {
+            Status::Running | Status::Compensating => state.started_at < stalled_before,
+            Status::Parked | Status::Paused | Status::Completed | Status::Compensated | Status::Closed => {
+                false
+            }
         };
         Self {
             id: row.id,
@@ -105,7 +112,7 @@ impl SagaView {
             version: row.version,
             status: state.status_word(),
             revision: row.revision,
-            input: row.input,
+            input: include.input.then_some(row.input),
             tags: row.tags,
             started_at: state.started_at,
             ended_at: state.ended_at,
@@ -113,13 +120,14 @@ impl SagaView {
             cause: state.cause().cloned(),
             parked: state.parked().cloned(),
             parked_also: state.parked_also().to_vec(),
-            data: state.data,
+            data: include.data.then_some(state.data),
             stalled,
             steps,
+            replies_left_out,
         }
     }
 
-    /// Whether it has ended or cannot go on by itself.
+    /// Returns true if it has ended or cannot go on by itself.
     pub fn rests(&self) -> bool {
         self.ended_at.is_some() || self.parked.is_some()
     }
@@ -128,7 +136,7 @@ impl SagaView {
 fn steps(
     state: &SagaState,
     definition: Option<&SagaDefinition>,
-    replies: &[(String, JsonText)],
+    replies: Option<&Vec<(String, Replied)>>,
 ) -> Vec<StepView> {
     state
         .steps
@@ -141,15 +149,23 @@ fn steps(
                 service: defined.map(|d| d.service.to_string()),
                 command: defined.map(|d| d.command.to_string()),
                 compensation: defined.and_then(|d| d.compensation()).map(|c| c.command.to_string()),
-                status: step.progress.as_str(),
+                status: step.progress().as_str(),
                 attempts: step.attempts,
                 compensation_attempts: step.compensation_attempts,
                 settlement_attempts: step.settlement_attempts,
-                reply: replies.iter().find(|(name, _)| step.name == *name.as_str()).map(|(_, r)| r.clone()),
+                reply: replies.and_then(|replies| reply_of(&step.name, replies)),
                 error: step.error.clone(),
                 started_at: step.started_at,
                 ended_at: step.ended_at,
             }
         })
         .collect()
+}
+
+fn reply_of(step: &Name, replies: &[(String, Replied)]) -> Option<Option<JsonText>> {
+    match replies.iter().find(|(name, _)| *step == *name.as_str()) {
+        None => Some(None),
+        Some((_, Replied::Said(reply))) => Some(Some(reply.clone())),
+        Some((_, Replied::LeftOut)) => None,
+    }
 }

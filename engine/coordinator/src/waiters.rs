@@ -1,7 +1,6 @@
-//! Who waits for the end of a saga.
+//! Wakes the callers that wait for the end of a saga.
 //!
-//! A hint within this process: another coordinator may end the saga, so whoever waits also looks into the journal now
-//! and then.
+//! A hint within this process: another coordinator may end the saga, which `end_watch` finds.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -20,11 +19,11 @@ pub struct Ended {
 
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    one: Mutex<HashMap<SagaId, Vec<oneshot::Sender<Ended>>>>,
+    one: Mutex<HashMap<SagaId, Vec<oneshot::Sender<()>>>>,
     all: Mutex<Vec<mpsc::UnboundedSender<Ended>>>,
 }
 
-/// Forgets, when it is dropped, whoever has stopped waiting for this saga.
+/// Forgets, when it is dropped, the callers that have stopped waiting for this saga.
 pub(crate) struct Forget<'a> {
     pub(crate) waiters: &'a Waiters,
     pub(crate) id: SagaId,
@@ -37,22 +36,27 @@ impl Drop for Forget<'_> {
 }
 
 impl Waiters {
-    pub(crate) fn wait_for(&self, id: SagaId) -> oneshot::Receiver<Ended> {
+    pub(crate) fn wait_for(&self, id: SagaId) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
-        let mut waiting = self.one.lock().expect("nobody panics while holding the waiters");
+        let mut waiting = self.one.lock().expect("no thread panics while it holds the waiters");
         let senders = waiting.entry(id).or_default();
         senders.retain(|sender| !sender.is_closed());
         senders.push(sender);
         receiver
     }
 
-    /// Sagas that somebody waits for.
+    /// The sagas for which callers wait.
+    pub(crate) fn awaited(&self) -> Vec<SagaId> {
+        self.one.lock().expect("no thread panics while it holds the waiters").keys().copied().collect()
+    }
+
+    /// The number of sagas for which a caller waits.
     pub(crate) fn waited_for(&self) -> usize {
-        self.one.lock().expect("nobody panics while holding the waiters").len()
+        self.one.lock().expect("no thread panics while it holds the waiters").len()
     }
 
     fn forget(&self, id: SagaId) {
-        let mut waiting = self.one.lock().expect("nobody panics while holding the waiters");
+        let mut waiting = self.one.lock().expect("no thread panics while it holds the waiters");
         if let Some(senders) = waiting.get_mut(&id) {
             senders.retain(|sender| !sender.is_closed());
             if senders.is_empty() {
@@ -63,23 +67,28 @@ impl Waiters {
 
     pub(crate) fn watch(&self) -> mpsc::UnboundedReceiver<Ended> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        self.all.lock().expect("nobody panics while holding the watchers").push(sender);
+        self.all.lock().expect("no thread panics while it holds the watchers").push(sender);
         receiver
     }
 
+    /// Wakes the callers that wait for one of these, however it came about.
+    pub(crate) fn wake(&self, ended: impl IntoIterator<Item = SagaId>) {
+        let mut waiting = self.one.lock().expect("no thread panics while it holds the waiters");
+        for saga in ended {
+            for sender in waiting.remove(&saga).unwrap_or_default() {
+                // A caller that has gone away needs no answer.
+                let _ = sender.send(());
+            }
+        }
+    }
+
+    /// Tells of the sagas that this coordinator has ended or parked.
     pub(crate) fn notify(&self, ended: &[Ended]) {
         if ended.is_empty() {
             return;
         }
-        let mut waiting = self.one.lock().expect("nobody panics while holding the waiters");
-        for saga in ended {
-            for sender in waiting.remove(&saga.id).unwrap_or_default() {
-                // Whoever has gone away needs no answer.
-                let _ = sender.send(*saga);
-            }
-        }
-        drop(waiting);
-        let mut all = self.all.lock().expect("nobody panics while holding the watchers");
+        self.wake(ended.iter().map(|saga| saga.id));
+        let mut all = self.all.lock().expect("no thread panics while it holds the watchers");
         all.retain(|sender| ended.iter().all(|saga| sender.send(*saga).is_ok()));
     }
 }

@@ -35,7 +35,7 @@ pub trait Command: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
     const SERVICE: &'static str;
     /// Its name within the service; a [`Name`](crate::Name).
     const NAME: &'static str;
-    /// What the service answers when it is done.
+    /// The service's reply when it is done.
     type Reply: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
 }
 

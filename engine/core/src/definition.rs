@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thiserror::Error;
 
-use crate::ids::{InvalidName, Name, Phase};
+use crate::data_type::DataType;
+use crate::ids::{Name, Phase};
 use crate::json::{JsonText, Unfit};
 use crate::retry::RetryPolicy;
+
+pub use crate::definition_errors::{ClosureError, InvalidDefinition, InvalidInput};
 
 pub(crate) type Make = Arc<dyn Fn(&JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
 pub(crate) type Fold = Arc<dyn Fn(&JsonText, &JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
@@ -25,7 +27,7 @@ pub(crate) type ReadInput = Arc<dyn Fn(&Value) -> Result<JsonText, InvalidInput>
 /// answer of a healthy service.
 pub const TIMEOUT_MS_DEFAULT: u64 = 10_000;
 
-/// What may be done with a step once it was asked for.
+/// The kind of a step.
 #[derive(Clone)]
 pub enum StepKind {
     /// Can be undone: by its compensation, or by doing nothing if it needs none.
@@ -62,12 +64,12 @@ pub struct Compensation {
     pub retry: RetryPolicy,
     /// How long one attempt may stay unanswered, if not as long as the step's action.
     pub timeout_ms: Option<u64>,
-    /// What becomes of the step if it succeeded after it had been given up.
+    /// The policy for a step that succeeded after it had been given up.
     pub late_success: LateSuccess,
     pub(crate) make: Make,
 }
 
-/// What to do when a settlement finds that a step succeeded after all.
+/// The policy for a settlement that finds that a step succeeded after all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LateSuccess {
@@ -85,7 +87,7 @@ pub struct Step {
     pub name: Name,
     /// The stage to which it belongs, from 0 and never falling: the steps of one stage run side by side.
     pub stage: u32,
-    /// What may be done with it.
+    /// Its kind.
     pub kind: StepKind,
     /// The participant.
     pub service: Name,
@@ -103,7 +105,7 @@ pub struct Step {
     pub(crate) fold: Option<Fold>,
 }
 
-/// JSON Schemas of what a step sends and gets back.
+/// JSON Schemas of the messages that a step sends and gets back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepSchemas {
     /// Of the action's command.
@@ -115,7 +117,7 @@ pub struct StepSchemas {
 }
 
 impl Step {
-    /// Whether the step is done for this data, or skipped.
+    /// Returns true if the step is done for this data, false if it is skipped.
     ///
     /// # Errors
     /// As [`action_payload`](Self::action_payload).
@@ -126,7 +128,7 @@ impl Step {
         }
     }
 
-    /// Whether it has a condition.
+    /// Returns true if it has a condition.
     pub const fn is_conditional(&self) -> bool {
         self.when.is_some()
     }
@@ -196,6 +198,22 @@ impl Step {
         }
     }
 
+    /// How often and how soon a command in this phase is sent again.
+    pub fn retry_of(&self, phase: Phase) -> RetryPolicy {
+        match phase {
+            Phase::Action => self.retry,
+            Phase::Settlement => RetryPolicy::FOR_EVER,
+            Phase::Compensation => self.compensation().map_or(RetryPolicy::COMPENSATION, |c| c.retry),
+        }
+    }
+
+    /// The longest that one attempt, or the pause after it, can last in any phase, in milliseconds.
+    pub fn longest_wait_ms(&self) -> u64 {
+        let phases = [Phase::Action, Phase::Settlement, Phase::Compensation];
+        let waits = phases.map(|phase| self.timeout_ms_of(phase).max(self.retry_of(phase).backoff_ms_max));
+        waits.into_iter().max().unwrap_or_default()
+    }
+
     /// The compensation, if there is one.
     pub fn compensation(&self) -> Option<&Compensation> {
         match &self.kind {
@@ -219,39 +237,6 @@ fn guarded<T>(
     }
 }
 
-/// A closure of the definition could not be used on this saga.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ClosureError {
-    /// The stored data or reply does not fit the types of the definition.
-    #[error("the `{closure}` of step `{step}` could not read its data or reply ({problem})")]
-    Data {
-        /// The step.
-        step: Name,
-        /// `when`, `action`, `compensate` or `on_reply`.
-        closure: &'static str,
-        /// What serde says.
-        problem: String,
-    },
-    /// What it makes can be neither sent nor stored.
-    #[error("what the `{closure}` of step `{step}` makes is unusable: {unfit}")]
-    Unfit {
-        /// The step.
-        step: Name,
-        /// `action`, `compensate` or `on_reply`.
-        closure: &'static str,
-        /// Why.
-        unfit: Unfit,
-    },
-    /// The closure panicked.
-    #[error("the `{closure}` of step `{step}` panicked; see the coordinator's log for where")]
-    Panicked {
-        /// The step.
-        step: Name,
-        /// `when`, `action`, `compensate` or `on_reply`.
-        closure: &'static str,
-    },
-}
-
 /// A saga definition: plain data, immutable once deployed.
 #[derive(Clone)]
 pub struct SagaDefinition {
@@ -263,11 +248,31 @@ pub struct SagaDefinition {
     pub steps: Vec<Step>,
     /// How long the saga may take before it turns back, in milliseconds from its start.
     pub deadline_ms: Option<u64>,
-    /// SHA-256, in hex, of names, order, kinds, policies and schemas. Closures it cannot cover.
+    /// SHA-256, in hex, of names, order, kinds, policies and schemas. The results of the closures are covered by the
+    /// [behaviour](crate::behaviour::Behaviour::of).
     pub digest: String,
     /// JSON Schema of the saga's data, which is that of its input.
     pub input_schema: Value,
+    /// The type that the builder had for the data: all that is left of it here.
+    pub(crate) data_type: DataType,
     pub(crate) read_input: ReadInput,
+    pub(crate) examples: Examples,
+}
+
+/// The data on which a definition's closures are tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Examples {
+    /// The author's.
+    pub(crate) given: Vec<JsonText>,
+    /// True if there are others, from the schema.
+    pub(crate) generated: bool,
+}
+
+impl Examples {
+    /// Returns true if closures are not tried at all.
+    pub(crate) const fn are_none(&self) -> bool {
+        self.given.is_empty() && !self.generated
+    }
 }
 
 impl SagaDefinition {
@@ -304,105 +309,4 @@ impl fmt::Debug for SagaDefinition {
             .field("steps", &steps)
             .finish_non_exhaustive()
     }
-}
-
-/// An input that does not fit the definition.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the input does not fit: at `{at}`, {problem}")]
-pub struct InvalidInput {
-    /// A JSON pointer to the place; `/` is the whole input.
-    pub at: String,
-    /// What is wrong there.
-    pub problem: String,
-}
-
-/// A definition that cannot be built; a mistake in the program, found when it starts.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum InvalidDefinition {
-    /// A name is not one.
-    #[error("saga `{saga}`: {problem}")]
-    Name {
-        /// The saga.
-        saga: String,
-        /// What is wrong with the name.
-        problem: InvalidName,
-    },
-    /// Two steps share a name.
-    #[error("saga `{saga}` has two steps named `{step}`: give each its own name")]
-    DuplicateStep {
-        /// The saga.
-        saga: String,
-        /// The name.
-        step: String,
-    },
-    /// There is no step.
-    #[error("saga `{saga}` has no step: add one")]
-    NoStep {
-        /// The saga.
-        saga: String,
-    },
-    /// A compensation belongs to another service than its action.
-    #[error(
-        "saga `{saga}`: the compensation of step `{step}` belongs to service `{compensation}`, the action to \
-         `{action}`: a fence in another database is none, so both must be of one service"
-    )]
-    OtherService {
-        /// The saga.
-        saga: String,
-        /// The step.
-        step: String,
-        /// Service of the action.
-        action: String,
-        /// Service of the compensation.
-        compensation: String,
-    },
-    /// A child has a step that cannot be undone.
-    #[error(
-        "saga `{saga}`: step `{step}` of the child `{child}` is a pivot or retriable: a child has only steps that can \
-         be undone, because its parent may still turn back"
-    )]
-    ChildKind {
-        /// The saga.
-        saga: String,
-        /// The child.
-        child: String,
-        /// The step.
-        step: String,
-    },
-    /// The field is not of the child's type.
-    #[error("saga `{saga}`: the field given to the child `{child}` is not of the type of the child's data")]
-    ChildData {
-        /// The saga.
-        saga: String,
-        /// The child.
-        child: String,
-    },
-    /// A child has a deadline.
-    #[error("saga `{saga}`: the child `{child}` has a deadline of its own: give it to the parent")]
-    ChildDeadline {
-        /// The saga.
-        saga: String,
-        /// The child.
-        child: String,
-    },
-    /// A step's timeout is zero, which no answer can meet.
-    #[error("saga `{saga}`: the timeout of step `{step}` is zero: give it at least a millisecond")]
-    ZeroTimeout {
-        /// The saga.
-        saga: String,
-        /// The step.
-        step: String,
-    },
-    /// The deadline is zero, so no saga could begin.
-    #[error("saga `{saga}`: its deadline is zero: give it at least a millisecond, or none")]
-    ZeroDeadline {
-        /// The saga.
-        saga: String,
-    },
-    /// The version is zero.
-    #[error("saga `{saga}` has version 0: versions count from 1")]
-    Version {
-        /// The saga.
-        saga: String,
-    },
 }

@@ -1,7 +1,7 @@
-//! The graph of a definition and its digest: what may not change under a version.
+//! The graph of a definition and its digest: the part of it that may not change under a version.
 //!
-//! The digest covers names, order, kinds, policies and the JSON Schemas of data, commands and replies. Closures it
-//! cannot cover: whoever changes what a closure sends gives the definition a new version. Doc comments, titles and
+//! The digest covers names, order, kinds, policies and the JSON Schemas of data, commands and replies; what closures
+//! make is covered apart, by trying them ([`behaviour`](crate::behaviour)). Doc comments, titles and
 //! examples stand in the schemas of the graph, for people, and are no part of the digest: a corrected comment must
 //! not keep a coordinator from starting.
 
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::definition::{LateSuccess, SagaDefinition, Step};
 
 impl SagaDefinition {
-    /// The definition as plain JSON: what the journal keeps and HTTP shows.
+    /// The definition as plain JSON, which the journal keeps and HTTP shows.
     pub fn graph(&self) -> Value {
         let steps: Vec<Value> = self.steps.iter().map(|step| self.node(step)).collect();
         json!({
@@ -25,8 +25,8 @@ impl SagaDefinition {
         })
     }
 
-    /// A step of the graph. What came later into the language of definitions stands there only where it is used, so
-    /// that a newer engine does not change what was deployed.
+    /// A step of the graph. A later addition to the language of definitions stands there only where it is used, so that
+    /// a newer engine does not change what was deployed.
     fn node(&self, step: &Step) -> Value {
         let compensation = step.compensation().map(|compensation| {
             let mut node = json!({
@@ -69,7 +69,7 @@ const ANNOTATIONS: [&str; 5] = ["$schema", "$comment", "title", "description", "
 /// How many lines of difference are worth reading.
 const DIFFERENCES_MAX: usize = 10;
 
-/// SHA-256, in hex, of what a graph binds its version to.
+/// SHA-256, in hex, of the part of a graph to which its version is bound.
 pub fn of(graph: &Value) -> String {
     hex::encode(Sha256::digest(canonical(&binding(graph)).as_bytes()))
 }
@@ -154,11 +154,16 @@ fn write_canonical(value: &Value, text: &mut String) {
 
 /// Where two graphs differ, one line each; past ten, how many more there are.
 ///
-/// Steps are compared by name, so that one step put in front does not make all others look changed. What the digest
-/// does not cover is left out.
+/// Steps are compared by name, so that one step put in front does not make all others look changed. Parts that the
+/// digest does not cover are left out.
 pub fn describe_difference(stored: &Value, built: &Value) -> Vec<String> {
+    differences_at("", &binding(stored), &binding(built))
+}
+
+/// Where two values differ, below this path; past ten, how many more there are.
+pub(crate) fn differences_at(path: &str, stored: &Value, built: &Value) -> Vec<String> {
     let mut lines = Vec::new();
-    differ("", &binding(stored), &binding(built), &mut lines);
+    differ(path, stored, built, &mut lines);
     let more = lines.len().saturating_sub(DIFFERENCES_MAX);
     if more > 0 {
         lines.truncate(DIFFERENCES_MAX);
@@ -239,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_of_keys_does_not_matter_and_everything_else_does() {
+    fn digest_ignores_key_order_and_nothing_else() {
         let a = json!({"a": 1, "b": [1, 2]});
         let b: Value = serde_json::from_str(r#"{"b":[1,2],"a":1}"#).unwrap();
         assert_eq!(of(&a), of(&b));
@@ -251,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_of_a_schema_do_not_matter_and_fields_of_their_names_do() {
+    fn digest_ignores_schema_annotations_but_not_fields_of_that_name() {
         let graph = |schema: Value| json!({"steps": [{"name": "a", "schema": schema}]});
         let bare = graph(json!({"type": "object", "properties": {"title": {"type": "string"}}}));
         let told = graph(json!({
@@ -270,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_compared_by_name() {
+    fn difference_compares_steps_by_name() {
         let steps = |steps: &[(&str, u32)]| {
             let steps: Vec<Value> = steps
                 .iter()
@@ -289,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_difference_is_cut() {
+    fn long_difference_is_cut() {
         let stored = Value::from((0..100).collect::<Vec<u32>>());
         let lines = describe_difference(&stored, &json!([]));
         assert_eq!(lines.len(), DIFFERENCES_MAX + 1);

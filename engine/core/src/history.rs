@@ -1,7 +1,10 @@
-//! What happened to a saga, attempt by attempt.
+//! The history of a saga, attempt by attempt.
 //!
 //! The history is append-only and gapless per saga. A row says what is known, never what is hoped: a step has an
 //! outcome there only after its reply.
+//!
+//! A command that is sent for ever must not be written for ever: past [`ATTEMPT_ROWS_MAX`] attempts at a command only
+//! those whose number is a power of two leave rows, and these say since when it is sent. The state counts all of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,6 +14,15 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Name, Phase, Timestamp};
 use crate::json::JsonText;
 
+/// Attempts at one command that all leave their rows: more than any budget by default, and about half an hour of a
+/// service that is silent. From then on only those whose number is a power of two do.
+pub const ATTEMPT_ROWS_MAX: u32 = 32;
+
+/// Returns true if attempt number `nth` at a command, from 1, leaves rows.
+pub const fn is_written(nth: u32) -> bool {
+    nth <= ATTEMPT_ROWS_MAX || nth.is_power_of_two()
+}
+
 /// One row of a saga's history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEntry {
@@ -18,11 +30,11 @@ pub struct HistoryEntry {
     pub seq: u32,
     /// When it was recorded, by the journal's clock.
     pub at: Timestamp,
-    /// What happened.
+    /// The event.
     pub event: HistoryEvent,
     /// The step that it is about.
     pub step: Option<Name>,
-    /// What the step was asked.
+    /// The phase of the step's command.
     pub phase: Option<Phase>,
     /// The attempt that it is about, from 1.
     pub attempt: Option<u32>,
@@ -32,7 +44,7 @@ pub struct HistoryEntry {
 
 macro_rules! history_events {
     ($($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)?) => {
-        /// What can happen to a saga.
+        /// The events of a saga's history.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum HistoryEvent {
             $($(#[$doc])* #[serde(rename = $word)] $variant,)+
@@ -75,19 +87,21 @@ history_events! {
     Expired = "expired",
     /// The participant could make nothing of the command; `detail` holds the reason.
     Refused = "refused",
+    /// The broker did not store it, or did not say whether it did: no attempt; `detail` holds the reason.
+    NotSent = "not-sent",
     /// One attempt was not answered in time.
     TimedOut = "timed-out",
-    /// A reply came to a question that was closed; it had no effect. `detail` holds its outcome.
+    /// A reply came to a command that was closed; it had no effect. `detail` holds its outcome.
     Late = "late",
-    /// Somebody was told, once; nobody answers. `detail` holds service, command and payload.
+    /// A notification was sent, once; it has no answer. `detail` holds service, command and payload.
     Notified = "notified",
     /// Its condition did not hold; the step has no effect.
     Skipped = "skipped",
-    /// Somebody asked the saga to turn back; `detail` holds who and why.
+    /// An operator asked the saga to turn back; `detail` holds who and why.
     CancelRequested = "cancel-requested",
     /// An operator asked for another try; `detail` holds who and why.
     RetryRequested = "retry-requested",
-    /// An operator told the outcome of a step; `detail` holds who, why and what.
+    /// An operator resolved a step; `detail` holds who, why and what.
     Resolved = "resolved",
     /// A participant has told the same outcome as the operator.
     Verified = "verified",
@@ -97,7 +111,7 @@ history_events! {
     Resumed = "resumed",
     /// The saga's deadline passed before its pivot.
     DeadlinePassed = "deadline-passed",
-    /// What will be undone, in this order; `detail` holds the steps.
+    /// The plan is fixed; `detail` holds the steps, in the order in which they will be undone.
     PlanFrozen = "plan-frozen",
     /// A participant took back what it had promised; `detail` says how.
     Contradiction = "contradiction",

@@ -1,9 +1,8 @@
-//! Names and keys: who is meant, by stable text.
+//! Names and keys: stable texts that identify sagas, steps, services and commands.
 //!
-//! Identity is never a position or a type name. A saga is a UUIDv7, everything that a person names is a
-//! [`Name`], and a question that the coordinator asks a participant is an [`IdempotencyKey`]: the saga, the step,
-//! the phase and the generation. The attempt is deliberately no part of it: the same question asked twice must
-//! get the same answer.
+//! Identity is never a position or a type name. A saga is a UUIDv7, everything that a person names is a [`Name`], and a
+//! command that the coordinator sends to a participant has an [`IdempotencyKey`]: the saga, the step, the phase and the
+//! generation. The attempt is deliberately no part of it: the same command sent twice must get the same answer.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -133,7 +132,7 @@ pub struct InvalidName {
     pub text: String,
 }
 
-/// What a command asks of a step.
+/// The phase of a step: the demand that a command makes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -175,16 +174,16 @@ impl FromStr for Phase {
     }
 }
 
-/// The question that a command asks: `<saga-id>/<step>/<phase>/<generation>`.
+/// The key of a command: `<saga-id>/<step>/<phase>/<generation>`.
 ///
-/// Every attempt of a question carries the same key, and a participant answers a key the same way for ever.
+/// Every attempt of a command carries the same key, and a participant answers a key the same way for ever.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IdempotencyKey {
-    /// The saga that asks.
+    /// The saga that sends it.
     pub saga_id: SagaId,
-    /// The step that it asks about.
+    /// The step that it is about.
     pub step: Name,
-    /// What it asks.
+    /// The phase.
     pub phase: Phase,
     /// 1, and one more when an operator re-opens a step whose answer was final.
     pub generation: u32,
@@ -253,12 +252,21 @@ pub struct InvalidKey {
     pub text: String,
 }
 
+/// The time `ms` milliseconds after `at`, at most the end of time.
+pub(crate) fn after_ms(at: Timestamp, ms: u64) -> Timestamp {
+    let delta = i64::try_from(ms)
+        .ok()
+        .and_then(chrono::TimeDelta::try_milliseconds)
+        .unwrap_or(chrono::TimeDelta::MAX);
+    at.checked_add_signed(delta).unwrap_or(Timestamp::MAX_UTC)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_id_is_told_what_an_id_is() {
+    fn invalid_id_error_says_what_is_expected() {
         let told =
             ["x".parse::<SagaId>().unwrap_err().to_string(), "x".parse::<Phase>().unwrap_err().to_string()];
         assert_eq!(
@@ -271,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_narrow() {
+    fn names_accept_only_lower_case_digits_and_hyphens() {
         for good in ["a", "place-order", "a1", &"a".repeat(63)] {
             assert!(Name::new(good).is_ok(), "{good}");
         }
@@ -281,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_survive_the_wire() {
+    fn idempotency_key_survives_its_text_form() {
         let text = "0190163d-8694-739b-aea5-966c26f8ad91/charge-payment/compensation/2";
         let key: IdempotencyKey = text.parse().unwrap();
         assert_eq!(key.to_string(), text);

@@ -1,11 +1,11 @@
 //! The rules of a participant's inbox, as a pure function.
 //!
-//! The inbox is a table of questions with their stored answers. It is authoritative for what happened in its
-//! service, because a row commits together with the effect that it speaks of. The participant library claims the
-//! [`keys_to_claim`] of a command by unique-key inserts (only these decide a race; looking first and writing then
-//! does not), reads what was there before, and asks [`rule`] what to do.
+//! The inbox is a table of commands with their stored answers. It is authoritative for what happened in its service,
+//! because a row commits together with the effect that it speaks of. The participant library claims the
+//! [`keys_to_claim`] of a command by unique-key inserts (only these decide a race; looking first and writing then does
+//! not), reads what was there before, and asks [`rule`] what to do.
 //!
-//! What must hold, each shown necessary by the explorer in `redress-testkit`:
+//! The rules, each shown necessary by the explorer in `redress-testkit`:
 //!
 //! 1. The same key gets the same answer, a remembered rejection included.
 //! 2. An undo of something that never happened leaves a fence, and so does a settlement: the late original is
@@ -34,7 +34,7 @@ use crate::ids::{IdempotencyKey, Name, Phase, Timestamp};
 use crate::json::JsonText;
 use crate::message::{CommandMessage, Outcome, Rejection};
 
-/// SHA-256 of a command's name and payload: tells a repeated question from another one under the same key.
+/// SHA-256 of a command's name and payload: tells a repeated command from another one under the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -47,16 +47,16 @@ impl Fingerprint {
     }
 }
 
-/// What the inbox remembers of a key.
+/// The inbox's record of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Of the command that made the record; a bare fence has none.
     pub fingerprint: Option<Fingerprint>,
-    /// How the question was answered.
+    /// The answer to the command.
     pub recorded: Recorded,
 }
 
-/// A remembered answer. `failed` is never remembered: the coordinator asks again.
+/// A remembered answer. `failed` is never remembered: the coordinator sends the command again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// It happened, with this reply.
@@ -108,10 +108,10 @@ impl Retention {
     }
 }
 
-/// What the participant must do with a command.
+/// The inbox's ruling on a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ruling {
-    /// Run the handler and record what it says under the command's own key.
+    /// Run the handler and record its answer under the command's own key.
     Run,
     /// Answer without running anything, after storing these new records.
     Answer {
@@ -120,7 +120,7 @@ pub enum Ruling {
         /// Records to store in the same transaction.
         record: Vec<(IdempotencyKey, Record)>,
     },
-    /// Neither run nor answer from memory: this is not the question that the key stands for.
+    /// Neither run nor answer from memory: this is not the command that the key stands for.
     Refuse {
         /// Why, for people.
         reason: String,
@@ -194,7 +194,7 @@ fn nothing_to_undo(message: &CommandMessage, fence: Option<(IdempotencyKey, Reco
     }
 }
 
-/// The stored answer, if this is the question that was stored.
+/// The stored answer, if this is the command that was stored.
 fn remembered(message: &CommandMessage, record: &Record) -> Ruling {
     let same = match record.fingerprint {
         Some(stored) => stored == Fingerprint::of(&message.command, &message.payload),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_the_module_is_true() {
+    fn inbox_rulings_match_the_table_in_the_module_doc() {
         let done = Recorded::Done { reply: JsonText::null() };
         let rejected = Recorded::Rejected(Rejection::new("no", "no"));
         let mut story = String::new();
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn another_payload_under_the_same_key_is_refused() {
+    fn changed_payload_under_same_key_is_refused() {
         let first = message("action", r#"{"amount":1}"#);
         let forged = message("action", r#"{"amount":1000000}"#);
         let stored = record(&first, Recorded::Done { reply: JsonText::null() });
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_inbox_may_have_forgotten_is_expired() {
+    fn command_older_than_retention_is_expired() {
         let retention = Retention { keep: Duration::from_secs(100), margin: Duration::from_secs(10) };
         for phase in ["action", "settlement", "compensation"] {
             let at = |seconds| Timestamp::UNIX_EPOCH + Duration::from_secs(seconds);

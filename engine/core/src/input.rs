@@ -1,9 +1,9 @@
-//! Reading an input: the one place where strangers' JSON becomes a saga's data.
+//! Reads an input: the one place where a client's JSON becomes a saga's data.
 //!
-//! Strict, since what is not understood here would be forgotten silently: an unknown field is refused, a wrong type
-//! names its place, a struct is not read from an array, and a NUL is refused because no service could store
-//! it. What passes is stored as the data with
-//! all defaults filled in, and every later reading of it is of our own writing.
+//! Strict, since a field that is not understood here would be forgotten silently: an unknown field is refused, a wrong
+//! type names its place, a struct is not read from an array, and a NUL is refused because no service could store it. An
+//! input that passes is stored as the data with all defaults filled in, and every later reading of it is of our own
+//! writing.
 //!
 //! Inside `#[serde(flatten)]` and untagged or internally tagged enums serde buffers fields without saying which ones
 //! it drops, so an unknown field there goes unnoticed unless the type says `#[serde(deny_unknown_fields)]`.
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_filled_in() {
+    fn input_defaults_are_filled_in() {
         insta::assert_snapshot!(
             read(json!({"customer": "alice"})),
             @r#"{"customer":"alice","currency":null,"lines":[],"notes":{},"wrapping":null,"payment":7}"#
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_its_place() {
+    fn unfit_input_is_refused_with_its_json_pointer() {
         let line = |line: Value| json!({"customer": "a", "lines": [{"sku": "x", "quantity": 1}, line]});
         let refusals = [
             json!({}),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_not_thrown_back_whole() {
+    fn long_input_text_is_cut_in_the_error() {
         let error = reader::<Basket>()(&json!({"customer": "a", "payment": "x".repeat(10_000)}));
         let Err(InvalidInput { at, problem }) = error else { panic!("accepted") };
         assert_eq!(at, "/payment");

@@ -11,7 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::message::PAYLOAD_BYTES_MAX;
+/// The largest payload of a command or a reply, in bytes: below the broker's 1 MiB with room for headers.
+pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+
+pub use crate::unambiguous::{Ambiguous, check_unambiguous};
 
 /// How deep arrays and objects may be nested in each other: common readers follow 128 levels, and a view of the
 /// history wraps a reply in a few of its own.
@@ -62,10 +65,10 @@ impl JsonText {
         self.0.as_bytes()
     }
 
-    /// Whether everybody whom it may reach can store and read it.
+    /// Checks that every reader that it may reach can store and read it.
     ///
     /// # Errors
-    /// [`Unfit`] if not; nobody should accept it then, because a later hop would trip over it again and again.
+    /// [`Unfit`] if not; no caller should accept it then, because a later hop would trip over it again and again.
     pub fn check_storable(&self) -> Result<(), Unfit> {
         let traits = scan(self.0.as_bytes());
         if traits.has_nul {
@@ -115,11 +118,18 @@ pub enum Unfit {
     OutOfRange(String),
 }
 
+/// Returns true if a character is invisible and changes the order or place in which others are shown: marks of
+/// direction, line and paragraph separators, and the byte order mark.
+pub const fn is_mark(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 struct Traits {
     has_nul: bool,
     depth: usize,
-    /// Nothing in it can keep it from being read as a value: no escape, which may be half of a character, no exponent
-    /// and no number of many digits, which may be out of range. Almost all JSON is so, and each message is checked.
+    /// True if nothing in it can keep it from being read as a value: no escape, which may be half of a character, no
+    /// exponent and no number of many digits, which may be out of range. Almost all JSON is so, and each message is
+    /// checked.
     is_plain: bool,
 }
 
@@ -186,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_survive_storage() {
+    fn json_text_keeps_its_bytes_in_storage() {
         let text = JsonText::parse(br#"{"b": 1,   "a":[1.0, 2e3]}"#).unwrap();
         let stored = serde_json::to_string(&vec![text.clone()]).unwrap();
         assert_eq!(stored, r#"[{"b": 1,   "a":[1.0, 2e3]}]"#);
@@ -194,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_could_not_read_is_unfit() {
+    fn unreadable_or_unstorable_json_is_unfit() {
         let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let large = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
         let out_of_range = |problem: &str| Some(Unfit::OutOfRange(problem.to_owned()));

@@ -1,19 +1,27 @@
 //! The pure core of Redress.
 //!
-//! Everything that Redress decides is decided here, by functions from values to values: no clock, no
-//! randomness, no I/O. The coordinator calls [`decide`] with a saga's state and one event and carries out the
-//! [`Decision`](decide::Decision) that comes back; the participant library calls [`inbox::rule`] with a command
-//! and what its inbox remembers. Whoever wants to know what Redress does in a case reads this crate, and whoever
-//! wants to prove it drives this crate through every case (`redress-testkit` does).
+//! Everything that Redress decides is decided here, by functions from values to values: no clock, no randomness, no
+//! I/O. The coordinator calls [`decide`] with a saga's state and one event and carries out the
+//! [`Decision`](decide::Decision) that comes back; the participant library calls [`inbox::rule`] with a command and
+//! what its inbox remembers. To know what Redress does in a case, read this crate; to prove it, drive this crate
+//! through every case, as `redress-testkit` does.
 //!
 //! `Cargo.toml` is the proof of purity: tokio, sqlx, async-nats and rand are deliberately absent.
 
+pub mod behaviour;
 pub mod builder;
+mod causes;
+#[doc(hidden)]
+pub mod checks;
 pub mod contract;
+mod data_type;
 pub mod decide;
 pub mod definition;
+mod definition_errors;
 pub mod diagram;
 pub mod digest;
+mod ending;
+mod examples;
 pub mod fault;
 pub mod history;
 pub mod ids;
@@ -23,13 +31,18 @@ pub mod json;
 pub mod message;
 pub mod plan;
 pub mod retry;
+mod saga_contract;
 mod schema;
 pub mod state;
+mod unambiguous;
 
 pub use builder::saga;
+pub use causes::with_causes;
 pub use contract::{Command, Compensates, SagaData};
 pub use definition::SagaDefinition;
+pub use ending::{EndedSaga, SagaEnd, UnreadableData};
 pub use ids::{IdempotencyKey, Name, Phase, SagaId, Timestamp};
 pub use json::{JsonText, Unfit};
 pub use message::{CommandMessage, Outcome, Rejection, ReplyMessage};
 pub use retry::RetryPolicy;
+pub use saga_contract::{SagaContract, StartTarget, Startable, WrongData};

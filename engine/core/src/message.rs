@@ -1,8 +1,8 @@
-//! What travels between coordinator and participant.
+//! The messages that travel between coordinator and participant.
 //!
-//! The envelope is plain data here; `redress-wire` turns it into NATS headers and back. A reply names the question
-//! that it answers by its key and says which attempt carried it, so that the coordinator never has to guess what a
-//! late message was about.
+//! The envelope is plain data here; `redress-wire` turns it into NATS headers and back. A reply names the command that
+//! it answers by its key and says which attempt carried it, so that the coordinator never has to guess what a late
+//! message was about.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,25 +10,24 @@ use crate::fault::FaultKind;
 use crate::ids::{IdempotencyKey, Name, SagaId, Timestamp};
 use crate::json::JsonText;
 
-/// The largest payload of a command or a reply, in bytes: below the broker's 1 MiB with room for headers.
-pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+pub use crate::json::PAYLOAD_BYTES_MAX;
 
 /// A command on its way to a participant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommandMessage {
-    /// The question: saga, step, phase and generation.
+    /// The key of the command: saga, step, phase and generation.
     pub key: IdempotencyKey,
-    /// How often the question was asked, this time included; from 1.
+    /// How often the command was sent, this time included; from 1.
     pub attempt: u32,
     /// The saga definition's name.
     pub saga: Name,
     /// The saga definition's version.
     pub version: u32,
-    /// The participant that is asked.
+    /// The participant to which it is sent.
     pub service: Name,
     /// The command: of a settlement, that of the action in question.
     pub command: Name,
-    /// When the step's *action* was first sent; a participant refuses what is older than its memory.
+    /// When the step's *action* was first sent; a participant refuses a command that is older than its memory.
     pub action_sent_at: Timestamp,
     /// A failure to play, obeyed only by participants that allow it.
     pub fault: Option<FaultKind>,
@@ -62,24 +61,24 @@ pub struct NotificationMessage {
 /// A participant's answer on its way to the coordinator.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplyMessage {
-    /// The question that it answers.
+    /// The key of the command that it answers.
     pub key: IdempotencyKey,
-    /// The attempt that carried the question.
+    /// The attempt that carried the command.
     pub attempt: u32,
     /// The saga definition's name.
     pub saga: Name,
     /// The saga definition's version.
     pub version: u32,
-    /// Who answers.
+    /// The participant that answers.
     pub service: Name,
     /// The answer.
     pub outcome: Outcome,
 }
 
-/// What a participant answers.
+/// A participant's answer.
 ///
-/// All but `failed` are final: they answer the question whatever the attempt that carried it. `failed` speaks of
-/// its own attempt only.
+/// All but `failed` are final: they answer the command whatever the attempt that carried it. `failed` speaks of its own
+/// attempt only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -92,7 +91,7 @@ pub enum Outcome {
     Rejected(Rejection),
     /// A technical failure of this attempt, rolled back.
     Failed {
-        /// What went wrong, for people.
+        /// The problem, for people.
         message: String,
     },
     /// It never happened, and a late command will be refused.

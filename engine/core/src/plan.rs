@@ -1,23 +1,25 @@
-//! What a saga would still do, and what it would undo now.
+//! The plan of a saga: the steps that it would still do, and those that it would undo now.
 //!
-//! Exact, because both come from the same data as the decisions: the steps that are pending, and the steps that
-//! stand and have a compensation, in reverse, with the payloads that would be sent.
+//! The plan that a reader is shown and the plan that a decision freezes are made by one function, `compensations`: the
+//! steps that stand and have a compensation, in reverse, with the payloads that would be sent. So a plan keeps what was
+//! promised; once it is frozen it only grows shorter, as step after step is undone.
 
 use serde::Serialize;
 
 use crate::definition::{ClosureError, SagaDefinition, StepKind};
 use crate::ids::{Name, Phase};
 use crate::json::JsonText;
-use crate::state::{Place, PlannedUndo, Progress, Question, SagaState, Status, StepState, Unwinding};
+use crate::state::{Direction, PendingCommand, PlannedUndo, Progress, SagaState, StepState, Unwinding};
 
-/// What lies before a saga, in both directions.
+/// The plan of a saga, in both directions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
     /// Steps that are not done yet, in the order in which they will be; empty once the saga goes back.
     pub remaining: Vec<RemainingStep>,
-    /// Steps whose outcome must be settled before anything is undone; none once the pivot is passed, as nothing is then.
+    /// Steps whose outcome must be settled before anything is undone; none once the pivot is passed, as nothing is
+    /// then.
     pub in_doubt: Vec<Name>,
-    /// What would be undone now, in this order.
+    /// The compensations that would be sent now, in this order.
     pub undo: Vec<Undo>,
 }
 
@@ -43,7 +45,7 @@ pub struct Undo {
     pub service: Name,
     /// The compensation's command.
     pub command: Name,
-    /// What would be sent.
+    /// The payload that would be sent.
     pub payload: JsonText,
 }
 
@@ -52,81 +54,73 @@ pub struct Undo {
 /// # Errors
 /// [`ClosureError`] if a closure of the definition fails on the saga's data.
 pub fn plan(definition: &SagaDefinition, state: &SagaState) -> Result<Plan, ClosureError> {
-    let forward = match &state.status {
-        Status::Running
-        | Status::Parked { place: Place::Running, .. }
-        | Status::Paused { place: Place::Running } => true,
-        Status::Compensating { .. }
-        | Status::Parked { place: Place::Compensating { .. }, .. }
-        | Status::Paused { place: Place::Compensating { .. } }
-        | Status::Completed
-        | Status::Compensated { .. }
-        | Status::Closed { .. } => false,
+    let forward = match &state.direction {
+        Direction::Forward => true,
+        Direction::Back { .. } | Direction::Ended(_) => false,
     };
     let steps = || definition.steps.iter().zip(&state.steps);
     let remaining = steps()
-        .filter(|(_, stepped)| {
+        .filter(|(_, step_state)| {
             forward
-                && matches!(stepped.progress, Progress::Pending | Progress::Open(_) | Progress::Parked { .. })
+                && matches!(
+                    step_state.progress(),
+                    Progress::Pending | Progress::Open(_) | Progress::Parked { .. }
+                )
         })
-        .map(|(step, stepped)| RemainingStep {
+        .map(|(step, step_state)| RemainingStep {
             step: step.name.clone(),
             stage: step.stage,
             kind: step.kind.as_str(),
-            status: stepped.progress.as_str(),
+            status: step_state.progress().as_str(),
         });
     let may_undo = !state.is_ended() && !pivot_passed(definition, state);
     let in_doubt = steps()
-        .filter(|(_, stepped)| {
-            let asked = stepped.open().or_else(|| stepped.parked().map(|(question, _)| question));
-            may_undo && asked.is_some_and(|question| question.phase != Phase::Compensation)
+        .filter(|(_, step_state)| {
+            may_undo && asked(step_state).is_some_and(|question| question.phase != Phase::Compensation)
         })
         .map(|(step, _)| step.name.clone());
-    Ok(Plan { remaining: remaining.collect(), in_doubt: in_doubt.collect(), undo: undo(definition, state)? })
+    let undo = if may_undo { compensations(definition, state)? } else { Vec::new() };
+    let undo = undo.into_iter().filter_map(|PlannedUndo { step, payload }| {
+        let (_, defined) = definition.step(&step)?;
+        let command = defined.compensation()?.command.clone();
+        Some(Undo { step, service: defined.service.clone(), command, payload })
+    });
+    Ok(Plan { remaining: remaining.collect(), in_doubt: in_doubt.collect(), undo: undo.collect() })
 }
 
-fn undo(definition: &SagaDefinition, state: &SagaState) -> Result<Vec<Undo>, ClosureError> {
-    let frozen = match &state.status {
-        Status::Compensating { unwinding: Unwinding::Frozen { plan }, .. }
-        | Status::Parked {
-            place: Place::Compensating { unwinding: Unwinding::Frozen { plan }, .. }, ..
+/// The compensations that undo the saga as it stands, in their order: of a frozen plan those that are left, or else what
+/// a plan would hold that was frozen now.
+///
+/// The definition's order is one of the dependencies, so its reverse undoes nothing before what depends on it. Only a
+/// compensation that is under way goes first, with the bytes that were sent: the plan behind it is made anew when a step
+/// turns out to stand after all.
+///
+/// # Errors
+/// [`ClosureError`] if a compensation's closure fails on the saga's data.
+pub(crate) fn compensations(
+    definition: &SagaDefinition,
+    state: &SagaState,
+) -> Result<Vec<PlannedUndo>, ClosureError> {
+    let stands = |step_state: &&StepState| still_stands(step_state.progress());
+    match &state.direction {
+        Direction::Ended(_) => Ok(Vec::new()),
+        Direction::Back { unwinding: Unwinding::Frozen { plan }, .. } => {
+            let is_left =
+                |undo: &&PlannedUndo| state.steps.iter().filter(stands).any(|s| s.name == undo.step);
+            Ok(plan.iter().filter(is_left).cloned().collect())
         }
-        | Status::Paused { place: Place::Compensating { unwinding: Unwinding::Frozen { plan }, .. } } => {
-            Some(plan)
+        Direction::Forward | Direction::Back { unwinding: Unwinding::Settling, .. } => {
+            let steps = || definition.steps.iter().zip(&state.steps).rev();
+            let under_way = steps().filter_map(|(step, s)| Some((step, being_undone(s)?.clone())));
+            let mut plan: Vec<PlannedUndo> =
+                under_way.map(|(step, payload)| PlannedUndo { step: step.name.clone(), payload }).collect();
+            for (step, _) in steps().filter(|(_, s)| stands(s) && being_undone(s).is_none()) {
+                let payload = step.compensation_payload(&state.data)?;
+                plan.extend(payload.map(|payload| PlannedUndo { step: step.name.clone(), payload }));
+            }
+            Ok(plan)
         }
-        Status::Compensating { unwinding: Unwinding::Settling, .. }
-        | Status::Parked { place: Place::Compensating { unwinding: Unwinding::Settling, .. }, .. }
-        | Status::Paused { place: Place::Compensating { unwinding: Unwinding::Settling, .. } }
-        | Status::Parked { place: Place::Running, .. }
-        | Status::Paused { place: Place::Running }
-        | Status::Running => None,
-        Status::Completed | Status::Compensated { .. } | Status::Closed { .. } => return Ok(Vec::new()),
-    };
-    if pivot_passed(definition, state) {
-        return Ok(Vec::new());
     }
-    let mut undo = Vec::new();
-    // What is being undone goes first, with the bytes that were sent, also if the plan behind it is made anew.
-    let is_asked = |stepped: &StepState| being_undone(stepped).is_some();
-    let steps = || definition.steps.iter().zip(&state.steps).rev();
-    let in_order = steps().filter(|(_, s)| is_asked(s)).chain(steps().filter(|(_, s)| !is_asked(s)));
-    for (step, stepped) in in_order {
-        let Some(compensation) = step.compensation().filter(|_| still_stands(&stepped.progress)) else {
-            continue;
-        };
-        let stored = frozen.and_then(|plan| plan.iter().find(|undo| undo.step == step.name));
-        let payload = match (being_undone(stepped), stored) {
-            (Some(payload), _) | (None, Some(PlannedUndo { payload, .. })) => Some(payload.clone()),
-            (None, None) => step.compensation_payload(&state.data)?,
-        };
-        undo.extend(payload.map(|payload| Undo {
-            step: step.name.clone(),
-            service: step.service.clone(),
-            command: compensation.command.clone(),
-            payload,
-        }));
-    }
-    Ok(undo)
 }
 
 fn pivot_passed(definition: &SagaDefinition, state: &SagaState) -> bool {
@@ -134,28 +128,35 @@ fn pivot_passed(definition: &SagaDefinition, state: &SagaState) -> bool {
         .steps
         .iter()
         .zip(&state.steps)
-        .any(|(step, stepped)| matches!(step.kind, StepKind::Pivot) && stepped.progress.is_passed())
+        .any(|(step, step_state)| matches!(step.kind, StepKind::Pivot) && step_state.progress().is_passed())
 }
 
-/// What was sent to undo a step, if its undo is asked for.
-fn being_undone(stepped: &StepState) -> Option<&JsonText> {
-    let asked = stepped.open().or_else(|| stepped.parked().map(|(question, _)| question));
-    asked.filter(|question| question.phase == Phase::Compensation).map(|question| &question.payload)
+/// The pending command of a step, also if it is parked at it.
+fn asked(step_state: &StepState) -> Option<&PendingCommand> {
+    step_state.open().or_else(|| step_state.parked().map(|(question, _)| question))
+}
+
+/// The payload that was sent to undo a step, if its compensation is pending.
+fn being_undone(step_state: &StepState) -> Option<&JsonText> {
+    asked(step_state)
+        .filter(|question| question.phase == Phase::Compensation)
+        .map(|question| &question.payload)
 }
 
 const fn still_stands(progress: &Progress) -> bool {
     match progress {
         Progress::Succeeded
-        | Progress::Open(Question { phase: Phase::Compensation, .. })
-        | Progress::Parked { question: Question { phase: Phase::Compensation, .. }, .. } => true,
+        | Progress::Open(PendingCommand { phase: Phase::Compensation, .. })
+        | Progress::Parked { question: PendingCommand { phase: Phase::Compensation, .. }, .. } => true,
         Progress::Pending
-        | Progress::Open(Question { phase: Phase::Action | Phase::Settlement, .. })
+        | Progress::Open(PendingCommand { phase: Phase::Action | Phase::Settlement, .. })
         | Progress::Rejected
         | Progress::Fenced
         | Progress::Compensated
         | Progress::Skipped
-        | Progress::Parked { question: Question { phase: Phase::Action | Phase::Settlement, .. }, .. } => {
-            false
-        }
+        | Progress::Parked {
+            question: PendingCommand { phase: Phase::Action | Phase::Settlement, .. },
+            ..
+        } => false,
     }
 }

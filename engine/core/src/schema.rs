@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_that_is_made_anew_is_no_part_of_the_schema() {
+    fn default_made_anew_is_left_out_of_the_schema() {
         let schema = super::of::<Data>();
         assert_eq!(schema["properties"]["id"].get("default"), None);
         assert_eq!(schema["properties"]["size"]["default"], 7);

@@ -1,4 +1,4 @@
-//! What must not compile does not, and says why in our words.
+//! Definitions that break a rule of the builder do not compile, and the compiler says why in our words.
 //!
 //! After a change of the compiler or of a message: `TRYBUILD=overwrite cargo test -p redress-core --test compile`,
 //! and read the difference.
@@ -9,7 +9,7 @@ use std::process::Command;
 const RECORDED_WITH: &str = "rustc 1.95.";
 
 #[test]
-fn broken_rules_are_compile_errors() {
+fn broken_builder_rules_are_compile_errors() {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("--version").output().unwrap().stdout;
     if !version.starts_with(RECORDED_WITH.as_bytes()) {

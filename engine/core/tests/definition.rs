@@ -1,4 +1,4 @@
-//! What users write becomes plain data: built, checked, digested, drawn, and its closures called.
+//! A definition that a user writes becomes plain data: built, checked, digested, drawn, and its closures called.
 
 mod support;
 
@@ -60,7 +60,7 @@ fn steps_keep_their_order_kind_and_policies() {
 }
 
 #[test]
-fn a_saga_needs_no_pivot_and_a_step_no_compensation() {
+fn pivot_and_compensation_are_optional() {
     let definition = saga::<PlaceOrder>("just-create", 2)
         .step("create", |o| CreateOrder { order: o.order, customer: o.customer.clone() })
         .no_compensation()
@@ -72,7 +72,7 @@ fn a_saga_needs_no_pivot_and_a_step_no_compensation() {
 }
 
 #[test]
-fn a_retriable_step_is_asked_for_ever_whatever_its_policy_says() {
+fn retriable_step_is_retried_for_ever_despite_its_policy() {
     let definition = saga::<PlaceOrder>("s", 1)
         .pivot("ship", |o| ShipOrder { shipment: o.order, address: o.address.clone() })
         .retriable("confirm", |o| ConfirmOrder { order: o.order })
@@ -83,7 +83,7 @@ fn a_retriable_step_is_asked_for_ever_whatever_its_policy_says() {
 }
 
 #[test]
-fn payloads_are_the_same_bytes_every_time() {
+fn payload_bytes_are_the_same_every_time() {
     let definition = place_order();
     let payloads: Vec<String> = definition
         .steps
@@ -104,7 +104,7 @@ fn payloads_are_the_same_bytes_every_time() {
 }
 
 #[test]
-fn a_reply_is_folded_into_the_data() {
+fn reply_is_folded_into_the_data() {
     let definition = place_order();
     let (_, charge) = definition.step("charge-payment").unwrap();
     let reply = JsonText::of(&json!({"receipt": "r-1"})).unwrap();
@@ -120,7 +120,7 @@ fn a_reply_is_folded_into_the_data() {
 }
 
 #[test]
-fn a_closure_that_panics_is_an_error_of_its_saga() {
+fn panicking_closure_is_an_error_of_its_saga() {
     let definition = saga::<PlaceOrder>("s", 1)
         .step("charge", |o| match o.total {
             0 => panic!("nothing to charge"),
@@ -144,7 +144,7 @@ fn a_closure_that_panics_is_an_error_of_its_saga() {
 }
 
 #[test]
-fn an_input_is_read_strictly() {
+fn input_is_read_strictly() {
     let read = |input| place_order().read_input(&input).unwrap_err().to_string();
     let input = |field: &str, value| {
         let mut input = json!({"customer": "a", "address": "b", "lines": ["book"], "total": 1});
@@ -158,7 +158,7 @@ fn an_input_is_read_strictly() {
 }
 
 #[test]
-fn the_digest_is_stable_and_binds() {
+fn digest_is_stable_and_changes_with_the_definition() {
     let (now, changed) = (place_order(), place_order_retrying(RetryPolicy::ACTION.attempts(6)));
     insta::assert_snapshot!(now.digest, @"a1fd4282dcd6824cc9c9b727e8a59c3e709a9c0c4ca382e3eb2e27510e10f23f");
     assert_eq!(now.digest, place_order().digest);
@@ -168,7 +168,7 @@ fn the_digest_is_stable_and_binds() {
 }
 
 #[test]
-fn the_diagram_shows_the_way_forward_and_back() {
+fn diagram_shows_forward_path_and_compensations() {
     insta::assert_snapshot!(place_order().to_mermaid(), @r#"
     flowchart LR
         start(["place-order v1"])
@@ -198,7 +198,7 @@ fn the_diagram_shows_the_way_forward_and_back() {
 }
 
 #[test]
-fn the_diagram_of_a_saga_without_pivot_or_undo() {
+fn diagram_without_pivot_or_compensation() {
     let definition = saga::<PlaceOrder>("end", 1)
         .step("end", |o| CreateOrder { order: o.order, customer: o.customer.clone() })
         .no_compensation()
@@ -227,12 +227,12 @@ impl Command for Shout {
 impl Compensates<Shout> for Shout {}
 
 #[test]
-fn a_mistake_in_a_definition_is_told() {
+fn invalid_definition_is_refused_with_a_reason() {
     let create = |o: &PlaceOrder| CreateOrder { order: o.order, customer: o.customer.clone() };
     let one = |name, version| saga::<PlaceOrder>(name, version).step("create", create).no_compensation();
     let mistakes: Vec<Result<SagaDefinition, InvalidDefinition>> = vec![
         saga::<PlaceOrder>("empty", 1).try_build(),
-        one("Place Order", 1).try_build(),
+        one("Sell Things", 1).try_build(),
         one("place-order", 0).try_build(),
         one("twice", 1).step("create", create).no_compensation().try_build(),
         one("s", 1).step("two.words", create).no_compensation().try_build(),
@@ -248,7 +248,7 @@ fn a_mistake_in_a_definition_is_told() {
     let told: Vec<String> = mistakes.into_iter().map(|mistake| mistake.unwrap_err().to_string()).collect();
     insta::assert_snapshot!(told.join("\n"), @r"
     saga `empty` has no step: add one
-    saga `Place Order`: `Place Order` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens
+    saga `Sell Things`: `Sell Things` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens
     saga `place-order` has version 0: versions count from 1
     saga `twice` has two steps named `create`: give each its own name
     saga `s`: `two.words` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens
@@ -261,12 +261,12 @@ fn a_mistake_in_a_definition_is_told() {
 
 #[test]
 #[should_panic(expected = "saga `empty` has no step: add one")]
-fn build_panics_with_what_is_wrong() {
+fn build_panics_with_the_definition_error() {
     let _ = saga::<PlaceOrder>("empty", 1).build();
 }
 
 #[test]
-fn two_sagas_of_different_data_stand_in_one_array() {
+fn definitions_of_different_data_types_share_one_array() {
     let other = saga::<Vec<String>>("reserve", 1)
         .step("reserve", |lines| ReserveInventory { reservation: 1, lines: lines.clone() })
         .no_compensation()
@@ -276,7 +276,7 @@ fn two_sagas_of_different_data_stand_in_one_array() {
 }
 
 #[test]
-fn a_child_that_does_not_fit_is_refused() {
+fn unfit_child_saga_is_refused() {
     #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
     struct Parent {
         order: PlaceOrder,

@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_wins_then_root_then_xdg_then_home() {
+    fn cache_directory_is_variable_then_root_then_xdg_then_home() {
         let xdg = ("XDG_CACHE_HOME", "/x");
         let home = ("HOME", "/home/ada");
         assert_eq!(chosen(false, &[("REDRESS_CACHE", "/c"), xdg, home]).unwrap(), "/c");

@@ -1,4 +1,4 @@
-//! Which server binaries this machine has.
+//! Searches this machine for usable server binaries.
 //!
 //! Looked at in this order: our environment variable, PATH, the usual places (highest version first), our
 //! cache. The first one that is new enough wins; the others are reported with the reason, never silently
@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::install;
+use crate::probe::version_of;
 use crate::run_as::RunAs;
 use crate::server::Server;
 use crate::version::Version;
@@ -28,20 +28,20 @@ const USUAL_POSTGRES: &[&str] = &[
 const USUAL_NATS: &[&str] =
     &["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"];
 
-/// Something that was looked at, and what came of it.
+/// A place that was looked at, and the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What it was looked at for.
+pub struct CheckResult {
+    /// The subject of the search.
     pub subject: Subject,
     /// A path, a variable or a command.
     pub place: String,
-    /// Whether it serves.
+    /// The verdict on the place.
     pub verdict: Verdict,
     /// The version that was found, or the reason why it does not serve.
     pub detail: String,
 }
 
-/// What a place was looked at for.
+/// The subject of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A server binary.
@@ -54,14 +54,14 @@ pub enum Subject {
     User,
 }
 
-/// Whether a place serves.
+/// The verdict on a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is what will be used.
     Used,
     /// It would do, but another one comes first.
     Spare,
-    /// It is there, but older than what is needed.
+    /// It is there, but older than the oldest version that is used.
     TooOld,
     /// It is there, or was named by a variable, and does not work.
     Broken,
@@ -80,7 +80,7 @@ pub(crate) struct Binary {
 #[derive(Debug, Default)]
 pub(crate) struct Search {
     pub(crate) usable: Vec<Binary>,
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Vec<CheckResult>,
 }
 
 /// Looks for a server everywhere.
@@ -124,36 +124,13 @@ pub(crate) fn search(server: Server, run_as: Option<&RunAs>, cache: Result<&Path
     }
     match cache {
         Ok(cache) => match install::installed(server, cache) {
-            Some(path) => look(&mut search, path),
-            None => search.note(server, cache.display().to_string(), Verdict::Absent, "not installed"),
+            Ok(Some(path)) => look(&mut search, path),
+            Ok(None) => search.note(server, cache.display().to_string(), Verdict::Absent, "not installed"),
+            Err(reason) => search.note(server, cache.display().to_string(), Verdict::Broken, &reason),
         },
         Err(reason) => search.note(server, "cache".to_owned(), Verdict::Absent, reason),
     }
     search
-}
-
-/// Starts a binary with `--version`, as the user who will run it.
-pub(crate) fn version_of(server: Server, path: &Path, run_as: Option<&RunAs>) -> Result<Version, String> {
-    let ask = |program: &Path| {
-        let mut command = Command::new(program);
-        command.arg("--version").current_dir("/").stdin(Stdio::null());
-        if let Some(user) = run_as {
-            user.apply(&mut command);
-        }
-        let output = command.output().map_err(|error| match run_as {
-            Some(user) => format!("user {} cannot start it: {error}", user.name),
-            None => format!("cannot be started: {error}"),
-        })?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        Version::parse(&text).filter(|_| output.status.success()).ok_or_else(|| {
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            format!("--version says {:?} ({})", text.trim(), complaint.trim())
-        })
-    };
-    if server == Server::Postgres {
-        ask(&path.with_file_name("initdb")).map_err(|reason| format!("initdb beside it: {reason}"))?;
-    }
-    ask(path)
 }
 
 impl Search {
@@ -176,7 +153,7 @@ impl Search {
 
     pub(crate) fn note(&mut self, server: Server, place: String, verdict: Verdict, detail: &str) {
         let subject = Subject::Server(server);
-        self.findings.push(Finding { subject, place, verdict, detail: detail.to_owned() });
+        self.findings.push(CheckResult { subject, place, verdict, detail: detail.to_owned() });
     }
 }
 
@@ -228,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_server_is_told_from_a_new_one_and_from_no_server() {
+    fn server_binary_is_judged_too_old_or_used_or_broken() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("nats-server");
         let mut verdicts = Vec::new();
@@ -252,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_postgres_without_initdb_does_not_serve() {
+    fn postgres_without_initdb_is_not_usable() {
         let dir = tempfile::tempdir().unwrap();
         fake(dir.path(), "postgres", "postgres (PostgreSQL) 16.1");
         let mut search = Search::default();
@@ -262,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_version_of_a_pattern_comes_first() {
+    fn path_pattern_lists_highest_version_first() {
         let root = tempfile::tempdir().unwrap();
         for version in ["9.6", "15", "14", "17"] {
             fs::create_dir_all(root.path().join(version).join("bin")).unwrap();

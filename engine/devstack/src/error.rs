@@ -1,4 +1,4 @@
-//! Why a private stack could not be started or restarted.
+//! The errors of starting or restarting a private stack.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::server::Server;
 use crate::version::Version;
 
-/// Why a private stack could not be started, restarted or wiped.
+/// The reason why a private stack could not be started, restarted or wiped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DevstackError {
@@ -19,10 +19,10 @@ pub enum DevstackError {
         server: Server,
         /// One line for every place that was looked at, with the reason why it did not serve.
         looked_at: String,
-        /// What to type.
+        /// The commands to type.
         fix: &'static str,
     },
-    /// We are root, Postgres refuses that, and nobody else is there to run it.
+    /// We are root, Postgres refuses that, and there is no other user to run it.
     #[error(
         "Postgres cannot run as root, and neither of the users `postgres` and `nobody` exists here; \
          run as a normal user, or set DATABASE_URL"
@@ -36,7 +36,7 @@ pub enum DevstackError {
     CannotDropRoot {
         /// The user that was to run Postgres.
         user: String,
-        /// What the operating system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// No directory is there that the user of Postgres can enter.
@@ -72,6 +72,17 @@ pub enum DevstackError {
         /// The directory.
         dir: PathBuf,
     },
+    /// Another user could change the content of the data directory.
+    #[error(
+        "the data directory {} is not used: {reason}; or choose a directory of your own",
+        dir.display()
+    )]
+    Untrusted {
+        /// The directory.
+        dir: PathBuf,
+        /// The fault of the directory.
+        reason: String,
+    },
     /// The data was written by another major version.
     #[error(
         "the data in {} belongs to Postgres {data}, but only {found} is here; set REDRESS_PG_BIN to the \
@@ -86,7 +97,7 @@ pub enum DevstackError {
         /// The version that was found.
         found: Version,
     },
-    /// Kept data without what is needed to open it.
+    /// Kept data without the file that is needed to open it.
     #[error(
         "the data in {} is unusable: {reason}; start fresh (which deletes that data), or choose another directory",
         dir.display()
@@ -94,13 +105,13 @@ pub enum DevstackError {
     Unusable {
         /// The data directory.
         dir: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the data.
         reason: String,
     },
     /// A server, or the preparation of one, ended before it was ready.
     #[error("{what} ended before it was ready ({status}); its log ends with:\n{log}")]
     Exited {
-        /// What was started.
+        /// The program that was started.
         what: String,
         /// Its exit status.
         status: String,
@@ -112,7 +123,7 @@ pub enum DevstackError {
     NotReady {
         /// The server.
         server: Server,
-        /// How long it was waited for.
+        /// How long the start was waited for.
         seconds: u64,
         /// The last lines that it logged.
         log: String,
@@ -126,13 +137,16 @@ pub enum DevstackError {
         pid: u32,
     },
     /// The operating system refused something.
-    #[error("could not {doing} {}; check that it exists and may be used, and that the disk is not full", path.display())]
+    #[error(
+        "could not {doing} {}; check that it exists, is no link and may be used, and that the disk is not full",
+        path.display()
+    )]
     Io {
-        /// What was attempted, as a verb.
+        /// The attempted action, as a verb.
         doing: &'static str,
-        /// On which file or program.
+        /// The file or program.
         path: PathBuf,
-        /// What the operating system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

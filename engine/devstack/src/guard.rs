@@ -7,9 +7,9 @@
 //!
 //! A server announces **itself** over the pipe before it becomes the server, and closes the pipe by doing so:
 //! there is no moment at which it runs and the guard could not know. The guard holds the lock of the data
-//! directory too (as its standard output), so nobody opens data whose servers are still being stopped.
+//! directory too (as its standard output), so no program opens data whose servers are still being stopped.
 //!
-//! Its verdict on "the same process" is id and time of birth; zombies are dead.
+//! Its verdict on "the same process" is id and start time; zombies are dead.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -23,16 +23,18 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::environment;
 use crate::error::DevstackError;
 use crate::process::Process;
 use crate::run_as::RunAs;
+use crate::trust;
 
 /// The file that marks a directory as made by us, and thereby as removable.
 pub(crate) const MARKER: &str = "redress-devstack";
 
 const SHELL: &str = "/bin/sh";
-const GUARD: &str = concat!(include_str!("birth.sh"), include_str!("guard.sh"));
-const ANNOUNCE: &str = concat!(include_str!("birth.sh"), include_str!("announce.sh"));
+const GUARD: &str = concat!(include_str!("start_time.sh"), include_str!("guard.sh"));
+const ANNOUNCE: &str = concat!(include_str!("start_time.sh"), include_str!("announce.sh"));
 
 /// How often a guard that is finishing is looked at.
 const POLL: Duration = Duration::from_millis(5);
@@ -52,7 +54,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) run_as: Option<&'a RunAs>,
     /// Standard output and error are appended to this file.
     pub(crate) log: &'a Path,
-    /// What the guard sends first.
+    /// The signal that the guard sends first.
     pub(crate) stop_signal: Signal,
 }
 
@@ -60,7 +62,9 @@ impl Guard {
     /// Starts a guard, which holds `lock` as long as it lives.
     pub(crate) fn start(lock: Option<File>) -> Result<Guard, DevstackError> {
         let (orders, pipe) = pipe()?;
-        let shell = Command::new(SHELL)
+        let mut shell = Command::new(SHELL);
+        environment::of_server(&mut shell, None);
+        let shell = shell
             .args(["-c", GUARD, "redress-guard", MARKER])
             .stdin(orders)
             .stdout(lock.map_or_else(Stdio::null, Stdio::from))
@@ -82,10 +86,7 @@ impl Guard {
 
     /// Starts a child that stops when we are gone.
     pub(crate) fn launch(&self, launch: &Launch<'_>) -> Result<Process, DevstackError> {
-        let log = File::options()
-            .append(true)
-            .create(true)
-            .open(launch.log)
+        let log = trust::open(File::options().append(true).create(true), launch.log)
             .map_err(DevstackError::io("open", launch.log))?;
         let errors = log.try_clone().map_err(DevstackError::io("open", launch.log))?;
         let mut command = Command::new(SHELL);
@@ -97,12 +98,8 @@ impl Guard {
             .stdout(log)
             .stderr(errors)
             .current_dir("/")
-            // The log is read for known messages.
-            .env("LC_ALL", "C")
             .process_group(0);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
-            command.env_remove(name);
-        }
+        environment::of_server(&mut command, launch.run_as.map(|user| user.home.as_path()));
         if let Some(user) = launch.run_as {
             user.apply(&mut command);
         }
@@ -115,7 +112,7 @@ impl Guard {
         }
     }
 
-    /// Makes the guard act (stop what still runs, remove what is ephemeral) and waits for it.
+    /// Makes the guard act (stop the servers that still run, remove an ephemeral directory) and waits for it.
     ///
     /// It ends by itself within some nine seconds, so this blocks no longer than that.
     pub(crate) fn finish(&self) {

@@ -1,5 +1,5 @@
-# Follows birth.sh. Reads orders until the end of file, which comes when our program is gone, however it went:
-#   watch <pid> <birth> <signal>   a server, and the signal that stops it in order
+# Follows start_time.sh. Reads orders until the end of file, which comes when our program is gone, however it went:
+#   watch <pid> <start_time> <signal>   a server, and the signal that stops it in order
 #   remove <directory>             an ephemeral directory, if it holds our marker file $1
 # Then stops what is watched and still alive, and removes the directory.
 trap '' HUP INT QUIT TERM PIPE
@@ -20,7 +20,7 @@ forget_dead() {
     living=
     for entry in $watched; do
         rest=${entry#*@}
-        [ "$(birth "${entry%%@*}")" = "${rest%%@*}" ] && living="$living $entry"
+        [ "$(start_time "${entry%%@*}")" = "${rest%%@*}" ] && living="$living $entry"
     done
     watched=$living
 }

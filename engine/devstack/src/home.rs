@@ -1,7 +1,7 @@
 //! The directory of a stack.
 //!
 //! Two kinds. An *ephemeral* one is known to the guard before it exists and goes with us. A *kept* one is
-//! locked by our guard, which outlives us; it is only touched when it is empty or carries our marker file.
+//! locked by our guard, which outlives us; it is only touched when it is ours alone, and empty or with our marker file.
 //! As root it must be a place that the user of Postgres can enter: where the wished-for place is not, kept
 //! data goes to `/var/lib/redress`, and that is said.
 
@@ -17,8 +17,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::DevstackError;
 use crate::guard::{Guard, MARKER};
-use crate::leftover;
+use crate::orphans;
 use crate::run_as::{RunAs, is_root};
+use crate::trust;
 
 /// Where kept data of root goes when the wished-for place is closed to the user of Postgres.
 const ROOT_HOME: &str = "/var/lib/redress";
@@ -41,7 +42,7 @@ impl Home {
             base.join(format!("redress-{}-{}", std::process::id(), hex::encode(rand::random::<[u8; 6]>())));
         let guard = Guard::start(None)?;
         guard.remove_at_the_end(&dir)?;
-        fs::create_dir(&dir).map_err(DevstackError::io("create", &dir))?;
+        trust::make_closed(&dir).map_err(DevstackError::io("create", &dir))?;
         open_to_run_as(&dir)?;
         mark(&dir)?;
         Ok((Home { dir }, guard))
@@ -56,19 +57,27 @@ impl Home {
     ) -> Result<(Home, Guard), DevstackError> {
         let dir = std::path::absolute(dir).map_err(DevstackError::io("find", dir))?;
         let dir = reachable(dir, run_as, notice)?;
-        fs::create_dir_all(&dir).map_err(DevstackError::io("create", &dir))?;
-        let entries = fs::read_dir(&dir).map_err(DevstackError::io("read", &dir))?;
+        if fs::symlink_metadata(&dir).is_err() {
+            trust::make(&dir).map_err(DevstackError::io("create", &dir))?;
+        }
+        // Also for a directory that we have just made: another user may have been faster.
+        trusted(&dir, trust::against_keeping)?;
         if !dir.join(MARKER).exists() {
-            if entries.count() > 0 {
+            if !is_empty(&dir)? {
                 return Err(DevstackError::NotOurs { dir });
             }
             open_to_run_as(&dir)?;
+            // No other user can put anything there any more; one may have before.
+            if !is_empty(&dir)? {
+                return Err(DevstackError::NotOurs { dir });
+            }
             mark(&dir)?;
         }
+        trusted(&dir, trust::against_mode)?;
         let lock = lock(&dir)?;
         let home = Home { dir };
-        leftover::stop(&home.postgres_data().join("postmaster.pid"), &home.dir);
-        leftover::stop(&home.nats_pid_file(), &home.dir);
+        orphans::stop(&home.postgres_data().join("postmaster.pid"), &home.dir);
+        orphans::stop(&home.nats_pid_file(), &home.dir);
         if fresh {
             home.empty()?;
         }
@@ -147,28 +156,41 @@ fn existing(path: &Path) -> &Path {
     path.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/"))
 }
 
-/// As root the user of Postgres must get through; else nobody but us has business here.
+/// As root, the user of Postgres must get through; otherwise no other user has business here.
 fn open_to_run_as(dir: &Path) -> Result<(), DevstackError> {
     let mode = if is_root() { 0o711 } else { 0o700 };
     fs::set_permissions(dir, fs::Permissions::from_mode(mode))
         .map_err(DevstackError::io("change the mode of", dir))
 }
 
+/// Refuses a directory that another user could change.
+fn trusted(
+    dir: &Path,
+    against: impl Fn(&Path) -> std::io::Result<Option<String>>,
+) -> Result<(), DevstackError> {
+    match against(dir).map_err(DevstackError::io("look at", dir))? {
+        None => Ok(()),
+        Some(reason) => Err(DevstackError::Untrusted { dir: dir.to_owned(), reason }),
+    }
+}
+
+fn is_empty(dir: &Path) -> Result<bool, DevstackError> {
+    Ok(fs::read_dir(dir).map_err(DevstackError::io("read", dir))?.next().is_none())
+}
+
 fn mark(dir: &Path) -> Result<(), DevstackError> {
+    const TEXT: &[u8] =
+        b"Private servers of redress: not for production, deleted when asked for fresh ones.\n";
     let marker = dir.join(MARKER);
-    fs::write(&marker, "Private servers of redress: not for production, deleted when asked for fresh ones.\n")
+    trust::open(File::options().write(true).create(true).truncate(true), &marker)
+        .and_then(|mut file| file.write_all(TEXT))
         .map_err(DevstackError::io("write", &marker))
 }
 
 /// Locks a kept directory. The file names the holder, whose guard may still hold the lock after its end.
 fn lock(dir: &Path) -> Result<File, DevstackError> {
     let path = dir.join("lock");
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
+    let mut file = trust::open(File::options().read(true).write(true).create(true).truncate(false), &path)
         .map_err(DevstackError::io("open", &path))?;
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
@@ -180,7 +202,7 @@ fn lock(dir: &Path) -> Result<File, DevstackError> {
                 written.map_err(DevstackError::io("write", &path))?;
                 return Ok(file);
             }
-            Err(fs::TryLockError::WouldBlock) if leftover::is_alive(holder(&mut file)) => break,
+            Err(fs::TryLockError::WouldBlock) if orphans::is_alive(holder(&mut file)) => break,
             Err(fs::TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
             Err(fs::TryLockError::Error(source)) => return Err(DevstackError::io("lock", &path)(source)),
         }

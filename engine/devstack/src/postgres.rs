@@ -6,7 +6,7 @@
 //! it, so a half-made one is never mistaken for data.
 //!
 //! Readiness is read from `postmaster.pid`, which only the postmaster of these very data writes: answers on
-//! the port could come from somebody else's server.
+//! the port could come from the server of another program.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,15 +18,15 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::config::{Durability, StopMode};
 use crate::discover::Binary;
 use crate::error::DevstackError;
 use crate::guard::{Guard, Launch};
 use crate::home::Home;
-use crate::keeper::{Keeper, Spec, run_to_end};
-use crate::options::{Durability, StopMode};
 use crate::process::Rung;
 use crate::run_as::RunAs;
 use crate::server::Server;
+use crate::supervisor::{Spec, Supervisor, run_to_end};
 use crate::version::Version;
 
 /// The superuser of the private cluster.
@@ -34,10 +34,14 @@ const USER: &str = "redress";
 /// Connections: the coordinator, four services and a few hundred tests share one server.
 const MAX_CONNECTIONS: u32 = 200;
 
+/// The settings in a URL, which the environment then cannot set: the server speaks no TLS, which loopback does not
+/// need.
+const SAID: &str = "sslmode=disable&application_name=redress";
+
 /// A private Postgres.
 #[derive(Debug)]
 pub struct Postgres {
-    keeper: Keeper<Cluster>,
+    supervisor: Supervisor<Cluster>,
 }
 
 #[derive(Debug)]
@@ -65,12 +69,16 @@ impl Postgres {
         };
         let cluster =
             Cluster { binary, data, log: home.dir.join("postgres.log"), password, durability, run_as };
-        Ok(Postgres { keeper: Keeper::open(cluster, guard).await? })
+        Ok(Postgres { supervisor: Supervisor::open(cluster, guard).await? })
     }
 
     /// A URL of `database`, with credentials. The database is not made.
+    ///
+    /// It sets every value that a client library would else read from the environment, which is meant for other
+    /// servers. One variable cannot be overridden this way: `PGOPTIONS`, which libraries add to the options of a URL.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.keeper.spec.password, self.port())
+        let password = &self.supervisor.spec.password;
+        format!("postgres://{USER}:{password}@127.0.0.1:{}/{database}?{SAID}", self.port())
     }
 
     /// The URL of the database `postgres`, from which others are made.
@@ -80,32 +88,32 @@ impl Postgres {
 
     /// The TCP port on 127.0.0.1; it stays the same over restarts.
     pub fn port(&self) -> u16 {
-        self.keeper.port()
+        self.supervisor.port()
     }
 
     /// The process id of the postmaster; of the last one while the server is stopped.
     pub fn pid(&self) -> u32 {
-        self.keeper.pid()
+        self.supervisor.pid()
     }
 
     /// The version of the server.
     pub fn version(&self) -> Version {
-        self.keeper.spec.binary.version
+        self.supervisor.spec.binary.version
     }
 
     /// The `postgres` binary that runs.
     pub fn binary(&self) -> &Path {
-        &self.keeper.spec.binary.path
+        &self.supervisor.spec.binary.path
     }
 
-    /// Whether commits wait for the disk.
+    /// The rule by which commits wait for the disk.
     pub fn durability(&self) -> Durability {
-        self.keeper.spec.durability
+        self.supervisor.spec.durability
     }
 
     /// The server's log.
     pub fn log(&self) -> &Path {
-        &self.keeper.spec.log
+        &self.supervisor.spec.log
     }
 
     /// Starts the server on its port, unless it runs; returns when it serves.
@@ -113,7 +121,7 @@ impl Postgres {
     /// # Errors
     /// When it ends instead, or is not ready in a minute; the error shows the end of its log.
     pub async fn start(&self) -> Result<(), DevstackError> {
-        self.keeper.start().await
+        self.supervisor.start().await
     }
 
     /// Stops the server if it runs; returns when the postmaster is gone.
@@ -121,7 +129,7 @@ impl Postgres {
     /// # Errors
     /// When it survives even `SIGKILL`.
     pub async fn stop(&self, mode: StopMode) -> Result<(), DevstackError> {
-        self.keeper.stop(mode).await
+        self.supervisor.stop(mode).await
     }
 
     /// Stops the server and starts it on the same port with the same data.
@@ -267,7 +275,7 @@ mod tests {
     use super::says_ready;
 
     #[test]
-    fn ready_is_what_our_own_postmaster_says() {
+    fn postgres_is_ready_once_own_postmaster_says_so() {
         let file = "4711\n/data\n1795430000\n20123\n\n127.0.0.1\n  52  7\nready   \n";
         assert!(says_ready(file, 4711));
         assert!(!says_ready(file, 4712), "the file of an earlier postmaster");

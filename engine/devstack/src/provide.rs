@@ -1,14 +1,15 @@
 //! Finds a server, or installs it.
 //!
-//! What is skipped and what is installed is said through the notice, one line each.
+//! Every server that is skipped or installed is reported through the notice, one line each.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cache;
-use crate::discover::{Binary, Search, Subject, Verdict, search, version_of};
+use crate::discover::{Binary, Search, Subject, Verdict, search};
 use crate::error::DevstackError;
 use crate::install;
+use crate::probe::version_of;
 use crate::run_as::RunAs;
 use crate::server::Server;
 use crate::version::Version;
@@ -69,7 +70,7 @@ fn install(
     }
 }
 
-/// A server that is there and is not used deserves a word: somebody put it there.
+/// A server that is there and is not used deserves a word: the user put it there.
 fn announce_skipped(server: Server, search: &Search, notice: &dyn Fn(&str)) {
     for finding in &search.findings {
         match finding.verdict {

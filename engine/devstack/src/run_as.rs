@@ -1,26 +1,28 @@
 //! The user who runs Postgres when we are root.
 //!
 //! Postgres refuses to run as root, so it is given to `postgres` or else to `nobody`: users that have an
-//! entry in the user database, because initdb looks its user up there. What that user can reach is asked of
-//! the operating system, by trying it as that user: mode bits do not tell (mounts, ACLs, security modules).
+//! entry in the user database, because initdb looks its user up there. The reach of that user is found out from the
+//! operating system, by trying it as that user: mode bits do not tell (mounts, ACLs, security modules).
 
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::unistd::{Gid, Uid, User, geteuid};
 
+use crate::environment;
 use crate::error::DevstackError;
 
 /// An unprivileged user to run a child as.
 #[derive(Clone, Debug)]
 pub(crate) struct RunAs {
     pub(crate) name: String,
+    pub(crate) home: PathBuf,
     uid: Uid,
     gid: Gid,
 }
 
-/// Whether this process is root.
+/// Returns true if this process is root.
 pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
@@ -33,7 +35,7 @@ pub(crate) fn unprivileged() -> Result<Option<RunAs>, DevstackError> {
     ["postgres", "nobody"]
         .into_iter()
         .find_map(|name| User::from_name(name).ok().flatten())
-        .map(|user| Some(RunAs { name: user.name, uid: user.uid, gid: user.gid }))
+        .map(|user| Some(RunAs { name: user.name, home: user.dir, uid: user.uid, gid: user.gid }))
         .ok_or(DevstackError::NoUnprivilegedUser)
 }
 
@@ -49,11 +51,12 @@ impl RunAs {
             .map_err(DevstackError::io("change the owner of", path))
     }
 
-    /// Whether this user can enter `dir`.
+    /// Returns true if this user can enter `dir`.
     pub(crate) fn can_enter(&self, dir: &Path) -> Result<bool, DevstackError> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", r#"cd -- "$0""#]).arg(dir).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        environment::of_server(&mut command, Some(&self.home));
         self.apply(&mut command);
         let status = command.status().map_err(|source| self.refused(source, "/bin/sh"))?;
         Ok(status.success())

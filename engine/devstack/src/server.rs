@@ -1,4 +1,4 @@
-//! The two servers and what is particular to finding each of them.
+//! The two servers, and the particulars of finding each of them.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ impl Server {
         }
     }
 
-    /// What to type when the server can neither be found nor be installed.
+    /// The commands to type when the server can neither be found nor be installed.
     pub(crate) fn fix(self) -> &'static str {
         match self {
             Server::Postgres => {

@@ -1,7 +1,7 @@
 //! The one pair of servers that the tests of a process share.
 //!
 //! One pair per test process, because a start costs less than a second, and sharing across processes would
-//! need a keeper that outlives them all. It lives in a static, which is never dropped: the guard stops it
+//! need a supervisor that outlives them all. It lives in a static, which is never dropped: the guard stops it
 //! when the process ends. Nothing of it hangs on the runtime of the test that happened to start it.
 
 use std::error::Error;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+use crate::config::{Data, Durability, StackConfig};
 use crate::error::DevstackError;
-use crate::options::{Data, Durability, StackOptions};
 use crate::stack::Stack;
 
 static SHARED: OnceCell<Arc<Stack>> = OnceCell::const_new();
@@ -22,10 +22,10 @@ static SHARED: OnceCell<Arc<Stack>> = OnceCell::const_new();
 /// starts its own [`Stack`]. Durability is relaxed.
 ///
 /// # Panics
-/// When the servers cannot be started: the test cannot go on, and the message says what to type.
+/// When the servers cannot be started: the test cannot go on, and the message names the remedy.
 pub async fn shared() -> Arc<Stack> {
     let options =
-        StackOptions { durability: Durability::Relaxed, data: Data::Ephemeral, postgres: true, nats: true };
+        StackConfig { durability: Durability::Relaxed, data: Data::Ephemeral, postgres: true, nats: true };
     match SHARED
         .get_or_try_init(async || Stack::start(options, &|line| eprintln!("{line}")).await.map(Arc::new))
         .await

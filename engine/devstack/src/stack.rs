@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::config::{Data, StackConfig, StopMode};
 use crate::discover::Binary;
+use crate::environment;
 use crate::error::DevstackError;
 use crate::guard::Guard;
 use crate::home::Home;
 use crate::nats::Nats;
-use crate::options::{Data, StackOptions, StopMode};
 use crate::postgres::Postgres;
 use crate::provide::provide;
 use crate::run_as::{RunAs, is_root, unprivileged};
@@ -28,7 +29,7 @@ pub struct Stack {
     guard: Arc<Guard>,
 }
 
-/// What the blocking part of a start prepares.
+/// The result of the blocking part of a start.
 struct Prepared {
     home: Home,
     guard: Guard,
@@ -47,7 +48,7 @@ impl Stack {
     /// When no server can be found or installed, when the data directory cannot be used, or when a server
     /// does not start. Nothing is left running then.
     pub async fn start(
-        options: StackOptions,
+        options: StackConfig,
         notice: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Stack, DevstackError> {
         let durability = options.durability;
@@ -118,13 +119,13 @@ impl Stack {
 
 /// Runs the preparation on a thread for blocking work, and passes its notices on as they come.
 async fn prepare(
-    options: StackOptions,
+    options: StackConfig,
     notice: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Prepared, DevstackError> {
     let (lines, mut spoken) = mpsc::unbounded_channel::<String>();
     let work = tokio::task::spawn_blocking(move || {
         prepare_blocking(&options, &|line| {
-            // Nobody listens any more when the start was cancelled.
+            // The receiver is gone when the start was cancelled.
             let _ = lines.send(line.to_owned());
         })
     });
@@ -137,7 +138,12 @@ async fn prepare(
     }
 }
 
-fn prepare_blocking(options: &StackOptions, notice: &dyn Fn(&str)) -> Result<Prepared, DevstackError> {
+fn prepare_blocking(options: &StackConfig, notice: &dyn Fn(&str)) -> Result<Prepared, DevstackError> {
+    if let Some(name) = environment::options_of_connections().filter(|_| options.postgres) {
+        notice(&format!(
+            "{name} is set: it changes each connection that this process makes, also to its private Postgres; unset it"
+        ));
+    }
     // Only Postgres minds being root.
     let run_as = if options.postgres && is_root() { unprivileged()? } else { None };
     let (home, guard) = match &options.data {

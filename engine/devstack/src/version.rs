@@ -9,7 +9,7 @@ use std::fmt;
 /// Postgres has two of them (`15.18`); its third is zero and is not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// The major version: what decides whether data can be read.
+    /// The major version, which decides if data can be read.
     pub major: u32,
     /// The minor version.
     pub minor: u32,
@@ -23,7 +23,7 @@ impl Version {
         Version { major, minor, patch }
     }
 
-    /// Reads the first version in `text`, which is what a server prints for `--version`.
+    /// Reads the first version in `text`, the output of a server for `--version`.
     ///
     /// `None` when no word of it begins like a version. Suffixes such as `beta1` or `-RC.2` are cut off.
     pub fn parse(text: &str) -> Option<Version> {
@@ -50,7 +50,7 @@ mod tests {
     use super::Version;
 
     #[test]
-    fn reads_what_the_servers_print() {
+    fn version_is_parsed_from_server_output() {
         let cases = [
             ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", Some(Version::new(15, 18, 0))),
             ("postgres (PostgreSQL) 19beta1", Some(Version::new(19, 0, 0))),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn compares_by_number_not_by_text() {
+    fn version_is_compared_by_number_not_by_text() {
         assert!(Version::new(2, 10, 0) > Version::new(2, 9, 25));
         assert_eq!(Version::new(15, 18, 0).to_string(), "15.18");
         assert_eq!(Version::new(2, 15, 1).to_string(), "2.15.1");

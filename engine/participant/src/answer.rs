@@ -1,24 +1,17 @@
-//! After the commit: replies, acknowledgements, dead letters.
+//! Sends replies and acknowledgements after the commit.
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use redress_core::fault::FaultKind;
-use redress_core::message::PAYLOAD_BYTES_MAX;
-use redress_core::{CommandMessage, Name, Outcome, ReplyMessage};
-use redress_wire::delivery::Handle as Ack;
-use redress_wire::{DeadLetter, Malformed, PublishError, ReplyAddress};
+use redress_core::{CommandMessage, Outcome, ReplyMessage};
+use redress_wire::{Malformed, ReplyAddress};
 
-use crate::batch::Verdict;
-use crate::erased::sayable;
-use crate::settings::{EXIT_CODE_OF_INJECTED_CRASH, FaultObedience, count};
-use crate::worker::{Member, Worker};
+use crate::config::{FaultMode, count};
+use crate::crash::crash;
+use crate::member::{Member, Verdict};
+use crate::worker::Worker;
 
-/// How long poison rests after its dead letter was refused. The stream of dead letters is full until somebody empties it,
-/// which takes people longer than this; meanwhile the poison must not keep the service busy.
-const DEAD_LETTERS_REFUSED_PAUSE: Duration = Duration::from_secs(30);
-
-/// What an injected failure does to a delivery after the commit.
+/// The effect of an injected failure on a delivery after the commit.
 enum Aftermath {
     /// No reply and no acknowledgement.
     Silence,
@@ -31,8 +24,9 @@ enum Aftermath {
 }
 
 impl<S: Send + Sync + 'static> Worker<S> {
-    /// After the commit: publish the replies, then acknowledge.
-    pub(crate) async fn answer(&self, ruled: Vec<(Member, Verdict)>) {
+    /// After the commit: publish the replies, then acknowledge. Gives back those that were left for the next transaction.
+    pub(crate) async fn answer(&self, ruled: Vec<(Member, Verdict)>) -> Vec<Member> {
+        let mut left = Vec::new();
         let mut replies = Vec::with_capacity(ruled.len());
         let mut done = Vec::with_capacity(ruled.len());
         let mut poison = Vec::new();
@@ -44,13 +38,17 @@ impl<S: Send + Sync + 'static> Worker<S> {
                     poison.push((self.poison(&member.command, reason), member.ack));
                     continue;
                 }
+                Verdict::Left => {
+                    left.push(member);
+                    continue;
+                }
             };
             match self.injected(&member) {
                 Some(Aftermath::Silence) => continue,
                 Some(Aftermath::NoReply) => done.push(member.ack),
                 Some(Aftermath::ReplyLate(pause)) => member.ack.nak(pause).await,
                 Some(Aftermath::NoAcknowledgement) => {
-                    dies_after_reply |= self.settings.faults == FaultObedience::Exit;
+                    dies_after_reply |= self.inbox.config.faults == FaultMode::Exit;
                     replies.push(self.reply(&member.command, outcome));
                 }
                 Some(Aftermath::Again) => {
@@ -72,16 +70,18 @@ impl<S: Send + Sync + 'static> Worker<S> {
         for ack in done {
             ack.ack().await;
         }
-        self.bury(poison).await;
+        self.dead_letter(poison).await;
+        left
     }
 
-    /// The failure to play after a commit, if one was ordered and is obeyed. What comes again is answered from memory.
+    /// The failure to play after a commit, if one was ordered and is obeyed. A redelivered command is answered from
+    /// memory.
     fn injected(&self, member: &Member) -> Option<Aftermath> {
         let command = &member.command;
         let aftermath = match command.fault.as_ref()? {
-            _ if self.settings.faults == FaultObedience::Refused => return None,
+            _ if self.inbox.config.faults == FaultMode::Refused => return None,
             FaultKind::DropReply => Aftermath::NoReply,
-            FaultKind::CrashAfterCommit if self.settings.faults == FaultObedience::Exit => {
+            FaultKind::CrashAfterCommit if self.inbox.config.faults == FaultMode::Exit => {
                 crash(&self.service)
             }
             FaultKind::CrashAfterReply => Aftermath::NoAcknowledgement,
@@ -94,7 +94,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
             | FaultKind::DropCommand
             | FaultKind::CrashBeforeCommit => return None,
         };
-        count(&self.stats.injected);
+        count(&self.inbox.stats.injected);
         Some(aftermath)
     }
 
@@ -109,7 +109,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         }
     }
 
-    /// A command that nobody can use, as it came.
+    /// A command that no participant can use, as it came.
     pub(crate) fn poison(&self, command: &CommandMessage, reason: String) -> Malformed {
         Malformed {
             address: Some(ReplyAddress {
@@ -124,59 +124,4 @@ impl<S: Send + Sync + 'static> Worker<S> {
             reason,
         }
     }
-
-    /// Keeps what nobody can use, tells its sagas, and never sees it again.
-    pub(crate) async fn bury(&self, poison: Vec<(Malformed, Ack)>) {
-        let buried = join_all(poison.into_iter().map(|(malformed, ack)| self.bury_one(malformed, ack))).await;
-        let refusals: Vec<PublishError> = buried.into_iter().filter_map(Result::err).collect();
-        if let Some(error) = refusals.first() {
-            // Kept in the stream of commands instead: they come again and are buried then.
-            let count = refusals.len();
-            tracing::warn!(service = %self.service, %error, count, "dead letters not stored; again later");
-        }
-    }
-
-    async fn bury_one(&self, mut poison: Malformed, ack: Ack) -> Result<(), PublishError> {
-        let reason = sayable(&poison.reason);
-        // A message may be poison because it is too large to be kept whole.
-        poison.payload.truncate(PAYLOAD_BYTES_MAX);
-        let letter = DeadLetter {
-            service: self.service.clone(),
-            subject: poison.subject,
-            reason: reason.clone(),
-            headers: poison.headers,
-            payload: poison.payload,
-        };
-        if let Err(error) = self.wire.publish_dead_letter(&letter).await {
-            ack.nak(match error {
-                PublishError::StreamFull | PublishError::Refused(_) | PublishError::TooLarge { .. } => {
-                    DEAD_LETTERS_REFUSED_PAUSE
-                }
-                PublishError::TimedOut | PublishError::NoStream => self.settings.database_down_pause,
-            })
-            .await;
-            return Err(error);
-        }
-        tracing::warn!(service = %self.service, subject = %letter.subject, %reason, "dead letter");
-        count(&self.stats.dead_letters);
-        if let Some(address) = poison.address {
-            let reply = ReplyMessage {
-                key: address.key,
-                attempt: address.attempt,
-                saga: address.saga,
-                version: address.version,
-                service: self.service.clone(),
-                outcome: Outcome::Refused { reason },
-            };
-            self.wire.publish_replies(&[reply]).await;
-        }
-        ack.term().await;
-        Ok(())
-    }
-}
-
-/// Ends the process, as an injected failure orders it.
-pub(crate) fn crash(service: &Name) -> ! {
-    tracing::warn!(%service, "injected crash");
-    std::process::exit(EXIT_CODE_OF_INJECTED_CRASH)
 }

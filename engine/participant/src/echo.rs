@@ -1,4 +1,4 @@
-//! A service that says `null` to everything, behind a real inbox: what the library itself costs.
+//! A service that answers every command with `null` behind a real inbox, to measure the cost of the library itself.
 
 use crate::service::Service;
 

@@ -1,58 +1,26 @@
-//! What the author of a service writes.
+//! The traits that the author of a service implements, and the types of their arguments and answers.
 
 use std::future::Future;
-use std::ops::{Deref, DerefMut};
 
 use redress_core::{Command, IdempotencyKey, Rejection};
-use sqlx::PgConnection;
 
-/// The transaction in which a handler runs; it dereferences to the connection.
-///
-/// It commits together with the stored answer if the handler says `done`, and is rolled back otherwise. Other commands
-/// of its batch share it, each under a savepoint of its own: what is `SET LOCAL` stays set for those behind.
-pub struct Tx<'t> {
-    connection: &'t mut PgConnection,
-    key: IdempotencyKey,
-}
+use crate::tx::Tx;
 
-impl<'t> Tx<'t> {
-    pub(crate) fn new(connection: &'t mut PgConnection, key: IdempotencyKey) -> Self {
-        Self { connection, key }
-    }
-
-    /// The command's idempotency key, to hand on to third parties; of a set, that of its first member.
-    pub fn idempotency_key(&self) -> &IdempotencyKey {
-        &self.key
-    }
-}
-
-impl Deref for Tx<'_> {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        self.connection
-    }
-}
-
-impl DerefMut for Tx<'_> {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        self.connection
-    }
-}
-
-/// What a handler says: it happened, or the business says no.
+/// The answer of a handler: it happened, or the business says no.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome<R> {
+pub enum HandlerOutcome<R> {
     /// It happened.
     Done(R),
-    /// The business "no": final. What the handler wrote is rolled back.
+    /// The business "no": final. The handler's writes are rolled back.
     Rejected(Rejection),
 }
 
-/// What a handler of an action answers; an `Err` is a technical failure, and the coordinator tries again.
-pub type Answer<R> = Result<Outcome<R>, HandlerError>;
+/// The answer of a handler of an action; an `Err` is a technical failure, and the coordinator tries again. An error of
+/// the database which says that a table, a column or a right is missing is no attempt: the service was deployed before
+/// its tables were, and the command waits, for as long as its saga waits for it.
+pub type Answer<R> = Result<HandlerOutcome<R>, HandlerError>;
 
-/// What a handler of a compensation answers: there is no "no".
+/// The answer of a handler of a compensation: there is no "no".
 pub type Undone<R> = Result<R, HandlerError>;
 
 /// "It happened."
@@ -60,7 +28,7 @@ pub type Undone<R> = Result<R, HandlerError>;
 /// # Errors
 /// Never; the type is that of a handler's answer.
 pub fn done<R>(reply: R) -> Answer<R> {
-    Ok(Outcome::Done(reply))
+    Ok(HandlerOutcome::Done(reply))
 }
 
 /// "No", with a stable code for programs and a sentence for people.
@@ -68,7 +36,7 @@ pub fn done<R>(reply: R) -> Answer<R> {
 /// # Errors
 /// Never; the type is that of a handler's answer.
 pub fn reject<R>(code: &'static str, message: impl Into<String>) -> Answer<R> {
-    Ok(Outcome::Rejected(Rejection::new(code, message)))
+    Ok(HandlerOutcome::Rejected(Rejection::new(code, message)))
 }
 
 /// A technical failure of a handler: any error, made by `?`.
@@ -86,17 +54,7 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for HandlerError
 impl HandlerError {
     /// The error and its causes in one line.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.0.to_string();
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            let cause = error.to_string();
-            // Some errors say what their source says, sqlx's among them.
-            if !text.ends_with(&cause) {
-                text = format!("{text}: {cause}");
-            }
-            source = error.source();
-        }
-        text
+        redress_core::with_causes(&*self.0)
     }
 }
 
@@ -148,8 +106,8 @@ pub struct Keyed<C> {
 
 /// Carries out many actions `C` at once, for speed: few statements for the whole set.
 ///
-/// The set is in order of arrival. Rejections must be decided before anything is written for the member, because
-/// the set shares one savepoint. An `Err` fails no one yet: the members are then run one by one.
+/// The set is in order of arrival. Rejections must be decided before anything is written for the member, because the
+/// set shares one savepoint. An `Err` fails no member yet: the members are then run one by one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle sets of `{C}`",
     label = "no set-oriented handler for this command",
@@ -161,7 +119,7 @@ pub trait HandleAll<C: Command>: Send + Sync + 'static {
         &self,
         tx: &mut Tx<'_>,
         commands: Vec<Keyed<C>>,
-    ) -> impl Future<Output = Result<Vec<Outcome<C::Reply>>, HandlerError>> + Send;
+    ) -> impl Future<Output = Result<Vec<HandlerOutcome<C::Reply>>, HandlerError>> + Send;
 }
 
 /// Carries out many compensations `C` at once; see [`HandleAll`].

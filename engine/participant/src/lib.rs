@@ -1,9 +1,9 @@
 //! The participant library: handlers behind an inbox.
 //!
-//! A participant is a service that handles commands in a database of its own. Its author writes what a command does
-//! ([`Handle`], [`Compensate`]) inside a transaction that the library owns; effect and stored answer commit together.
-//! The library does the rest, and a handler cannot forget it: duplicates get the stored answer, an undo that comes
-//! before its action leaves a fence, a settlement says what happened, poison is set aside.
+//! A participant is a service that handles commands in a database of its own. Its author writes the effect of each
+//! command ([`Handle`], [`Compensate`]) inside a transaction that the library owns; effect and stored answer commit
+//! together. The library does the rest, and a handler cannot forget it: duplicates get the stored answer, an undo that
+//! comes before its action leaves a fence, a settlement reports the outcome, poison is set aside.
 //!
 //! ```
 //! # use redress_core::Command;
@@ -29,7 +29,7 @@
 //!         )
 //!         .bind(command.account)
 //!         .bind(command.amount)
-//!         .fetch_optional(&mut **tx)
+//!         .fetch_optional(tx)
 //!         .await?;
 //!         match left {
 //!             Some(left) => done(Charged { left }),
@@ -39,49 +39,69 @@
 //! }
 //!
 //! # async fn run(pool: sqlx::PgPool, wire: redress_wire::Wire) -> Result<(), ServeError> {
-//! Participant::new("payment", pool, wire).handle::<Charge>().serve(Payments, std::future::pending()).await
+//! let participant = Participant::new("payment").handle::<Charge>();
+//! participant.serve(Payments, pool, wire, std::future::pending()).await
 //! # }
 //! ```
 //!
-//! What must hold, and where:
+//! The rules, and the modules that keep them:
 //!
 //! - Claim first, then read what was there, then rule, then run: `store` and `batch`.
 //! - Commit first, then reply, then acknowledge: `worker`. A crash in between costs a redelivery, answered from memory.
 //! - An `Err` never becomes a rejection: it is rolled back and answered `failed`; the coordinator alone retries.
+//! - A table or a right that is missing fails no command: the commands wait until an operator has created or granted
+//!   it.
 //! - A batch that fails as a whole is run again member by member, so that the culprit fails alone.
 
-mod alone;
 mod answer;
 mod batch;
+mod config;
 mod connection;
+mod crash;
+mod dead_letters;
+mod dispatch;
 mod echo;
-mod erased;
+mod execute;
 mod handler;
+mod handlers;
+mod identity;
+mod inbox;
 mod listen;
+mod member;
+mod migrations;
+mod pace;
+mod participant;
+mod passing_on;
+mod pipeline;
 mod prune;
-mod retryable;
+mod quarantine;
+mod recovery;
+mod runs;
+mod savepoint;
 mod serve;
+mod serve_error;
 mod service;
-mod settings;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tx;
+mod unit_error;
 mod unknown;
 mod worker;
 
+pub use config::{FaultMode, ParticipantConfig, Stats};
+pub use crash::EXIT_CODE_OF_INJECTED_CRASH;
 pub use echo::echo;
 pub use handler::{
-    Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, Keyed, Listen, Outcome, Tx, Undone,
-    done, reject,
+    Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, HandlerOutcome, Keyed, Listen,
+    Undone, done, reject,
 };
-pub use serve::{Participant, ServeError};
-pub use service::{MigrateError, Service, ServiceError, ServiceOptions};
-pub use settings::{EXIT_CODE_OF_INJECTED_CRASH, FaultObedience, ParticipantSettings, Stats};
+pub use migrations::inbox_migrator;
+pub use participant::Participant;
+pub use redress_postgres::{DatabaseError, Migrations};
+pub use serve_error::ServeError;
+pub use service::{MigrateError, Service, ServiceConfig, ServiceError, ServiceHandlers};
+pub use tx::Tx;
 
 /// The database driver, in the version that [`Tx`] and the pool of a [`Participant`] are of.
 pub use sqlx;
-
-/// The tables of the inbox, to be created in each participant's database.
-pub fn inbox_migrator() -> sqlx::migrate::Migrator {
-    let mut migrator = sqlx::migrate!("../../migrations/participant");
-    migrator.dangerous_set_table_name("_redress_participant_migrations");
-    migrator
-}

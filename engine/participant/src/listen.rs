@@ -1,26 +1,34 @@
-//! Hearing notifications: one after the other, each in a transaction of its own.
+//! Hears notifications: one after the other, each in a transaction of its own.
 //!
-//! Nobody waits for an answer and nothing comes again, so a listener that fails costs that one notification.
+//! No sender waits for an answer and no notification comes again, so a listener that fails costs that one notification.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use redress_core::message::NotificationMessage;
-use redress_core::{Command, IdempotencyKey, Name, Phase};
+use redress_core::{Command, IdempotencyKey, Name, Phase, with_causes};
+use redress_postgres::answered;
 use redress_wire::Wire;
 use sqlx::{Connection, PgConnection, PgPool};
+use thiserror::Error;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{Stats, count};
 use crate::connection::{give_back, lease};
-use crate::erased::Limits;
-use crate::handler::{HandlerError, Listen, Tx};
-use crate::retryable::{Mishap, answered, sort_of_handler};
-use crate::settings::{Stats, count};
+use crate::dispatch::Limits;
+use crate::handler::{HandlerError, Listen};
+use crate::store;
+use crate::tx::Tx;
+use crate::unit_error::{Disposition, HandlerSource, UnitError, classify_handler_error};
+
+/// How long a listener waits for a row: others wait behind it.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 type Hearing<'a> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>>;
 
@@ -28,9 +36,9 @@ pub(crate) trait Listener<S>: Send + Sync {
     fn hear<'a>(&'a self, service: &'a S, tx: Tx<'a>, notification: &'a NotificationMessage) -> Hearing<'a>;
 }
 
-pub(crate) struct Ear<C>(pub(crate) PhantomData<fn() -> C>);
+pub(crate) struct TypedListener<C>(pub(crate) PhantomData<fn() -> C>);
 
-impl<C: Command, S: Listen<C>> Listener<S> for Ear<C> {
+impl<C: Command, S: Listen<C>> Listener<S> for TypedListener<C> {
     fn hear<'a>(
         &'a self,
         service: &'a S,
@@ -38,6 +46,27 @@ impl<C: Command, S: Listen<C>> Listener<S> for Ear<C> {
         notification: &'a NotificationMessage,
     ) -> Hearing<'a> {
         Box::pin(async move { service.listen(&mut tx, notification.payload.read()?).await })
+    }
+}
+
+/// A notification was lost here.
+#[derive(Debug, Error)]
+enum Unheard {
+    #[error("this instance does not listen to `{0}`")]
+    NoListener(Name),
+    #[error(transparent)]
+    Unit(#[from] UnitError),
+    #[error("the listener failed")]
+    Listener(#[source] HandlerSource),
+}
+
+impl Unheard {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::NoListener(_) => Disposition::Other,
+            Self::Unit(error) => error.disposition(),
+            Self::Listener(error) => classify_handler_error(&**error),
+        }
     }
 }
 
@@ -77,7 +106,7 @@ impl<S: Send + Sync + 'static> Listening<S> {
                 Ok(()) => count(&self.stats.heard),
                 Err(error) => {
                     count(&self.stats.unheard);
-                    let (step, error) = (&notification.step, error.chain());
+                    let (step, error) = (&notification.step, with_causes(&error));
                     tracing::warn!(service = %self.service, saga_id = %notification.saga_id, %step, error,
                         "notification lost");
                 }
@@ -85,9 +114,9 @@ impl<S: Send + Sync + 'static> Listening<S> {
         }
     }
 
-    async fn hear(&self, notification: &NotificationMessage) -> Result<(), HandlerError> {
+    async fn hear(&self, notification: &NotificationMessage) -> Result<(), Unheard> {
         let Some(listener) = self.listeners.get(&notification.command) else {
-            return Err(format!("nobody listens to `{}`", notification.command).into());
+            return Err(Unheard::NoListener(notification.command.clone()));
         };
         let key = IdempotencyKey {
             saga_id: notification.saga_id,
@@ -97,7 +126,7 @@ impl<S: Send + Sync + 'static> Listening<S> {
         };
         let mut connection = lease(&self.pool, self.limits.silence).await?;
         let heard = self.hear_on(&mut connection, listener.as_ref(), key, notification).await;
-        give_back(connection, heard.as_ref().err().map(|error| sort_of_handler(&*error.0)));
+        give_back(&self.pool, connection, heard.as_ref().err().map(Unheard::disposition));
         heard
     }
 
@@ -107,13 +136,16 @@ impl<S: Send + Sync + 'static> Listening<S> {
         listener: &dyn Listener<S>,
         key: IdempotencyKey,
         notification: &NotificationMessage,
-    ) -> Result<(), HandlerError> {
-        let (silence, handler) = (self.limits.silence, self.limits.handler);
-        let mut transaction = answered(silence, connection.begin()).await?;
+    ) -> Result<(), Unheard> {
+        let (silence, limit) = (self.limits.silence, self.limits.handler);
+        let begun = answered(silence, connection.begin_with(store::begin(LOCK_WAIT))).await;
+        let mut transaction = begun.map_err(UnitError::from)?;
         let heard = listener.hear(&self.author, Tx::new(&mut transaction, key.clone()), notification);
-        let heard = timeout(handler, AssertUnwindSafe(heard).catch_unwind()).await;
-        let heard = heard.map_err(|_| sqlx::Error::from(Mishap::Overdue(handler, vec![key])))?;
-        heard.map_err(|_| "the listener panicked")??;
-        Ok(answered(silence, transaction.commit()).await?)
+        match timeout(limit, AssertUnwindSafe(heard).catch_unwind()).await {
+            Ok(Ok(heard)) => heard.map_err(|error| Unheard::Listener(error.0))?,
+            Ok(Err(_)) => return Err(Unheard::Listener("the listener panicked".into())),
+            Err(_) => return Err(UnitError::Overdue { limit, keys: vec![key] }.into()),
+        }
+        Ok(answered(silence, transaction.commit()).await.map_err(UnitError::from)?)
     }
 }

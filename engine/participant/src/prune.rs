@@ -1,8 +1,9 @@
-//! Forgetting: rows of the inbox that are older than it must remember.
+//! Deletes rows of the inbox that are older than it must remember.
 //!
-//! Whoever asks about an action that old is answered `expired` before the inbox is looked at
-//! ([`Retention`](redress_core::inbox::Retention)), so a row that is gone is never missed: no second effect, and no amends
-//! that never was. Pruned in batches, each short enough to be in nobody's way; any number of instances may do it.
+//! A command about an action that old is answered `expired` before the inbox is looked at
+//! ([`Retention`](redress_core::inbox::Retention)), so a row that is gone is never missed: no second effect, and no
+//! compensation that finds nothing to undo. Pruned in batches, each too short to hold up others; any number of
+//! instances may do it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,14 +14,13 @@ use sqlx::postgres::types::PgInterval;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::on_connection;
 use crate::worker::Worker;
 
 /// The most rows that are deleted in one transaction.
 const BATCH_MAX: u64 = 1_000;
 
 pub(crate) async fn run<S: Send + Sync + 'static>(worker: Arc<Worker<S>>, shutdown: CancellationToken) {
-    let every = worker.settings.prune_every;
+    let every = worker.inbox.config.prune_every;
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -30,21 +30,21 @@ pub(crate) async fn run<S: Send + Sync + 'static>(worker: Arc<Worker<S>>, shutdo
             _ = ticks.tick() => {}
         }
         while !shutdown.is_cancelled() {
-            // In a task of its own, because nothing may cancel what writes.
-            let (pool, keep) = (worker.pool.clone(), worker.settings.retention.keep);
-            let limit = worker.settings.silence_max;
+            // In a task of its own, because nothing may cancel a write.
+            let (inbox, keep) = (worker.inbox.clone(), worker.inbox.config.retention.keep);
             let pruning = tokio::spawn(async move {
-                on_connection(&pool, limit, |connection| Box::pin(batch(connection, keep))).await
+                inbox.on_connection(|connection| Box::pin(batch(connection, keep))).await
             });
             match pruning.await {
                 Ok(Ok(pruned)) => {
-                    worker.stats.pruned.fetch_add(pruned, Ordering::Relaxed);
+                    worker.inbox.stats.pruned.fetch_add(pruned, Ordering::Relaxed);
                     if pruned < BATCH_MAX {
                         break;
                     }
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(service = %worker.service, %error, "inbox not pruned; again later");
+                    let error = error.chain();
+                    tracing::warn!(service = %worker.service, error, "inbox not pruned; again later");
                     break;
                 }
                 Err(panic) => {
@@ -73,7 +73,7 @@ async fn batch(connection: &mut PgConnection, keep: Duration) -> Result<u64, sql
     .bind(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX))
     .execute(&mut *connection)
     .await?;
-    // Few: only what lost its process or its connection leaves last words.
+    // Few: only a command that lost its process or its connection leaves an attempt marker.
     let tries = sqlx::query(
         "DELETE FROM inbox_tries WHERE key IN ( \
              SELECT key FROM inbox_tries WHERE tried_at < now() - $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
@@ -82,5 +82,13 @@ async fn batch(connection: &mut PgConnection, keep: Duration) -> Result<u64, sql
     .bind(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX))
     .execute(&mut *connection)
     .await?;
-    Ok(deleted.rows_affected().max(tries.rows_affected()))
+    let letters = sqlx::query(
+        "DELETE FROM inbox_dead_letters WHERE id IN ( \
+             SELECT id FROM inbox_dead_letters WHERE at < now() - $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(keep)
+    .bind(i64::try_from(BATCH_MAX).unwrap_or(i64::MAX))
+    .execute(&mut *connection)
+    .await?;
+    Ok(deleted.rows_affected().max(tries.rows_affected()).max(letters.rows_affected()))
 }

@@ -1,69 +1,134 @@
 //! A service as a thing to run: name, tables, handlers.
 //!
-//! What `redress::app(..).services(..)` takes, so that the same service runs inside `redress demo` and as a process
-//! of its own.
+//! `redress::app(..).services(..)` takes it, so that the same service runs inside `redress demo` and as a process of
+//! its own.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redress_core::Phase;
+use redress_postgres::{Cutoff, DatabaseError, Migrations, Target, bring_up_to_date, guarded_pool};
 use redress_wire::Wire;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::PgPoolOptions;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::inbox_migrator;
-use crate::retryable::answered;
-use crate::serve::{Participant, ServeError};
-use crate::settings::{ParticipantSettings, Stats};
+use crate::config::{ParticipantConfig, Stats};
+use crate::migrations::inbox_migrator;
+use crate::participant::Participant;
+use crate::runs::{Runs, runnable};
+use crate::serve_error::ServeError;
 
 /// How long a lane waits for a connection before the commands are put back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection that comes back may take to answer.
-const CLEAN_MAX: Duration = Duration::from_secs(5);
-
-type Serving = Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send>>;
-type Start =
-    dyn Fn(PgPool, Wire, ParticipantSettings, CancellationToken) -> (Arc<Stats>, Serving) + Send + Sync;
+/// Session settings of a participant's connections, where it has sessions of its own: a session that hangs must not
+/// hold its keys for ever. Nothing here touches the plans of the handlers' statements, which are their own affair;
+/// those of the inbox are pinned by the functions that hold them (`migrations/participant/0005_inbox_functions.sql`).
+const SETTINGS: [(&str, &str); 4] = [
+    ("statement_timeout", "30000"),
+    ("lock_timeout", "10000"),
+    ("idle_in_transaction_session_timeout", "30000"),
+    ("client_min_messages", "error"),
+];
 
 /// A runnable service.
 #[derive(Clone)]
 pub struct Service {
     name: &'static str,
     migrator: Arc<dyn Fn() -> Option<Migrator> + Send + Sync>,
-    start: Arc<Start>,
+    pub(crate) runs: Arc<dyn Runs>,
+}
+
+/// The handlers of a whole service: its name, and how they are registered.
+///
+/// `#[service("..")]` of `redress-macros` writes it from the `impl` that holds the handlers; [`Service::of`] takes it.
+///
+/// ```
+/// # use redress_macros::Command;
+/// # use schemars::JsonSchema;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize, JsonSchema, Command)]
+/// # #[command(service = "payment", name = "charge", reply = PaymentCharged)]
+/// # pub struct ChargePayment { account: i64, amount: i64 }
+/// # #[derive(Serialize, Deserialize, JsonSchema)]
+/// # pub struct PaymentCharged { left: i64 }
+/// # #[derive(Serialize, Deserialize, JsonSchema, Command)]
+/// # #[command(service = "payment", name = "refund", compensates = ChargePayment)]
+/// # pub struct RefundPayment { account: i64, amount: i64 }
+/// use redress_macros::service;
+/// use redress_participant::{Answer, Service, Tx, Undone, done, reject, sqlx};
+///
+/// #[derive(Clone)]
+/// struct Payments;
+///
+/// #[service("payment")]
+/// impl Payments {
+///     #[action]
+///     async fn charge(&self, tx: &mut Tx<'_>, command: ChargePayment) -> Answer<PaymentCharged> {
+///         let left = sqlx::query_scalar(
+///             "UPDATE account SET balance = balance - $2 WHERE id = $1 AND balance >= $2 RETURNING balance",
+///         );
+///         match left.bind(command.account).bind(command.amount).fetch_optional(tx).await? {
+///             Some(left) => done(PaymentCharged { left }),
+///             None => reject("insufficient-funds", "the account does not hold that much"),
+///         }
+///     }
+///
+///     #[compensation(of = charge)]
+///     async fn refund(&self, tx: &mut Tx<'_>, command: RefundPayment) -> Undone<()> {
+///         let refund = sqlx::query("UPDATE account SET balance = balance + $2 WHERE id = $1");
+///         refund.bind(command.account).bind(command.amount).execute(tx).await?;
+///         Ok(())
+///     }
+/// }
+///
+/// let service = Service::of(Payments, || None);
+/// assert_eq!(service.name(), "payment");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which handlers it has",
+    label = "not the handlers of a service",
+    note = "write `#[service(\"..\")]` above the `impl {Self}` that holds the handlers, or `impl ServiceHandlers for {Self}`"
+)]
+pub trait ServiceHandlers: Sized + Send + Sync + 'static {
+    /// The service; a [`Name`](redress_core::Name).
+    const SERVICE: &'static str;
+
+    /// Registers every handler.
+    fn register(participant: Participant<Self>) -> Participant<Self>;
 }
 
 /// How a service is run.
 #[derive(Clone, Debug, Default)]
-pub struct ServiceOptions {
+pub struct ServiceConfig {
     /// Tuning of the participant.
-    pub participant: ParticipantSettings,
+    pub participant: ParticipantConfig,
+    /// The treatment of tables that are not up to date.
+    pub migrations: Migrations,
 }
 
 /// The tables of a service could not be created.
 #[derive(Debug, Error)]
-#[error("the tables of service `{service}` could not be created or brought up to date")]
+#[error("the tables of service `{service}` are not as it needs them")]
 pub struct MigrateError {
     /// The service.
     pub service: &'static str,
-    /// What the database said.
-    pub source: sqlx::migrate::MigrateError,
+    /// The error of the migration.
+    pub source: redress_postgres::MigrateError,
 }
 
 /// A service could not run.
 #[derive(Debug, Error)]
 pub enum ServiceError {
-    /// No connection.
-    #[error("service `{service}` has no connection to its database; check its URL and that the server runs")]
+    /// Its database cannot be used.
+    #[error("service `{service}` cannot use its database")]
     Database {
         /// The service.
         service: &'static str,
-        /// What the database said.
-        source: sqlx::Error,
+        /// The reason.
+        source: DatabaseError,
     },
     /// The tables are missing.
     #[error(transparent)]
@@ -81,15 +146,15 @@ impl Service {
         register: impl Fn(Participant<S>) -> Participant<S> + Send + Sync + 'static,
         handlers: S,
     ) -> Self {
-        let start = move |pool: PgPool, wire: Wire, settings, shutdown: CancellationToken| {
-            let participant = register(Participant::new(name, pool, wire).settings(settings));
-            let stats = participant.stats();
-            let handlers = handlers.clone();
-            let serving: Serving =
-                Box::pin(async move { participant.serve(handlers, shutdown.cancelled_owned()).await });
-            (stats, serving)
-        };
-        Self { name, migrator: Arc::new(migrator), start: Arc::new(start) }
+        Self { name, migrator: Arc::new(migrator), runs: runnable(name, register, handlers) }
+    }
+
+    /// The service that `handlers` are for, under their own name: `migrator` makes its tables.
+    pub fn of<S: ServiceHandlers + Clone>(
+        handlers: S,
+        migrator: impl Fn() -> Option<Migrator> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(S::SERVICE, migrator, S::register, handlers)
     }
 
     /// Its name.
@@ -97,15 +162,22 @@ impl Service {
         self.name
     }
 
-    /// Creates its tables and its inbox, or brings them up to date.
+    /// Returns true if it has a handler for the command of this name in this phase.
+    pub fn handles(&self, phase: Phase, command: &str) -> bool {
+        self.runs.handles(phase, command)
+    }
+
+    /// Creates its tables and its inbox, or brings them up to date; or only looks whether they are.
     ///
     /// # Errors
-    /// [`MigrateError`] if the database refuses.
-    pub async fn migrate(&self, pool: &PgPool) -> Result<(), MigrateError> {
+    /// [`MigrateError`] if the database refuses, or if they are behind and are not to be touched.
+    pub async fn migrate(&self, pool: &PgPool, migrations: Migrations) -> Result<(), MigrateError> {
         let failed = |source| MigrateError { service: self.name, source };
-        inbox_migrator().run(pool).await.map_err(failed)?;
+        let user = pool.connect_options().get_username().to_owned();
+        let mut connection = pool.acquire().await.map_err(|error| failed(error.into()))?;
+        bring_up_to_date(&mut connection, inbox_migrator(), migrations, &user).await.map_err(failed)?;
         if let Some(migrator) = (self.migrator)() {
-            migrator.run(pool).await.map_err(failed)?;
+            bring_up_to_date(&mut connection, migrator, migrations, &user).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -113,19 +185,30 @@ impl Service {
     /// Connects to the service's database, with the settings that a participant needs.
     ///
     /// # Errors
-    /// [`ServiceError::Database`] if there is no connection.
+    /// [`ServiceError::Database`] says what is wrong with it.
     pub async fn connect(&self, database_url: &str, lanes: usize) -> Result<PgPool, ServiceError> {
-        PgPoolOptions::new()
+        let unusable = |source| ServiceError::Database { service: self.name, source };
+        let target = Target::parse(database_url).map_err(unusable)?;
+        let sessions = target.inspect().await.map_err(unusable)?;
+        // A connection that has been lost costs a batch, so each is asked for a sign of life.
+        let options = guarded_pool(&Cutoff::default(), Duration::ZERO)
             .max_connections(u32::try_from(lanes).unwrap_or(1) + 1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .after_connect(|connection, _| Box::pin(prepare(connection)))
-            .after_release(|connection, _| Box::pin(clean(connection)))
-            .connect(database_url)
-            .await
-            .map_err(|source| ServiceError::Database { service: self.name, source })
+            .acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = options.connect_with(target.connect_options(sessions, &SETTINGS)).await;
+        pool.map_err(|error| unusable(target.fails(error)))
     }
 
-    /// Migrates and serves until `shutdown`; what is in flight is finished first.
+    /// Connects, and brings the tables up to date: from then on it can serve.
+    ///
+    /// # Errors
+    /// [`ServiceError`] says what is wrong with the database or the tables.
+    pub async fn open(&self, database_url: &str, options: &ServiceConfig) -> Result<PgPool, ServiceError> {
+        let pool = self.connect(database_url, options.participant.lanes).await?;
+        self.migrate(&pool, options.migrations).await?;
+        Ok(pool)
+    }
+
+    /// Migrates and serves until `shutdown`; commands in flight are finished first.
     ///
     /// # Errors
     /// [`ServiceError`] if it cannot begin. Trouble that comes later is waited out.
@@ -133,50 +216,38 @@ impl Service {
         &self,
         database_url: &str,
         wire: Wire,
-        options: ServiceOptions,
+        options: ServiceConfig,
         shutdown: CancellationToken,
     ) -> Result<(), ServiceError> {
-        let pool = self.connect(database_url, options.participant.lanes).await?;
-        self.migrate(&pool).await?;
+        let pool = self.open(database_url, &options).await?;
+        self.serve(pool, wire, options, shutdown).await
+    }
+
+    /// Serves on a pool of [`Service::open`] until `shutdown`.
+    ///
+    /// # Errors
+    /// [`ServiceError::Serve`] if it cannot begin. Trouble that comes later is waited out.
+    pub async fn serve(
+        &self,
+        pool: PgPool,
+        wire: Wire,
+        options: ServiceConfig,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServiceError> {
         let (_, serving) = self.start(pool.clone(), wire, options.participant, shutdown);
         serving.await?;
         pool.close().await;
         Ok(())
     }
 
-    /// Begins to serve on an open pool; also gives what it counts.
+    /// Begins to serve on an open pool; also gives its counters.
     pub fn start(
         &self,
         pool: PgPool,
         wire: Wire,
-        settings: ParticipantSettings,
+        config: ParticipantConfig,
         shutdown: CancellationToken,
     ) -> (Arc<Stats>, impl Future<Output = Result<(), ServeError>> + Send + 'static) {
-        (self.start)(pool, wire, settings, shutdown)
+        self.runs.start(pool, wire, config, shutdown)
     }
-}
-
-/// Session settings of a participant's connections.
-///
-/// The planner keeps the plan that it made of a batch's statements while the tables were small; pinned to the
-/// indexes, that plan stays good as they grow. A handler that wants other plans says `SET LOCAL`. And a transaction
-/// that hangs must not hold its keys for ever.
-async fn prepare(connection: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(
-        "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
-         SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
-         SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
-         SET idle_in_transaction_session_timeout = '30s'; SET client_min_messages = error",
-    )
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
-/// A cancelled `begin` can leave a transaction open in sqlx 0.9.0; the next user of the connection must not be in it.
-/// A bare ROLLBACK without a transaction would leave a warning in the server's log each time; this pair leaves none.
-///
-/// A connection that does not even answer this is closed: it is one on which something was waited for in vain.
-async fn clean(connection: &mut sqlx::PgConnection) -> Result<bool, sqlx::Error> {
-    answered(CLEAN_MAX, sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection)).await.map(|_| true)
 }

@@ -8,9 +8,9 @@ use redress_core::inbox::{Fingerprint, Record, Recorded};
 use redress_core::{JsonText, Rejection};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use crate::retryable::Mishap;
+use crate::unit_error::UnitError;
 
-/// What a batch knows of each key that it touches.
+/// A batch's knowledge of each key that it touches.
 #[derive(Debug)]
 pub(crate) struct Memory {
     entries: BTreeMap<String, Entry>,
@@ -19,30 +19,37 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 struct Entry {
     record: Option<Record>,
+    /// There is an answer, but it does not fit into this transaction's memory.
+    unread: bool,
     /// Inserted by this transaction: it must be written or deleted before the commit.
     claimed: bool,
     changed: bool,
 }
 
-/// Begins a transaction that waits for no row for longer than `lock_wait`, in one message to the server.
+/// Begins a transaction that waits for no row for longer than `lock_wait`, in one message to the server. It writes, and
+/// each statement sees what others have committed before, also if the session's own settings say otherwise.
 pub(crate) fn begin(lock_wait: Duration) -> AssertSqlSafe<String> {
     // Zero would mean "for ever".
     AssertSqlSafe(format!(
-        "BEGIN; SET LOCAL lock_timeout = {}",
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {}",
         lock_wait.as_millis().clamp(1, i32::MAX as u128)
     ))
 }
 
 /// Claims all keys at once, in key order, and reads those that were there before.
 ///
-/// One statement claims fences and own keys together, because any other order of locking deadlocks. What was there
-/// is read by a *new* statement: under READ COMMITTED the inserting one may not see the row that it ran into.
+/// One statement claims fences and own keys together, because any other order of locking deadlocks. Rows that were
+/// there are read by a *new* statement: under READ COMMITTED the inserting one may not see the row that it ran into.
+///
+/// Of the replies that are there, no more than about `reply_bytes_max` are read, in key order; the others are marked as
+/// unread. At least the first one is read.
 ///
 /// Also gives the database's time after the claim, so that a batch needs no statement for it.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     mut keys: Vec<String>,
-) -> Result<(Memory, Timestamp), sqlx::Error> {
+    reply_bytes_max: usize,
+) -> Result<(Memory, Timestamp), UnitError> {
     keys.sort_unstable();
     keys.dedup();
     let (claimed, now): (i64, Timestamp) = sqlx::query_as(
@@ -58,50 +65,65 @@ pub(crate) async fn claim(
         Vec::new()
     } else {
         sqlx::query(
-            "SELECT key, fingerprint, outcome, reply FROM inbox WHERE key = ANY($1) AND outcome <> 'claimed'",
+            "SELECT key, fingerprint, outcome, CASE WHEN bytes < $2 THEN reply END AS reply, bytes >= $2 AS unread \
+             FROM (SELECT key, fingerprint, outcome, reply, \
+                          sum(coalesce(octet_length(reply), 0)) OVER (ORDER BY key) \
+                              - coalesce(octet_length(reply), 0) AS bytes \
+                   FROM inbox_known($1)) AS known",
         )
         .bind(&keys)
+        .bind(i64::try_from(reply_bytes_max).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await?
     };
     if claimed + known.len() != keys.len() {
         let counted = format!("{} keys, {claimed} claimed, {} known", keys.len(), known.len());
-        return Err(Mishap::Inbox(counted).into());
+        return Err(UnitError::Inbox(counted));
     }
-    let own = |key| (key, Entry { record: None, claimed: true, changed: false });
+    let own = |key| (key, Entry { record: None, unread: false, claimed: true, changed: false });
     let mut entries: BTreeMap<String, Entry> = keys.into_iter().map(own).collect();
     for row in known {
         let key: String = row.try_get("key")?;
+        if row.try_get("unread")? {
+            entries.insert(key, Entry { record: None, unread: true, claimed: false, changed: false });
+            continue;
+        }
         let record = record(row.try_get("fingerprint")?, row.try_get("outcome")?, row.try_get("reply")?)?;
-        entries.insert(key, Entry { record: Some(record), claimed: false, changed: false });
+        entries.insert(key, Entry { record: Some(record), unread: false, claimed: false, changed: false });
     }
     Ok((Memory { entries }, now))
 }
 
-/// Which of these keys have an answer already.
+/// Those of these keys that have an answer already.
 pub(crate) async fn answered_keys(
     connection: &mut PgConnection,
     keys: &[String],
 ) -> Result<HashSet<String>, sqlx::Error> {
     let answered: Vec<String> =
-        sqlx::query_scalar("SELECT key FROM inbox WHERE key = ANY($1) AND outcome <> 'claimed'")
-            .bind(keys)
-            .fetch_all(connection)
-            .await?;
+        sqlx::query_scalar("SELECT key FROM inbox_known($1)").bind(keys).fetch_all(connection).await?;
     Ok(answered.into_iter().collect())
 }
 
-/// Writes to the inbox and takes it back: a standby or a full disk would answer a mere `SELECT`.
+/// Does to the inbox all that a batch does, and takes it back: a standby, a full disk or a missing right would answer a
+/// mere `SELECT`.
 pub(crate) async fn probe(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    sqlx::query("INSERT INTO inbox (key) VALUES ('probe') ON CONFLICT DO NOTHING")
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::raw_sql(
+        "INSERT INTO inbox (key) VALUES ('probe') ON CONFLICT DO NOTHING; \
+         SELECT inbox_answer('{probe}', '{NULL}', '{fenced}', '{NULL}'); SELECT inbox_give_back('{probe}'); \
+         INSERT INTO inbox_tries (key) VALUES ('probe') ON CONFLICT (key) DO UPDATE SET tries = 1; \
+         DELETE FROM inbox_tries WHERE key = 'probe'; SELECT count(*) FROM inbox_known('{probe}')",
+    )
+    .execute(&mut *transaction)
+    .await?;
     transaction.rollback().await
 }
 
-/// Leaves last words: this one is being run alone. Gives how often it was, this time included.
-pub(crate) async fn begin_alone(connection: &mut PgConnection, key: &str) -> Result<u32, sqlx::Error> {
+/// Leaves an attempt marker: the command is being run alone. Gives the number of times that it was, this one included.
+pub(crate) async fn leave_attempt_marker(
+    connection: &mut PgConnection,
+    key: &str,
+) -> Result<u32, sqlx::Error> {
     let tries: i32 = sqlx::query_scalar(
         "INSERT INTO inbox_tries (key) VALUES ($1) \
          ON CONFLICT (key) DO UPDATE SET tries = inbox_tries.tries + 1, tried_at = now() RETURNING tries",
@@ -112,18 +134,16 @@ pub(crate) async fn begin_alone(connection: &mut PgConnection, key: &str) -> Res
     Ok(tries.unsigned_abs())
 }
 
-/// Takes the last words back: it was settled.
-pub(crate) async fn end_alone(connection: &mut PgConnection, key: &str) -> Result<(), sqlx::Error> {
+/// Takes the attempt marker back: the command was settled.
+pub(crate) async fn remove_attempt_marker(
+    connection: &mut PgConnection,
+    key: &str,
+) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM inbox_tries WHERE key = $1").bind(key).execute(connection).await.map(drop)
 }
 
-fn record(
-    fingerprint: Option<Vec<u8>>,
-    outcome: &str,
-    reply: Option<Vec<u8>>,
-) -> Result<Record, sqlx::Error> {
-    let unreadable =
-        |what: &str| sqlx::Error::from(Mishap::Inbox(format!("a row holds an unreadable {what}")));
+fn record(fingerprint: Option<Vec<u8>>, outcome: &str, reply: Option<Vec<u8>>) -> Result<Record, UnitError> {
+    let unreadable = |what: &str| UnitError::Inbox(format!("a row holds an unreadable {what}"));
     let reply = reply.unwrap_or_default();
     let recorded = match outcome {
         "done" => Recorded::Done { reply: JsonText::parse(&reply).map_err(|_| unreadable("reply"))? },
@@ -141,20 +161,30 @@ fn record(
 }
 
 impl Memory {
-    /// What is remembered of a key.
+    /// The record of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&Record> {
         self.entries.get(key)?.record.as_ref()
     }
 
+    /// Returns true if there is an answer that was not read.
+    pub(crate) fn is_unread(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.unread)
+    }
+
     /// Remembers an answer; kept if the batch commits.
     pub(crate) fn remember(&mut self, key: String, record: Record) {
-        let entry = self.entries.entry(key).or_insert(Entry { record: None, claimed: false, changed: false });
+        let entry = self.entries.entry(key).or_insert(Entry {
+            record: None,
+            unread: false,
+            claimed: false,
+            changed: false,
+        });
         entry.record = Some(record);
         entry.changed = true;
     }
 
-    /// Writes what was answered and gives back the claims that were not.
-    pub(crate) async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    /// Writes the answers, and gives back the claims that have none.
+    pub(crate) async fn write(&self, connection: &mut PgConnection) -> Result<(), UnitError> {
         let mut keys: Vec<&str> = Vec::new();
         let mut fingerprints: Vec<Option<&[u8]>> = Vec::new();
         let mut outcomes: Vec<&'static str> = Vec::new();
@@ -174,30 +204,21 @@ impl Memory {
             }
         }
         if !keys.is_empty() {
-            let answers = keys.len() as u64;
-            let written = sqlx::query(
-                "UPDATE inbox SET fingerprint = new.fingerprint, outcome = new.outcome, reply = new.reply \
-                 FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bytea[]) \
-                      AS new (key, fingerprint, outcome, reply) \
-                 WHERE inbox.key = new.key AND inbox.outcome = 'claimed'",
-            )
-            .bind(keys)
-            .bind(fingerprints)
-            .bind(outcomes)
-            .bind(replies)
-            .execute(&mut *connection)
-            .await?
-            .rows_affected();
+            let answers = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+            let written: i64 = sqlx::query_scalar("SELECT inbox_answer($1, $2, $3, $4)")
+                .bind(keys)
+                .bind(fingerprints)
+                .bind(outcomes)
+                .bind(replies)
+                .fetch_one(&mut *connection)
+                .await?;
             // An effect without its answer must never commit.
             if written != answers {
-                return Err(Mishap::Inbox(format!("{written} of {answers} answers could be written")).into());
+                return Err(UnitError::Inbox(format!("{written} of {answers} answers could be written")));
             }
         }
         if !unanswered.is_empty() {
-            sqlx::query("DELETE FROM inbox WHERE key = ANY($1) AND outcome = 'claimed'")
-                .bind(unanswered)
-                .execute(connection)
-                .await?;
+            sqlx::query("SELECT inbox_give_back($1)").bind(unanswered).execute(connection).await?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What must hold of a saga's life, whatever happened to it.
+//! Checks the rules that hold of a saga's run, whatever happened to it.
 //!
 //! Its account (state and history) is held against the hidden truth (the effects at the participants) and against the
 //! definition. Explorer, simulator and unwind matrix all end with this.
@@ -6,30 +6,33 @@
 use std::collections::BTreeSet;
 
 use redress_core::definition::{SagaDefinition, Step, StepKind};
-use redress_core::history::{HistoryEntry, HistoryEvent};
-use redress_core::state::{ParkCode, Progress, SagaState, Status};
+use redress_core::history::{ATTEMPT_ROWS_MAX, HistoryEntry, HistoryEvent};
+use redress_core::plan;
+use redress_core::state::{Direction, End, Hold, ParkCode, Progress, SagaState, Unwinding};
 use redress_core::{Name, Phase};
 
 /// Completed means all effects, compensated none that has a compensation; nothing else is an end.
 ///
 /// # Errors
-/// What does not hold.
+/// The rule that does not hold.
 pub fn effects(
     definition: &SagaDefinition,
     state: &SagaState,
     effect: impl Fn(&Name) -> i32,
 ) -> Result<(), String> {
-    for (step, stepped) in definition.steps.iter().zip(&state.steps) {
+    for (step, step_state) in definition.steps.iter().zip(&state.steps) {
         let stands = effect(&step.name);
-        let must = match &state.status {
-            Status::Completed if stepped.progress == Progress::Skipped => 0,
-            Status::Completed => 1,
-            Status::Compensated { .. } => 0,
-            Status::Running | Status::Compensating { .. } | Status::Paused { .. } => {
-                return Err("it does not rest".to_owned());
+        let must = match &state.direction {
+            Direction::Ended(End::Completed) if *step_state.progress() == Progress::Skipped => 0,
+            Direction::Ended(End::Completed) => 1,
+            Direction::Ended(End::Compensated { .. }) => 0,
+            Direction::Ended(End::Closed { .. }) => return Err("closed by nobody".to_owned()),
+            Direction::Forward | Direction::Back { .. } => {
+                return Err(match &state.hold {
+                    Hold::Parked { reason, .. } => format!("parked: {}", reason.message),
+                    Hold::None | Hold::Paused => "it does not rest".to_owned(),
+                });
             }
-            Status::Parked { reason, .. } => return Err(format!("parked: {}", reason.message)),
-            Status::Closed { .. } => return Err("closed by nobody".to_owned()),
         };
         let is_kept = match &step.kind {
             StepKind::Notification => true,
@@ -44,10 +47,38 @@ pub fn effects(
     Ok(())
 }
 
+/// A plan that is frozen keeps what a reader was shown: it has the lines that are left of it, and a plan that was made now
+/// would be the same.
+///
+/// Returns true if the plan is frozen.
+///
+/// # Errors
+/// The rule that does not hold.
+pub fn plan(definition: &SagaDefinition, state: &SagaState) -> Result<bool, String> {
+    let Direction::Back { cause, unwinding: Unwinding::Frozen { plan: frozen } } = &state.direction else {
+        return Ok(false);
+    };
+    let lines = |state: &SagaState| {
+        let plan = plan::plan(definition, state).map_err(|error| error.to_string())?;
+        Ok::<_, String>(plan.undo.into_iter().map(|undo| (undo.step, undo.payload)).collect::<Vec<_>>())
+    };
+    let direction = Direction::Back { cause: cause.clone(), unwinding: Unwinding::Settling };
+    let (left, anew) = (lines(state)?, lines(&SagaState { direction, ..state.clone() })?);
+    if left != anew {
+        return Err(format!("the frozen plan is {left:?}, and a plan that was made now {anew:?}"));
+    }
+    let frozen = frozen.iter().map(|undo| (undo.step.clone(), undo.payload.clone()));
+    let of_frozen: Vec<_> = frozen.filter(|line| left.contains(line)).collect();
+    if of_frozen != left {
+        return Err(format!("the frozen plan has {of_frozen:?}, and a reader is shown {left:?}"));
+    }
+    Ok(true)
+}
+
 /// A history without gaps, in which every step came in its turn, forward and back.
 ///
 /// # Errors
-/// What does not hold.
+/// The rule that does not hold.
 pub fn history(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
     if rows.iter().enumerate().any(|(place, row)| row.seq as usize != place + 1) {
         return Err("the history has a gap".to_owned());
@@ -103,7 +134,7 @@ fn turns_back(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), 
             if current.is_some() && !undone {
                 return Err("a plan was frozen before the compensation under way was done".to_owned());
             }
-            // What an operator has found to stand is undone in the order of a new plan.
+            // A step that an operator has found to stand is undone in the order of a new plan.
             (frozen, current, undone) = (true, None, false);
         }
         if is(row, HistoryEvent::Sent, Phase::Compensation) {
@@ -145,26 +176,34 @@ fn ends(rows: &[HistoryEntry]) -> Result<(), String> {
     }
 }
 
-/// A compensation is given up only after as many attempts as its own policy allows.
+/// A compensation is given up only after as many failures as its own policy allows: an attempt that was not answered,
+/// or that the broker never stored, is none.
 fn budgets(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
     let mut spent = 0;
     for row in rows {
-        if is(row, HistoryEvent::Sent, Phase::Compensation) {
-            spent = if row.attempt == Some(1) { 1 } else { spent + 1 };
-        }
-        let given_up = row.event == HistoryEvent::Parked
-            && row.detail.read::<Reason>().is_ok_and(|reason| reason.code == ParkCode::CompensationFailed);
-        if !given_up {
+        let begins = is(row, HistoryEvent::Sent, Phase::Compensation) && row.attempt == Some(1);
+        spent =
+            if begins { 0 } else { spent + u32::from(is(row, HistoryEvent::Failed, Phase::Compensation)) };
+        let parked = row.detail.read::<Reason>().ok().filter(|_| row.event == HistoryEvent::Parked);
+        let Some(Reason { step, code }) = parked else { continue };
+        // A retry forgives what was spent, whatever the saga was parked for.
+        let spent = match code {
+            ParkCode::CompensationFailed | ParkCode::Expired | ParkCode::Refused => {
+                std::mem::take(&mut spent)
+            }
+            ParkCode::RetriableRejected
+            | ParkCode::Definition
+            | ParkCode::Contradiction
+            | ParkCode::Paused => spent,
+        };
+        if code != ParkCode::CompensationFailed {
             continue;
         }
-        let step = row.detail.read::<Reason>().ok().and_then(|reason| reason.step);
         let compensation = step.as_ref().and_then(|step| definition.step(step)?.1.compensation());
         let allowed = compensation.and_then(|compensation| compensation.retry.attempts_max);
-        if let Some(allowed) = allowed.filter(|allowed| spent != *allowed) {
-            return Err(format!("a compensation was given up after {spent} of {allowed} attempts"));
+        if let Some(allowed) = allowed.filter(|allowed| spent != *allowed && *allowed <= ATTEMPT_ROWS_MAX) {
+            return Err(format!("a compensation was given up after {spent} of {allowed} failures"));
         }
-        // Whoever tries it again forgives what was spent.
-        spent = 0;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the participants saw: the other side of a life, which the saga's own account does not know.
+//! The deliveries that participants saw: the other side of a run, which the saga's own account does not know.
 
 use redress_core::message::NotificationMessage;
 use redress_core::{CommandMessage, IdempotencyKey, Phase, Timestamp};
@@ -6,13 +6,13 @@ use redress_core::{CommandMessage, IdempotencyKey, Phase, Timestamp};
 /// A message that came to a participant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// The question; a notification is the action of its step.
+    /// The command's key; a notification has that of its step's action.
     pub key: IdempotencyKey,
     /// The attempt, from 1.
     pub attempt: u32,
     /// When it came.
     pub at: Timestamp,
-    /// Whether the inbox ruled on it; if not, the participant died or failed before.
+    /// True if the inbox ruled on it; if not, the participant died or failed before.
     pub handled: bool,
     /// When the answer left; `None` if there was none.
     pub answered_at: Option<Timestamp>,
@@ -23,7 +23,7 @@ impl Delivery {
         Self { key: command.key.clone(), attempt: command.attempt, at, handled: false, answered_at: None }
     }
 
-    pub(crate) fn told(notification: &NotificationMessage, at: Timestamp) -> Self {
+    pub(crate) fn notified(notification: &NotificationMessage, at: Timestamp) -> Self {
         let key = IdempotencyKey {
             saga_id: notification.saga_id,
             step: notification.step.clone(),

@@ -1,7 +1,7 @@
 //! Examples of a JSON Schema: the smallest value that fits it, and one in which all is said.
 //!
-//! So that a definition can be proven without its author writing an input for it. Knows what `schemars` writes for
-//! Rust types; whatever it cannot guess (a pattern, a rule between fields) is told by hand.
+//! So that a definition can be proven without its author writing an input for it. Knows what `schemars` writes for Rust
+//! types; anything that it cannot guess (a pattern, a rule between fields) is told by hand.
 
 use serde_json::{Map, Value, json};
 
@@ -11,9 +11,9 @@ const DEPTH_MAX: u32 = 16;
 /// How much an example says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// What must be said, and the first of what may be chosen.
+    /// Every part that must be said, and the first of several choices.
     Least,
-    /// Whatever can be said, every flag set, and the last of what may be chosen: what `Least` leaves out.
+    /// Every part that can be said, every flag set, and the last of several choices: the parts that `Least` leaves out.
     Most,
 }
 
@@ -41,7 +41,7 @@ impl Example<'_> {
         }
         let chosen = |keyword: &str| {
             let choices = keywords.get(keyword)?.as_array()?;
-            // What is left open comes last in an `Option`.
+            // The `null` of an `Option` comes last.
             let says_something = |choice: &&Value| choice.get("type").is_none_or(|kind| kind != "null");
             if is_least { choices.first() } else { choices.iter().rfind(says_something) }
         };
@@ -165,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn an_example_can_be_read() {
+    fn least_example_can_be_read() {
         let example = of(schema_for!(Order).as_value(), Extent::Least);
         insta::assert_snapshot!(example, @r#"{"id":"0190163d-8694-739b-aea5-966c26f8ad91","lines":[{"quantity":2,"sku":"x"}],"pair":[false,1],"way":"air"}"#);
         serde_json::from_value::<Order>(example).unwrap();
     }
 
     #[test]
-    fn an_example_can_say_all_that_there_is_to_say() {
+    fn fullest_example_fills_in_every_field() {
         let example = of(schema_for!(Order).as_value(), Extent::Most);
         insta::assert_snapshot!(example, @r#"{"gift":"x","id":"0190163d-8694-739b-aea5-966c26f8ad91","lines":[{"quantity":2,"sku":"x"}],"pair":[true,1],"receipt":1,"way":{"sea":{"port":"x"}}}"#);
         serde_json::from_value::<Order>(example).unwrap();

@@ -1,4 +1,4 @@
-//! `cargo run -p redress-testkit --release -- simulate --seeds 100000`
+//! `cargo run -p redress-testkit --release -- simulate --seeds 20000`
 
 #![expect(clippy::print_stdout, reason = "a program talks to its user")]
 
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use redress_testkit::simulator::{Plant, Violation, simulate};
+use redress_testkit::simulator::{Mutation, Violation, simulate};
 
 /// Proofs from the command line.
 #[derive(Debug, Parser)]
@@ -27,21 +27,21 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         from: u64,
         /// A planted bug, such as `skip-the-fence`, to see that it is found.
-        #[arg(long, value_parser = plant)]
-        plant: Option<Plant>,
+        #[arg(long, value_parser = mutation)]
+        mutation: Option<Mutation>,
     },
 }
 
-fn plant(name: &str) -> Result<Plant, String> {
-    let names: Vec<&str> = Plant::ALL.iter().map(|plant| plant.as_str()).collect();
-    let found = Plant::ALL.iter().find(|plant| plant.as_str() == name);
+fn mutation(name: &str) -> Result<Mutation, String> {
+    let names: Vec<&str> = Mutation::ALL.iter().map(|mutation| mutation.as_str()).collect();
+    let found = Mutation::ALL.iter().find(|mutation| mutation.as_str() == name);
     found.copied().ok_or_else(|| format!("there are {}", names.join(", ")))
 }
 
 fn main() -> ExitCode {
-    let Command::Simulate { seeds, from, plant } = Cli::parse().command;
+    let Command::Simulate { seeds, from, mutation } = Cli::parse().command;
     let began = Instant::now();
-    match play(from, seeds, plant) {
+    match play(from, seeds, mutation) {
         None => {
             println!("{seeds} seeds from {from}, no violation, {:.1} s", began.elapsed().as_secs_f64());
             ExitCode::SUCCESS
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 /// Plays the seeds on all cores; gives the violation of the lowest seed that was found.
-fn play(from: u64, seeds: u64, plant: Option<Plant>) -> Option<Violation> {
+fn play(from: u64, seeds: u64, mutation: Option<Mutation>) -> Option<Violation> {
     let next = AtomicU64::new(from);
     let end = AtomicU64::new(from.saturating_add(seeds));
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -68,7 +68,7 @@ fn play(from: u64, seeds: u64, plant: Option<Plant>) -> Option<Violation> {
                         if seed >= end.load(Ordering::Relaxed) {
                             return None;
                         }
-                        if let Err(violation) = simulate(seed, plant) {
+                        if let Err(violation) = simulate(seed, mutation) {
                             end.fetch_min(seed, Ordering::Relaxed);
                             return Some(violation);
                         }

@@ -1,7 +1,7 @@
 //! Participants without a network: the real inbox rules, and the effects that really happened.
 //!
 //! This is the hidden truth against which a saga's own account is checked. An effect that happens twice, an undo of
-//! something that does not stand, and a question that changes under its key are noted the moment they happen.
+//! something that does not stand, and a command that changes under its key are noted the moment they happen.
 
 use std::collections::BTreeMap;
 
@@ -13,29 +13,31 @@ use redress_core::{
 
 /// A rule that is taken away, to show what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Without {
+pub enum DisabledRule {
     /// None: the protocol as it is.
     Nothing,
     /// Silence at the pivot is taken for a refusal.
     SettlingThePivot,
-    /// What never happened leaves no fence.
+    /// An action that never happened leaves no fence.
     Fences,
     /// The same key may get another answer.
     Memory,
     /// A rejection is not remembered.
     Rejections,
+    /// A command that may have been forgotten is ruled on as if it had never been.
+    Expiry,
     /// An ordered failure of this kind, by its word, is not played.
     Obedience(&'static str),
 }
 
-impl Without {
-    /// Whether ordered failures of this kind are not played.
+impl DisabledRule {
+    /// Returns true if ordered failures of this kind are not played.
     pub(crate) fn ignores(self, kind: &str) -> bool {
         matches!(self, Self::Obedience(ignored) if ignored == kind)
     }
 }
 
-/// What a handler says when it runs.
+/// A handler's outcome when it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Business {
     /// It happens.
@@ -49,8 +51,12 @@ pub enum Business {
 /// All participants of a world.
 #[derive(Debug)]
 pub struct Participants {
-    without: Without,
+    without: DisabledRule,
+    /// How long they remember.
+    retention: Retention,
     inbox: BTreeMap<IdempotencyKey, Record>,
+    /// When each was remembered.
+    handled_at: BTreeMap<IdempotencyKey, Timestamp>,
     effects: BTreeMap<(SagaId, Name), i32>,
     asked: BTreeMap<IdempotencyKey, Fingerprint>,
     replies: BTreeMap<Name, JsonText>,
@@ -59,10 +65,12 @@ pub struct Participants {
 
 impl Participants {
     /// Participants that keep all rules but one.
-    pub fn new(without: Without) -> Self {
+    pub fn new(without: DisabledRule) -> Self {
         Self {
             without,
+            retention: Retention::DEFAULT,
             inbox: BTreeMap::new(),
+            handled_at: BTreeMap::new(),
             effects: BTreeMap::new(),
             asked: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -70,20 +78,59 @@ impl Participants {
         }
     }
 
-    /// What the action of a step replies; `null` if not said.
+    /// Participants that remember for so long only.
+    pub fn remembering(self, retention: Retention) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// Forgets what is old enough; says how much it was.
+    pub fn prune(&mut self, now: Timestamp) -> usize {
+        let keep = i64::try_from(self.retention.keep.as_millis()).unwrap_or(i64::MAX);
+        let is_old = |at: &Timestamp| (now - *at).num_milliseconds() > keep;
+        let old: Vec<IdempotencyKey> =
+            self.handled_at.iter().filter(|(_, at)| is_old(at)).map(|(key, _)| key.clone()).collect();
+        for key in &old {
+            self.handled_at.remove(key);
+            self.inbox.remove(key);
+        }
+        old.len()
+    }
+
+    /// An operator does or undoes by hand what a step stands for.
+    pub fn act_by_hand(&mut self, saga: SagaId, step: &Name, stands: bool) {
+        self.effects.insert((saga, step.clone()), i32::from(stands));
+    }
+
+    fn rule(
+        &self,
+        command: &CommandMessage,
+        own: Option<&Record>,
+        action: Option<&Record>,
+        now: Timestamp,
+    ) -> Ruling {
+        let retention =
+            if self.without == DisabledRule::Expiry { Retention::DEFAULT } else { self.retention };
+        rule(command, own, action, now, &retention)
+    }
+
+    fn remember(&mut self, key: IdempotencyKey, record: Record, now: Timestamp) {
+        self.handled_at.insert(key.clone(), now);
+        self.inbox.insert(key, record);
+    }
+
+    /// Sets the reply of a step's action; `null` without one.
     pub fn set_reply(&mut self, step: &Name, reply: JsonText) {
         self.replies.insert(step.clone(), reply);
     }
 
-    /// Whether the command's handler would run, so that the business has a say.
+    /// Returns true if the command's handler would run, so that the business has a say.
     pub fn would_run(&self, command: &CommandMessage) -> bool {
         let (own, action) = self.remembered(command);
-        let ruling = rule(command, own, action, command.action_sent_at, &Retention::DEFAULT);
-        matches!(ruling, Ruling::Run)
+        matches!(self.rule(command, own, action, command.action_sent_at), Ruling::Run)
     }
 
     fn remembered(&self, command: &CommandMessage) -> (Option<&Record>, Option<&Record>) {
-        let forgets = self.without == Without::Memory && command.key.phase == Phase::Action;
+        let forgets = self.without == DisabledRule::Memory && command.key.phase == Phase::Action;
         let own = self.inbox.get(&command.key).filter(|_| !forgets);
         (own, self.inbox.get(&command.key.of_action()))
     }
@@ -98,21 +145,21 @@ impl Participants {
             }
         }
         let (own, action) = self.remembered(command);
-        match rule(command, own, action, now, &Retention::DEFAULT) {
+        match self.rule(command, own, action, now) {
             Ruling::Refuse { reason } => Outcome::Refused { reason },
             Ruling::Answer { outcome, record } => {
                 for (key, record) in record {
-                    if self.without != Without::Fences || record.recorded != Recorded::Fenced {
-                        self.inbox.insert(key, record);
+                    if self.without != DisabledRule::Fences || record.recorded != Recorded::Fenced {
+                        self.remember(key, record, now);
                     }
                 }
                 outcome
             }
-            Ruling::Run => self.run(command, business),
+            Ruling::Run => self.run(command, now, business),
         }
     }
 
-    fn run(&mut self, command: &CommandMessage, business: &Business) -> Outcome {
+    fn run(&mut self, command: &CommandMessage, now: Timestamp, business: &Business) -> Outcome {
         let reply = self.replies.get(&command.key.step).cloned().unwrap_or_else(JsonText::null);
         let (outcome, recorded) = match (command.key.phase, business) {
             (_, Business::Failed) => return Outcome::Failed { message: "injected".to_owned() },
@@ -130,10 +177,10 @@ impl Participants {
         if matches!(recorded, Recorded::Done { .. }) {
             self.take_effect(command);
         }
-        let forgets = matches!(recorded, Recorded::Rejected(_)) && self.without == Without::Rejections;
+        let forgets = matches!(recorded, Recorded::Rejected(_)) && self.without == DisabledRule::Rejections;
         if !forgets {
             let fingerprint = Some(Fingerprint::of(&command.command, &command.payload));
-            self.inbox.insert(command.key.clone(), Record { fingerprint, recorded });
+            self.remember(command.key.clone(), Record { fingerprint, recorded }, now);
         }
         outcome
     }
@@ -142,7 +189,7 @@ impl Participants {
         let effect = self.effects.entry((command.key.saga_id, command.key.step.clone())).or_default();
         match command.key.phase {
             // Without memory a repeated effect is not the point, its forgetting is.
-            Phase::Action if self.without == Without::Memory => *effect = 1,
+            Phase::Action if self.without == DisabledRule::Memory => *effect = 1,
             Phase::Action => *effect += 1,
             Phase::Compensation => *effect -= 1,
             Phase::Settlement => {}
@@ -157,7 +204,7 @@ impl Participants {
         self.wrong.get_or_insert(wrong);
     }
 
-    /// What went wrong first, if anything did.
+    /// The first error, if there was one.
     pub fn wrong(&self) -> Option<&str> {
         self.wrong.as_deref()
     }

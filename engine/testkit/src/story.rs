@@ -1,8 +1,8 @@
-//! The life of one saga, told: what is given, and what is to be expected then.
+//! Plays one saga with given inputs, faults and operator commands, and shows its run.
 //!
 //! A story plays a definition of yours on the real core, behind the real inbox rules, in virtual time: no clock, no
-//! server, no waiting. What goes wrong is said in the one vocabulary of [`Fault`], as over HTTP. The life that comes of
-//! it reads line by line, made for inline snapshots:
+//! server, no waiting. Disruptions are given in the one vocabulary of [`Fault`], as over HTTP. The run that comes of it
+//! reads line by line, made for inline snapshots:
 //!
 //! ```
 //! # use redress_core::{Command, Compensates, SagaDefinition, saga};
@@ -24,10 +24,10 @@
 //! # }
 //! use redress_testkit::Story;
 //!
-//! let life = Story::of(&sell())
+//! let run = Story::of(&sell())
 //!     .given(r#"{"step": "ship", "kind": "reject", "code": "address-undeliverable"}"#)
 //!     .play();
-//! assert_eq!(life.to_string(), "\
+//! assert_eq!(run.to_string(), "\
 //! started
 //! sent action charge 1
 //! done action charge 1
@@ -41,43 +41,28 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use redress_core::decide::{Order, Verb};
+use redress_core::decide::{OperatorCommand, Verb};
 use redress_core::fault::Fault;
-use redress_core::history::{HistoryEntry, HistoryEvent};
-use redress_core::message::NotificationMessage;
-use redress_core::plan::Plan;
-use redress_core::state::SagaState;
 use redress_core::{JsonText, Name, SagaDefinition};
 use serde_json::Value;
 
-use crate::delivery::Delivery;
 use crate::example::{self, Extent};
-use crate::participants::Without;
-use crate::theatre::Theatre;
+use crate::participants::DisabledRule;
+use crate::run_result::{RunResult, ScheduledCommand};
+use crate::virtual_run::VirtualRun;
 
-/// What is given of a saga's life.
+/// The input, replies, faults and operator commands of a saga's run.
 #[must_use = "a story is told by `.play()`"]
 pub struct Story<'d> {
     pub(crate) definition: &'d SagaDefinition,
     input: Value,
     replies: BTreeMap<String, Value>,
     faults: Vec<Fault>,
-    orders: Vec<Standing>,
+    scheduled: Vec<ScheduledCommand>,
     lost: Vec<Name>,
-    without: Without,
-}
-
-/// An order that waits for its moment.
-#[derive(Debug)]
-pub(crate) struct Standing {
-    /// The line of the life after which it is given.
-    pub(crate) after: String,
-    /// How long after it, in milliseconds.
-    pub(crate) delay_ms: i64,
-    pub(crate) order: Order,
+    without: DisabledRule,
 }
 
 impl<'d> Story<'d> {
@@ -95,9 +80,9 @@ impl<'d> Story<'d> {
             input: example::of(&definition.input_schema, extent),
             replies: replies.collect(),
             faults: Vec::new(),
-            orders: Vec::new(),
+            scheduled: Vec::new(),
             lost: Vec::new(),
-            without: Without::Nothing,
+            without: DisabledRule::Nothing,
         }
     }
 
@@ -107,7 +92,7 @@ impl<'d> Story<'d> {
         self
     }
 
-    /// What a step's action replies.
+    /// The reply of a step's action.
     pub fn reply(mut self, step: &str, reply: Value) -> Self {
         self.replies.insert(step.to_owned(), reply);
         self
@@ -138,21 +123,21 @@ impl<'d> Story<'d> {
     }
 
     /// A rule that is taken away from the participants.
-    pub(crate) fn without(mut self, rule: Without) -> Self {
+    pub(crate) fn without(mut self, rule: DisabledRule) -> Self {
         self.without = rule;
         self
     }
 
-    /// What an operator orders as soon as the life has this line, such as `sent action ship 1`.
-    pub fn order_after(self, line: &str, verb: Verb) -> Self {
-        self.order_later(line, Duration::ZERO, verb)
+    /// An operator command that is given as soon as the run has this line, such as `sent action ship 1`.
+    pub fn operator_after(self, line: &str, verb: Verb) -> Self {
+        self.operator_later(line, Duration::ZERO, verb)
     }
 
-    /// What an operator orders so long after the life has this line.
-    pub fn order_later(mut self, line: &str, delay: Duration, verb: Verb) -> Self {
-        let order = Order { verb, actor: "ann".to_owned(), reason: "why not".to_owned() };
+    /// An operator command that is given so long after the run has this line.
+    pub fn operator_later(mut self, line: &str, delay: Duration, verb: Verb) -> Self {
+        let command = OperatorCommand { verb, actor: "ann".to_owned(), reason: "why not".to_owned() };
         let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-        self.orders.push(Standing { after: line.to_owned(), delay_ms, order });
+        self.scheduled.push(ScheduledCommand { after: line.to_owned(), delay_ms, command });
         self
     }
 
@@ -160,87 +145,20 @@ impl<'d> Story<'d> {
     ///
     /// # Panics
     /// If the input does not fit the definition, or the saga goes on without an end.
-    pub fn play(self) -> Life {
+    pub fn play(self) -> RunResult {
         let data = match self.definition.read_input(&self.input) {
             Ok(data) => data,
             Err(error) => panic!("{error}; give another one with `.input(..)`"),
         };
-        let mut theatre = Theatre::new(self.definition, self.without);
-        theatre.lost = self.lost;
+        let mut virtual_run = VirtualRun::new(self.definition, self.without);
+        virtual_run.lost = self.lost;
         for (step, reply) in &self.replies {
             if let (Ok(step), Ok(reply)) = (Name::new(step.as_str()), JsonText::of(reply)) {
-                theatre.participants.set_reply(&step, reply);
+                virtual_run.participants.set_reply(&step, reply);
             }
         }
-        theatre.begin(data, self.faults, self.orders);
-        theatre.play();
-        theatre.into_life()
-    }
-}
-
-/// A saga's life as it was played.
-#[derive(Debug)]
-pub struct Life {
-    /// Where it stands in the end.
-    pub state: SagaState,
-    /// What happened.
-    pub history: Vec<HistoryEntry>,
-    /// Who was told, and what.
-    pub notifications: Vec<NotificationMessage>,
-    /// What came to the participants, in the order in which it came.
-    pub deliveries: Vec<Delivery>,
-    /// How often the effect of each step stands at its participant.
-    pub effects: BTreeMap<Name, i32>,
-    /// What would still be done and what would be undone, as it was when each order was given.
-    pub plans: Vec<Plan>,
-    /// Orders that were refused, and why.
-    pub refused: Vec<String>,
-    /// What a participant found to be wrong first.
-    pub wrong: Option<String>,
-}
-
-impl Life {
-    /// The status as one word.
-    pub fn status(&self) -> &'static str {
-        self.state.status_word()
-    }
-
-    /// Whether a row of this kind about this step is in it.
-    pub fn has(&self, line: &str) -> bool {
-        self.history.iter().any(|row| self::line(row).starts_with(line))
-    }
-}
-
-/// A row of history as a line: event, phase, step, attempt, injected failure.
-pub fn line(row: &HistoryEntry) -> String {
-    let mut words = vec![row.event.to_string()];
-    words.extend(row.phase.map(|phase| phase.to_string()));
-    words.extend(row.step.as_ref().map(ToString::to_string));
-    words.extend(row.attempt.map(|attempt| attempt.to_string()));
-    let detail = row.detail.read::<Value>().unwrap_or_default();
-    if let Some(fault) = detail["fault"].as_str() {
-        words.push(format!("({fault})"));
-    }
-    if row.event == HistoryEvent::Parked
-        && let Some(code) = detail["code"].as_str()
-    {
-        words.push(format!("({code})"));
-    }
-    words.join(" ")
-}
-
-impl fmt::Display for Life {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for row in &self.history {
-            write!(f, "{}", line(row))?;
-            match (row.event, self.state.cause()) {
-                (HistoryEvent::Compensated, Some(cause)) => writeln!(f, " because {cause}")?,
-                (_, _) => writeln!(f)?,
-            }
-        }
-        for refused in &self.refused {
-            writeln!(f, "refused: {refused}")?;
-        }
-        Ok(())
+        virtual_run.begin(data, self.faults, self.scheduled);
+        virtual_run.play();
+        virtual_run.into_result()
     }
 }

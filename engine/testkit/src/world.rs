@@ -3,21 +3,24 @@
 //! A rule of the protocol can be taken away, by a wrapper around the core and never by a flag in it, to show what
 //! the rule is for.
 
-use redress_core::decide::{Context, Decision, Effect, Event, decide, start};
+use std::collections::BTreeSet;
+
+use redress_core::decide::{Context, Decision, Effect, Event, NotSent, Unsent, decide, start};
 use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEntry;
-use redress_core::state::SagaState;
+use redress_core::state::{SagaState, Transition};
 use redress_core::{
     CommandMessage, Name, Outcome, Phase, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
 };
 
-use crate::participants::{Business, Participants, Without, reply};
+use crate::check;
+use crate::participants::{Business, DisabledRule, Participants, reply};
 
 /// A saga, its participants and what happened so far.
 #[derive(Debug)]
 pub struct World<'d> {
     definition: &'d SagaDefinition,
-    without: Without,
+    without: DisabledRule,
     now: Timestamp,
     /// Where the saga stands.
     pub state: SagaState,
@@ -25,18 +28,22 @@ pub struct World<'d> {
     pub wire: Vec<CommandMessage>,
     /// The whole history.
     pub history: Vec<HistoryEntry>,
-    /// What happened, line by line, for counter-examples.
+    /// The story of the run, line by line, for counter-examples.
     pub story: Vec<String>,
+    /// The moves that its steps have made.
+    pub transitions: BTreeSet<Transition>,
     participants: Participants,
     last_reply: Option<ReplyMessage>,
+    /// The first promise that a plan did not keep.
+    broken_plan: Option<String>,
 }
 
 impl<'d> World<'d> {
     /// A world in which the saga has just begun.
-    pub fn begin(definition: &'d SagaDefinition, without: Without) -> Self {
+    pub fn begin(definition: &'d SagaDefinition, without: DisabledRule) -> Self {
         let mut faults = FaultBook::default();
         let now = Timestamp::UNIX_EPOCH;
-        let data = definition.read_input(&serde_json::json!({})).expect("the specimen needs no input");
+        let data = definition.read_input(&serde_json::json!({})).expect("the fixture needs no input");
         let first = start(&mut context(definition, now, &mut faults), data, Vec::new());
         let mut world = Self {
             definition,
@@ -46,8 +53,10 @@ impl<'d> World<'d> {
             wire: Vec::new(),
             history: Vec::new(),
             story: Vec::new(),
+            transitions: BTreeSet::new(),
             participants: Participants::new(without),
             last_reply: None,
+            broken_plan: None,
         };
         world.keep(first);
         world
@@ -63,7 +72,14 @@ impl<'d> World<'d> {
     fn keep(&mut self, decision: Decision) {
         let stores = !matches!(decision.effect, Effect::Ignored | Effect::Refused(_));
         assert!(stores || decision.history.is_empty(), "an ignored event leaves no row");
+        if let Effect::Illegal(illegal) = decision.effect {
+            panic!("{illegal}");
+        }
         self.state = decision.state;
+        self.transitions.extend(decision.transitions);
+        if let Err(broken) = check::plan(self.definition, &self.state) {
+            self.broken_plan.get_or_insert(broken);
+        }
         self.history.extend(decision.history);
         for command in decision.commands {
             self.publish(command);
@@ -74,7 +90,7 @@ impl<'d> World<'d> {
         let is_pivots = |command: &CommandMessage| {
             self.definition.step(&command.key.step).is_some_and(|(_, step)| step.kind.as_str() == "pivot")
         };
-        if self.without == Without::SettlingThePivot
+        if self.without == DisabledRule::SettlingThePivot
             && command.key.phase == Phase::Settlement
             && is_pivots(&command)
         {
@@ -98,6 +114,11 @@ impl<'d> World<'d> {
         }
     }
 
+    /// The broker did not say that it has stored a command.
+    pub fn not_stored(&mut self, command: &CommandMessage) {
+        self.decide(Event::NotSent(not_sent(command)));
+    }
+
     /// Time goes on to when something is due.
     pub fn wait(&mut self) {
         if let Some(due_at) = self.state.due_at() {
@@ -118,7 +139,7 @@ impl<'d> World<'d> {
         reply(command, Outcome::Failed { message: "injected".to_owned() })
     }
 
-    /// Whether delivering the command would run its handler, so that the business has a say.
+    /// Returns true if delivering the command would run its handler, so that the business has a say.
     pub fn would_run(&self, command: &CommandMessage) -> bool {
         command.key.phase == Phase::Action && self.participants.would_run(command)
     }
@@ -128,15 +149,21 @@ impl<'d> World<'d> {
         self.participants.effect(saga_id(), step)
     }
 
-    /// What went wrong at the participants first, if anything did.
+    /// The first error at the participants or of a plan, if there was one.
     pub fn wrong(&self) -> Option<&str> {
-        self.participants.wrong()
+        self.participants.wrong().or(self.broken_plan.as_deref())
     }
 
     /// The definition.
     pub fn definition(&self) -> &'d SagaDefinition {
         self.definition
     }
+}
+
+/// A command that is not known to be stored.
+pub(crate) fn not_sent(command: &CommandMessage) -> NotSent {
+    let why = Unsent::Unknown { reason: "no broker".to_owned() };
+    NotSent { key: command.key.clone(), attempt: command.attempt, why }
 }
 
 fn context<'a>(definition: &'a SagaDefinition, now: Timestamp, faults: &'a mut FaultBook) -> Context<'a> {

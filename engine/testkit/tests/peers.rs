@@ -4,7 +4,7 @@
 
 use redress_core::decide::Verb;
 use redress_core::{Command, Compensates, RetryPolicy, SagaDefinition, saga};
-use redress_testkit::{Life, Story, check};
+use redress_testkit::{RunResult, Story, check};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -47,108 +47,108 @@ fn sell() -> SagaDefinition {
         .build()
 }
 
-fn told(story: Story<'_>) -> Life {
-    let life = story.play();
+fn played(story: Story<'_>) -> RunResult {
+    let run = story.play();
     let definition = sell();
-    check::history(&definition, &life.history).unwrap();
-    check::effects(&definition, &life.state, |step| life.effects[step]).unwrap();
-    assert_eq!(life.wrong, None);
-    life
+    check::history(&definition, &run.history).unwrap();
+    check::effects(&definition, &run.state, |step| run.effects[step]).unwrap();
+    assert_eq!(run.wrong, None);
+    run
 }
 
 #[test]
-fn a_step_that_timed_out_and_took_effect_is_undone() {
-    // It was carried out and nobody heard of it; the next step fails.
+fn timed_out_step_that_took_effect_is_undone() {
+    // It was carried out and the reply was lost; the next step fails.
     let definition = sell();
-    let life = told(
+    let run = played(
         Story::of(&definition)
             .given(r#"{"step": "reserve", "kind": "drop-reply", "times": 9}"#)
             .given(r#"{"step": "ship", "kind": "reject", "code": "no"}"#),
     );
-    assert_eq!(life.status(), "compensated");
-    assert!(life.has("done settlement reserve") && life.has("done compensation reserve"), "{life}");
+    assert_eq!(run.status(), "compensated");
+    assert!(run.has("done settlement reserve") && run.has("done compensation reserve"), "{run}");
 }
 
 #[test]
-fn a_cancel_skips_no_undo() {
+fn cancel_undoes_every_step_that_stands() {
     // Also not that of the step whose answer is still under way when the cancel comes.
     let definition = sell();
-    let life = told(
+    let run = played(
         Story::of(&definition)
             .given(r#"{"step": "reserve", "kind": "delay-reply", "ms": 2000}"#)
-            .order_after("sent action reserve 1", Verb::Cancel),
+            .operator_after("sent action reserve 1", Verb::Cancel),
     );
-    assert_eq!(life.status(), "compensated");
-    assert!(life.has("done compensation charge"), "{life}");
+    assert_eq!(run.status(), "compensated");
+    assert!(run.has("done compensation charge"), "{run}");
 }
 
 #[test]
-fn a_success_that_comes_late_is_not_dropped() {
+fn late_success_is_not_dropped() {
     let definition = sell();
-    let life = told(
+    let run = played(
         Story::of(&definition)
             .given(r#"{"step": "reserve", "kind": "delay-reply", "ms": 31000, "times": 3}"#)
             .given(r#"{"step": "reserve", "phase": "settlement", "kind": "drop-reply", "times": 3}"#),
     );
-    assert_eq!(life.status(), "completed", "{life}");
-    assert!(life.has("timed-out action reserve 3"), "all attempts had been given up: {life}");
-    assert!(life.has("done action reserve"), "the action's own late answer was heard: {life}");
+    assert_eq!(run.status(), "completed", "{run}");
+    assert!(run.has("timed-out action reserve 3"), "all attempts had been given up: {run}");
+    assert!(run.has("done action reserve"), "the action's own late answer was heard: {run}");
 }
 
 #[test]
-fn a_duplicate_of_a_forward_reply_is_no_compensation() {
-    // The first attempt is overtaken by the second; it is answered from memory while the compensation is asked for.
+fn duplicate_action_reply_does_not_answer_the_compensation() {
+    // The first attempt is overtaken by the second; it is answered from memory while the compensation is pending.
     let definition = sell();
-    let life = told(
+    let run = played(
         Story::of(&definition)
             .given(r#"{"step": "charge", "kind": "delay", "ms": 10500}"#)
             .given(r#"{"step": "reserve", "kind": "reject", "code": "no"}"#)
             .given(r#"{"step": "charge", "phase": "compensation", "kind": "drop-command", "times": 2}"#),
     );
-    assert_eq!(life.status(), "compensated");
-    assert!(life.has("late action charge 1"), "{life}");
-    assert!(life.has("done compensation charge 3"), "{life}");
+    assert_eq!(run.status(), "compensated");
+    assert!(run.has("late action charge 1"), "{run}");
+    assert!(run.has("done compensation charge 3"), "{run}");
 }
 
 #[test]
-fn attempts_of_the_action_do_not_count_for_the_compensation() {
+fn action_attempts_do_not_count_for_the_compensation() {
     // Two of three attempts are used up forward; the compensation still has its own four.
     let definition = sell();
-    let life = told(
+    let run = played(
         Story::of(&definition)
             .given(r#"{"step": "charge", "kind": "fail", "times": 2}"#)
             .given(r#"{"step": "reserve", "kind": "reject", "code": "no"}"#)
             .given(r#"{"step": "charge", "phase": "compensation", "kind": "fail", "times": 3}"#),
     );
-    assert_eq!(life.status(), "compensated");
-    assert!(life.has("sent compensation charge 1 (fail)"), "it counts from one: {life}");
-    assert!(life.has("done compensation charge 4"), "{life}");
+    assert_eq!(run.status(), "compensated");
+    assert!(run.has("sent compensation charge 1 (fail)"), "it counts from one: {run}");
+    assert!(run.has("done compensation charge 4"), "{run}");
 }
 
 #[test]
-fn a_cancel_is_seen_while_a_step_backs_off() {
+fn cancel_takes_effect_while_a_step_backs_off() {
     let definition = sell();
-    let life = told(
+    let run = played(
         Story::of(&definition)
             .given(r#"{"step": "reserve", "kind": "fail", "times": 2}"#)
-            .order_after("failed action reserve 1", Verb::Cancel),
+            .operator_after("failed action reserve 1", Verb::Cancel),
     );
-    assert_eq!(life.status(), "compensated");
-    assert!(!life.has("sent action reserve 2"), "it was settled and not tried again: {life}");
+    assert_eq!(run.status(), "compensated");
+    assert!(!run.has("sent action reserve 2"), "it was settled and not tried again: {run}");
 }
 
 #[test]
-fn an_end_has_no_way_out() {
-    // Everything that can come after the end: duplicates, late answers, orders.
+fn ended_saga_keeps_its_status() {
+    // Everything that can come after the end: duplicates, late answers, operator commands.
     let definition = sell();
     for verb in [Verb::Cancel, Verb::Retry { step: None }, Verb::Pause, Verb::Resume, Verb::Close] {
-        let life = told(
+        let run = played(
             Story::of(&definition)
                 .given(r#"{"step": "charge", "kind": "duplicate"}"#)
                 .given(r#"{"step": "ship", "kind": "delay-reply", "ms": 11000}"#)
-                .order_after("completed", verb),
+                .operator_after("completed", verb),
         );
-        assert_eq!(life.status(), "completed", "{life}");
-        assert_eq!(life.refused, ["ended"]);
+        assert_eq!(run.status(), "completed", "{run}");
+        assert_eq!(run.refused, ["ended"]);
     }
 }

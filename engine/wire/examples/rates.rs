@@ -7,8 +7,8 @@
 use std::time::{Duration, Instant};
 
 use redress_core::{CommandMessage, IdempotencyKey, JsonText, Name, Phase, SagaId};
-use redress_devstack::{Stack, StackOptions};
-use redress_wire::{Inflow, Settings, Topology, Wire};
+use redress_devstack::{Stack, StackConfig};
+use redress_wire::{Consumer, Topology, Wire, WireConfig};
 use uuid::Uuid;
 
 type Failure = Box<dyn std::error::Error>;
@@ -18,9 +18,9 @@ async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let messages: usize = arguments.next().map_or(Ok(20_000), |text| text.parse())?;
     let burst: usize = arguments.next().map_or(Ok(500), |text| text.parse())?;
-    let options = StackOptions { postgres: false, ..StackOptions::default() };
+    let options = StackConfig { postgres: false, ..StackConfig::default() };
     let stack = Stack::start(options, &|line| println!("{line}")).await?;
-    let wire = Wire::connect(&stack.nats().url(), Topology::new("rates")?, Settings::default()).await?;
+    let wire = Wire::connect(&stack.nats().url(), Topology::new("rates")?, WireConfig::default()).await?;
     let commands = (0..messages).map(command).collect::<Result<Vec<_>, Failure>>()?;
 
     println!("{messages} messages in bursts of {burst}, nats-server {}", wire.server_version());
@@ -52,7 +52,7 @@ async fn publish(wire: &Wire, commands: &[CommandMessage], burst: usize) -> Resu
     Ok(())
 }
 
-async fn consume(till: &mut Inflow<CommandMessage>, messages: usize, burst: usize) -> usize {
+async fn consume(till: &mut Consumer<CommandMessage>, messages: usize, burst: usize) -> usize {
     let (mut left, mut batches) = (messages, 0);
     while left > 0 {
         let batch = till.next_batch(burst).await;

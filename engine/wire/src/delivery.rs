@@ -10,39 +10,51 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::Acker;
 
 use crate::headers::Malformed;
-use crate::life::Life;
+use crate::stream_incarnation::StreamIncarnation;
+use crate::unreadable::{self, StoredMessage};
 
 /// A message that was delivered and waits to be settled.
 pub struct Delivery<M> {
-    /// The message, or what came instead.
+    /// The message, or the malformed one that came instead.
     pub message: Result<M, Malformed>,
-    /// How often it was delivered, this time included; from 1.
+    /// The number of its deliveries, this one included; from 1.
     pub deliveries: u64,
-    pub(crate) handle: Handle,
+    /// Its size on the wire, in bytes.
+    pub bytes: usize,
+    pub(crate) handle: AckHandle,
 }
 
 /// The right to settle a message.
 #[derive(Clone)]
-pub struct Handle {
-    pub(crate) acker: Arc<Acker>,
-    /// The life of the stream from which it came; sequences start again in the next one.
-    pub(crate) born_in: u64,
-    pub(crate) life: Arc<Life>,
+pub struct AckHandle {
+    pub(crate) means: Means,
+    /// The incarnation of the stream from which it came; sequences start again in the next one.
+    pub(crate) incarnation_number: u64,
+    pub(crate) incarnation: Arc<StreamIncarnation>,
+}
+
+/// The way in which a message is settled.
+#[derive(Clone)]
+pub(crate) enum Means {
+    /// It was delivered.
+    Acker(Arc<Acker>),
+    /// It was found in the stream, as it cannot be delivered, and is deleted from it.
+    Stored(Arc<StoredMessage>),
 }
 
 impl<M> Delivery<M> {
     /// The right to settle it, to be kept when the message is moved elsewhere.
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> AckHandle {
         self.handle.clone()
     }
 
     /// Takes it apart.
-    pub fn split(self) -> (Result<M, Malformed>, u64, Handle) {
+    pub fn split(self) -> (Result<M, Malformed>, u64, AckHandle) {
         (self.message, self.deliveries, self.handle)
     }
 }
 
-impl Handle {
+impl AckHandle {
     /// It is done: never again.
     pub async fn ack(&self) {
         self.settle(AckKind::Ack).await;
@@ -64,16 +76,22 @@ impl Handle {
     }
 
     async fn settle(&self, kind: AckKind) {
-        // An acknowledgement from an earlier life of the stream could hit a new message.
-        if !self.life.is_surely(self.born_in) {
+        let acker = match (&self.means, &kind) {
+            (Means::Acker(acker), _) => acker,
+            (Means::Stored(stored), AckKind::Ack | AckKind::Term) => return unreadable::delete(stored).await,
+            // It stays where it is, and is found again.
+            (Means::Stored(_), _) => return,
+        };
+        // An acknowledgement from an earlier incarnation of the stream could hit a new message.
+        if !self.incarnation.is_current(self.incarnation_number) {
             return;
         }
         let result = match kind {
-            AckKind::Ack => self.acker.ack().await,
-            other => self.acker.ack_with(other).await,
+            AckKind::Ack => acker.ack().await,
+            other => acker.ack_with(other).await,
         };
         if let Err(error) = result {
-            tracing::debug!(%error, "acknowledgement not sent; the message comes again");
+            tracing::debug!(%error, "failed to acknowledge; the message will be redelivered");
         }
     }
 }

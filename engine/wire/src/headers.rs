@@ -1,12 +1,9 @@
 //! The envelope of a message, as NATS headers.
 //!
-//! Reading is total: whatever arrives becomes a message or a [`Malformed`] that says what is wrong, who could be told,
-//! and keeps what came, so that poison never blocks the message behind it and can be looked at later.
+//! Reading is total: every message becomes a value or a [`Malformed`] that gives the reason and the address for an
+//! answer, and keeps the bytes that came, so that poison never blocks the message behind it and can be looked at later.
 //!
-//! One kind of poison never gets here: a header block that the client library itself cannot parse (not UTF-8, a line
-//! without a colon) breaks the connection whenever it is delivered, and a lone carriage return ends the client for
-//! good (nats.rs pull request 1612), which [`crate::Wire::health`] shows. No client library writes such a block, and
-//! the broker's permissions keep strangers off our subjects; who wrote one by hand deletes it from the stream by hand.
+//! A header block that the client library itself cannot parse comes another way (`unreadable.rs`).
 
 use std::num::NonZeroU32;
 
@@ -18,10 +15,10 @@ use redress_core::{CommandMessage, JsonText, Name, Outcome, Rejection, ReplyMess
 
 use crate::topology::Topology;
 
-/// The longest reason that is kept, in characters: a sentence, since what is quoted in it came from outside.
+/// The longest reason that is kept, in characters: a sentence, since the text that is quoted in it came from outside.
 const REASON_CHARS_MAX: usize = 400;
 
-const KEY: &str = "Idempotency-Key";
+pub(crate) const KEY: &str = "Idempotency-Key";
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 const SAGA_ID: &str = "Redress-Saga-Id";
 const SAGA: &str = "Redress-Saga";
@@ -38,10 +35,10 @@ const OUTCOME: &str = "Redress-Outcome";
 const FAULT: &str = "Redress-Fault";
 const TRACE: &str = "traceparent";
 
-/// Who can be told about a message that could not be read whole.
+/// The coordinator that can be told about a message that could not be read whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyAddress {
-    /// The question.
+    /// The command.
     pub key: IdempotencyKey,
     /// The attempt that carried it.
     pub attempt: u32,
@@ -54,9 +51,9 @@ pub struct ReplyAddress {
 /// A message that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// What is wrong, for people.
+    /// The fault, for people.
     pub reason: String,
-    /// Who can be told.
+    /// The coordinator that can be told.
     pub address: Option<ReplyAddress>,
     /// The subject on which it came.
     pub subject: String,
@@ -74,13 +71,16 @@ pub trait Envelope: Sized + Send + 'static {
     /// Reads a message.
     ///
     /// # Errors
-    /// What is wrong, and who can be told.
+    /// The reason, and the coordinator that can be told.
     fn read(headers: &HeaderMap, payload: &[u8]) -> Result<Self, (String, Option<ReplyAddress>)>;
+
+    /// The coordinator that can be told about it.
+    fn address(&self) -> ReplyAddress;
 }
 
 /// The headers of a command; `reply_to` is the subject on which its answer is expected.
 pub fn of_command(command: &CommandMessage, reply_to: &str) -> HeaderMap {
-    let mut headers = of_question(&command.key, command.attempt, &command.saga, command.version);
+    let mut headers = shared_headers(&command.key, command.attempt, &command.saga, command.version);
     headers.insert(MESSAGE_ID, format!("{}#{}", command.key, command.attempt));
     headers.insert(SAGA_ID, command.key.saga_id.to_string());
     headers.insert(STEP, command.key.step.as_str());
@@ -115,7 +115,7 @@ pub(crate) fn of_notification(notification: &NotificationMessage) -> HeaderMap {
     headers
 }
 
-/// Reads a notification, or says what is wrong with it.
+/// Reads a notification, or returns the reason why it cannot.
 pub(crate) fn read_notification(headers: &HeaderMap, payload: &[u8]) -> Result<NotificationMessage, String> {
     Ok(NotificationMessage {
         saga_id: parsed(headers, SAGA_ID)?,
@@ -131,7 +131,7 @@ pub(crate) fn read_notification(headers: &HeaderMap, payload: &[u8]) -> Result<N
 
 /// The headers and the body of a reply.
 pub fn of_reply(reply: &ReplyMessage) -> (HeaderMap, Vec<u8>) {
-    let mut headers = of_question(&reply.key, reply.attempt, &reply.saga, reply.version);
+    let mut headers = shared_headers(&reply.key, reply.attempt, &reply.saga, reply.version);
     headers.insert(SERVICE, reply.service.as_str());
     headers.insert(OUTCOME, reply.outcome.as_str());
     let body = match &reply.outcome {
@@ -145,7 +145,8 @@ pub fn of_reply(reply: &ReplyMessage) -> (HeaderMap, Vec<u8>) {
     (headers, body)
 }
 
-fn of_question(key: &IdempotencyKey, attempt: u32, saga: &Name, version: u32) -> HeaderMap {
+/// The headers that a command and its reply share.
+fn shared_headers(key: &IdempotencyKey, attempt: u32, saga: &Name, version: u32) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(KEY, key.to_string());
     headers.insert(ATTEMPT, attempt.to_string());
@@ -225,6 +226,15 @@ impl Envelope for CommandMessage {
         };
         read().map_err(|reason: String| (reason, Some(address.clone())))
     }
+
+    fn address(&self) -> ReplyAddress {
+        ReplyAddress {
+            key: self.key.clone(),
+            attempt: self.attempt,
+            saga: self.saga.clone(),
+            version: self.version,
+        }
+    }
 }
 
 impl Envelope for ReplyMessage {
@@ -262,6 +272,15 @@ impl Envelope for ReplyMessage {
         };
         read().map_err(|reason: String| (reason, Some(address.clone())))
     }
+
+    fn address(&self) -> ReplyAddress {
+        ReplyAddress {
+            key: self.key.clone(),
+            attempt: self.attempt,
+            saga: self.saga.clone(),
+            version: self.version,
+        }
+    }
 }
 
 /// Headers as plain text, for keeping.
@@ -273,86 +292,4 @@ pub fn to_text(headers: &HeaderMap) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn command(fault: Option<FaultKind>) -> CommandMessage {
-        let name = |text| Name::new(text).expect("a name");
-        CommandMessage {
-            key: "0190163d-8694-739b-aea5-966c26f8ad91/charge/settlement/3".parse().unwrap(),
-            attempt: 7,
-            saga: name("place-order"),
-            version: 2,
-            service: name("payment"),
-            command: name("charge"),
-            action_sent_at: "2026-11-23T10:11:12.345678Z".parse().unwrap(),
-            fault,
-            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
-            payload: JsonText::parse(br#"{"b": 1, "a": 2}"#).unwrap(),
-        }
-    }
-
-    #[test]
-    fn commands_survive_the_wire() {
-        for fault in [
-            None,
-            Some(FaultKind::Fail),
-            Some(FaultKind::Delay { ms: 5 }),
-            Some(FaultKind::Reject { code: "no".to_owned() }),
-        ] {
-            let command = command(fault);
-            let headers = of_command(&command, "redress.reply.payment.place-order.2");
-            assert_eq!(CommandMessage::read(&headers, command.payload.as_bytes()), Ok(command));
-        }
-    }
-
-    #[test]
-    fn replies_survive_the_wire() {
-        for outcome in [
-            Outcome::Done { reply: JsonText::parse(br#"{"z":1,"a":[2]}"#).unwrap() },
-            Outcome::Rejected(Rejection::new("insufficient-funds", "1,00 € short\n\"really\"")),
-            Outcome::Failed { message: "connection\nlost".to_owned() },
-            Outcome::Refused { reason: "no such command".to_owned() },
-            Outcome::Fenced,
-            Outcome::Expired,
-        ] {
-            let command = command(None);
-            let reply = ReplyMessage {
-                key: command.key,
-                attempt: 7,
-                saga: command.saga,
-                version: 2,
-                service: command.service,
-                outcome,
-            };
-            let (headers, body) = of_reply(&reply);
-            assert_eq!(ReplyMessage::read(&headers, &body), Ok(reply));
-        }
-    }
-
-    #[test]
-    fn poison_says_what_is_wrong_and_whom_to_tell() {
-        let mut story = String::new();
-        let mut check = |what: &str, spoil: &dyn Fn(&mut HeaderMap), payload: &[u8]| {
-            let mut headers = of_command(&command(None), "r");
-            spoil(&mut headers);
-            let (reason, address) = CommandMessage::read(&headers, payload).unwrap_err();
-            let told = if address.is_some() { "reported" } else { "nobody to tell" };
-            story.push_str(&format!("{what}: {reason} ({told})\n"));
-        };
-        check("not JSON", &|_| {}, b"{");
-        check("NUL", &|_| {}, br#""\u0000""#);
-        check("no attempt", &|h| h.insert(ATTEMPT, "x"), b"1");
-        check("bad key", &|h| h.insert(KEY, "x"), b"1");
-        check("bad command", &|h| h.insert(COMMAND, "a.b"), b"1");
-        check("bad fault", &|h| h.insert(FAULT, "explode"), b"1");
-        insta::assert_snapshot!(story, @"
-        not JSON: the payload is not JSON: EOF while parsing an object at line 1 column 1 (reported)
-        NUL: the payload is unusable: a text in it holds a NUL character (reported)
-        no attempt: the header `Redress-Attempt` is unusable: invalid digit found in string (nobody to tell)
-        bad key: the header `Idempotency-Key` is unusable: `x` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>` (nobody to tell)
-        bad command: the header `Redress-Command` is unusable: `a.b` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens (reported)
-        bad fault: the header `Redress-Fault` is unusable: `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, drop-reply, delay-reply (with ms), duplicate, crash-before-commit, crash-after-commit or crash-after-reply (reported)
-        ");
-    }
-}
+mod tests;

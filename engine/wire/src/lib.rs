@@ -6,32 +6,50 @@
 //!
 //! - [`topology`]: names of subjects, streams and consumers, all under one configurable prefix.
 //! - [`headers`]: the envelope of a message, in headers; the body is only the payload.
-//! - [`streams`]: what the streams must look like.
-//! - [`Inflow`]: a supervised consumer that never ends. [`Delivery`]: one message of it, to be settled.
-//! - [`Notifications`]: what is told once, over core NATS, and kept nowhere.
+//! - [`streams`]: the configuration of the streams.
+//! - [`Consumer`]: a supervised consumer that never ends. [`Delivery`]: one message of it, to be settled.
+//! - [`Notifications`]: messages that are sent once, over core NATS, and kept nowhere.
 //! - [`Wire`]: the connection; publishes in bursts.
 //!
 //! This is the only crate of the engine that names `async_nats`.
 
 mod anchor;
+mod casting;
+mod claiming;
+pub mod config;
 pub mod connect;
+mod connect_error;
+pub mod consumer;
+pub mod consumers;
+pub mod dead_letter;
 pub mod delivery;
 pub mod headers;
-pub mod inflow;
-mod life;
+pub mod knowing;
+mod link;
 pub mod listening;
 pub mod notify;
+mod ownership;
 pub mod publish;
-pub mod settings;
+mod servers;
+mod stats;
+mod stream_incarnation;
 pub mod streams;
+mod succession;
+mod taking;
 pub mod topology;
+mod unreadable;
+mod wire;
 
-pub use connect::{ConnectError, Stats, Wire, WireHealth};
+pub use config::WireConfig;
+pub use connect_error::ConnectError;
+pub use consumer::Consumer;
+pub use consumers::ConsumerError;
+pub use dead_letter::{DeadLetter, Kept};
 pub use delivery::Delivery;
 pub use headers::{Malformed, ReplyAddress};
-pub use inflow::Inflow;
 pub use listening::ListeningError;
 pub use notify::Notifications;
-pub use publish::{DeadLetter, PublishError};
-pub use settings::Settings;
+pub use publish::PublishError;
+pub use stats::Stats;
 pub use topology::Topology;
+pub use wire::{Wire, WireHealth};

@@ -1,4 +1,4 @@
-//! Whether somebody takes a service's commands.
+//! Finds out if an instance of a service takes its commands.
 
 use redress_core::Name;
 use thiserror::Error;
@@ -6,9 +6,10 @@ use thiserror::Error;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{ConsumerInfoError, ConsumerInfoErrorKind, GetStreamError};
 
-use crate::connect::Wire;
+use crate::streams;
+use crate::wire::Wire;
 
-/// The broker does not say who listens.
+/// The broker does not say which instances listen.
 #[derive(Debug, Error)]
 pub enum ListeningError {
     /// Not of the stream.
@@ -23,14 +24,18 @@ impl Wire {
     /// How many requests for commands of this service wait on the server; `None` if the service has no consumer, as it
     /// has never run here.
     ///
-    /// The server forgets a request when whoever made it has gone, so one that waits is of a service that lives. One
-    /// that is busy with all that it asked for has none for a moment: look more than once.
+    /// The server forgets a request when its client has gone, so one that waits is of a service that lives. One that is
+    /// busy with all that it asked for has none for a moment: look more than once.
     ///
     /// # Errors
     /// [`ListeningError`] if the server does not answer.
     pub async fn listening(&self, service: &Name) -> Result<Option<usize>, ListeningError> {
         let topology = &self.inner.topology;
-        let stream = self.inner.context.get_stream(topology.commands_stream()).await?;
+        let stream = match self.link().context.get_stream(topology.commands_stream()).await {
+            Ok(stream) => stream,
+            Err(error) if streams::is_absent(&error.kind()) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         match stream.consumer_info(topology.service_consumer(service)).await {
             Ok(info) => Ok(Some(info.num_waiting)),
             Err(error) if is_absent(&error.kind()) => Ok(None),
@@ -39,7 +44,7 @@ impl Wire {
     }
 }
 
-/// Whether the server said that there is no such consumer.
+/// Returns true if the server said that there is no such consumer.
 fn is_absent(kind: &ConsumerInfoErrorKind) -> bool {
     match kind {
         ConsumerInfoErrorKind::NotFound => true,

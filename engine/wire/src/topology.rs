@@ -4,7 +4,7 @@
 //! [`Name`]s enter a subject: user text never does.
 
 use redress_core::ids::InvalidName;
-use redress_core::{Name, ReplyMessage};
+use redress_core::{Name, Phase, ReplyMessage};
 
 /// The names under one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Topology {
         self.stream("DEAD_LETTERS")
     }
 
-    /// Where this command of this service goes.
+    /// The subject of this command of this service.
     pub fn command_subject(&self, service: &str, command: &str) -> String {
         format!("{}.command.{service}.{command}", self.prefix)
     }
@@ -55,7 +55,7 @@ impl Topology {
         format!("{}.command.{service}.*", self.prefix)
     }
 
-    /// Where this notification of this service goes; no stream captures it.
+    /// The subject of this notification of this service; no stream captures it.
     pub fn notification_subject(&self, service: &str, command: &str) -> String {
         format!("{}.notify.{service}.{command}", self.prefix)
     }
@@ -65,12 +65,18 @@ impl Topology {
         format!("{}.notify.{service}.*", self.prefix)
     }
 
-    /// Where this reply goes.
+    /// The subject on which the instances of a service that know a command answer for it (`*`: every command of the
+    /// phase).
+    pub fn known_subject(&self, service: &str, phase: Phase, command: &str) -> String {
+        format!("{}.knows.{service}.{}.{command}", self.prefix, phase.as_str())
+    }
+
+    /// The subject of this reply.
     pub fn reply_subject(&self, reply: &ReplyMessage) -> String {
         self.reply_subject_of(&reply.service, &reply.saga, reply.version)
     }
 
-    /// Where replies of this service to sagas of this definition go.
+    /// The subject of replies of this service to sagas of this definition.
     pub fn reply_subject_of(&self, service: &str, saga: &str, version: u32) -> String {
         format!("{}.reply.{service}.{saga}.{version}", self.prefix)
     }
@@ -80,12 +86,12 @@ impl Topology {
         format!("{}.reply.*.{saga}.{version}", self.prefix)
     }
 
-    /// Where dead letters of this service go (`*`: of every service).
+    /// The subject of dead letters of this service (`*`: of every service).
     pub fn dead_letters_of(&self, service: &str) -> String {
         format!("{}.dead-letter.{service}", self.prefix)
     }
 
-    /// Where the anchors of the streams of commands and of replies lie; nobody subscribes to that.
+    /// The subjects of the anchors of the streams of commands and of replies; no consumer subscribes to them.
     pub(crate) fn anchors(&self) -> [String; 2] {
         ["command", "reply"].map(|stream| format!("{}.{stream}.anchor", self.prefix))
     }

@@ -1,6 +1,6 @@
 //! The inventory service keeps stock and reservations.
 
-use redress_core::{Command, Compensates};
+use redress_macros::Command;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -17,31 +17,19 @@ pub struct StockLine {
 /// Sets stock aside.
 ///
 /// Rejected as `unknown-sku`, `out-of-stock`, `invalid-quantity` or `reservation-exists`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "inventory", name = "reserve")]
 pub struct ReserveInventory {
     /// The reservation.
     pub reservation: Uuid,
-    /// What is set aside.
+    /// The stock to set aside.
     pub lines: Vec<StockLine>,
 }
 
-impl Command for ReserveInventory {
-    const SERVICE: &'static str = "inventory";
-    const NAME: &'static str = "reserve";
-    type Reply = ();
-}
-
 /// Puts a reservation back into the stock.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "inventory", name = "release", compensates = ReserveInventory)]
 pub struct ReleaseInventory {
     /// The reservation.
     pub reservation: Uuid,
 }
-
-impl Command for ReleaseInventory {
-    const SERVICE: &'static str = "inventory";
-    const NAME: &'static str = "release";
-    type Reply = ();
-}
-
-impl Compensates<ReserveInventory> for ReleaseInventory {}

@@ -1,6 +1,6 @@
 //! The payment service keeps accounts and a double-entry ledger.
 
-use redress_core::{Command, Compensates};
+use redress_macros::Command;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -8,42 +8,30 @@ use uuid::Uuid;
 /// Takes money from a customer's account.
 ///
 /// Rejected as `unknown-account`, `insufficient-funds`, `currency-mismatch`, `invalid-amount` or `payment-exists`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "payment", name = "charge", reply = PaymentCharged)]
 pub struct ChargePayment {
     /// The payment.
     pub payment: Uuid,
-    /// Whose account.
+    /// The customer whose account is charged.
     pub customer: String,
-    /// How much, in minor units.
+    /// The amount, in minor units.
     pub amount: i64,
-    /// Of which currency, as in ISO 4217.
+    /// The currency of the amount, as in ISO 4217.
     pub currency: String,
 }
 
 /// The money was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PaymentCharged {
-    /// What the customer can show.
+    /// The receipt that the customer can show.
     pub receipt: String,
 }
 
-impl Command for ChargePayment {
-    const SERVICE: &'static str = "payment";
-    const NAME: &'static str = "charge";
-    type Reply = PaymentCharged;
-}
-
 /// Gives the money back.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "payment", name = "refund", compensates = ChargePayment)]
 pub struct RefundPayment {
     /// The payment.
     pub payment: Uuid,
 }
-
-impl Command for RefundPayment {
-    const SERVICE: &'static str = "payment";
-    const NAME: &'static str = "refund";
-    type Reply = ();
-}
-
-impl Compensates<ChargePayment> for RefundPayment {}

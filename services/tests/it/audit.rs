@@ -9,7 +9,8 @@ use redress_contracts::{
 use redress_services::audit::{Books, check};
 use uuid::Uuid;
 
-use crate::shop::{Shop, action, id, undo};
+use crate::bench::id;
+use crate::shop::{Shop, action, undo};
 
 const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
 
@@ -53,9 +54,9 @@ async fn honest_books_agree() {
     assert_eq!(check(&books, &ended).await.unwrap(), Vec::<String>::new());
 }
 
-/// Whatever stands when an operator closes a saga, its books must add up as any others.
+/// The books of a closed saga must add up as any others, whichever of its effects stand.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_saga_may_stand_as_it_likes_and_must_add_up() {
+async fn closed_saga_may_keep_any_effects_and_must_add_up() {
     let (shop, books, mut ended) = three_sagas().await;
     for saga in [1, 2, 3] {
         ended.insert(id(saga), "closed".to_owned());
@@ -71,7 +72,7 @@ async fn a_closed_saga_may_stand_as_it_likes_and_must_add_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_the_books_do_not_bear_out_is_found() {
+async fn end_that_contradicts_the_books_is_found() {
     let (_shop, books, mut ended) = three_sagas().await;
     ended.insert(id(1), "compensated".to_owned());
     ended.insert(id(2), "completed".to_owned());
@@ -88,7 +89,7 @@ async fn an_end_that_the_books_do_not_bear_out_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_forgery_is_found() {
     let (shop, books, ended) = three_sagas().await;
-    // What the triggers and CHECKs let through, or would if they were gone.
+    // Changes that the triggers and CHECKs let through, or would if they were gone.
     let forgeries = [
         ("payment", "UPDATE accounts SET balance = balance - 1 WHERE customer = 'alice'"),
         ("payment", "INSERT INTO ledger (key, account, amount) VALUES ('x/charge/action/1', 'bob', -7)"),

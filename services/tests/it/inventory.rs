@@ -1,8 +1,9 @@
 //! Stock: set aside and put back, refused as a whole, and never more than there is.
 
 use redress_contracts::{ReleaseInventory, ReserveInventory, StockLine};
+use redress_participant::testing::TestOutcome;
 
-use crate::shop::{Shop, action, id, undo};
+use crate::bench::{id, lines, read, refusals, tested};
 
 const STOCK: &str = "SELECT sku || ' ' || available || ' + ' || reserved FROM stock \
     WHERE sku IN ('book', 'rare-print') ORDER BY sku";
@@ -19,119 +20,129 @@ fn release(reservation: u128) -> ReleaseInventory {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_set_aside_is_put_back() {
-    let mut shop = Shop::open(&["inventory"]).await;
+async fn reserved_stock_is_put_back_by_the_release() {
+    let test = tested("inventory").await;
     // The same thing in two lines is one line of the reservation.
-    let lines = [("book", 2), ("rare-print", 1), ("book", 3)];
-    insta::assert_snapshot!(shop.ask([action(1, &reserve(1, &lines))]).await, @"reserve done null");
-    insta::assert_snapshot!(shop.read("inventory", STOCK).await, @"
+    let step = test.step(reserve(1, &[("book", 2), ("rare-print", 1), ("book", 3)]));
+    assert_eq!(step.run().await.unwrap(), TestOutcome::Done(()));
+    insta::assert_snapshot!(read(&test, STOCK).await, @"
     book 99999995 + 5
     rare-print 0 + 1
     ");
-    insta::assert_snapshot!(shop.read("inventory", RESERVATIONS).await, @"
+    insta::assert_snapshot!(read(&test, RESERVATIONS).await, @"
     held book 5
     held rare-print 1
     ");
-    insta::assert_snapshot!(shop.ask([undo(1, "reserve", &release(1))]).await, @"reserve done null");
-    insta::assert_snapshot!(shop.read("inventory", STOCK).await, @"
+    assert_eq!(step.undo(&release(1)).await.unwrap(), TestOutcome::Done(()));
+    insta::assert_snapshot!(read(&test, STOCK).await, @"
     book 100000000 + 0
     rare-print 1 + 0
     ");
-    insta::assert_snapshot!(shop.read("inventory", RESERVATIONS).await, @"
+    insta::assert_snapshot!(read(&test, RESERVATIONS).await, @"
     released book 5
     released rare-print 1
     ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_cannot_be_met_takes_nothing() {
-    let mut shop = Shop::open(&["inventory"]).await;
-    let answers = shop
-        .ask([
-            action(1, &reserve(1, &[("book", 1), ("unicorn", 1)])),
-            action(2, &reserve(2, &[("book", 1), ("rare-print", 2)])),
-            action(3, &reserve(3, &[("rare-print", 1), ("rare-print", 1)])),
-            action(4, &reserve(4, &[("book", 0)])),
-            action(5, &reserve(5, &[("book", -1)])),
-            action(6, &reserve(6, &[("book", i64::MAX), ("book", 1)])),
-            action(7, &reserve(7, &[("book", i64::MAX)])),
-        ])
-        .await;
-    insta::assert_snapshot!(answers, @"
-    reserve rejected unknown-sku: there is no `unicorn`
-    reserve rejected out-of-stock: 2 of `rare-print` are wanted and 1 are left
-    reserve rejected out-of-stock: 2 of `rare-print` are wanted and 1 are left
-    reserve rejected invalid-quantity: 0 is no quantity of `book` to reserve
-    reserve rejected invalid-quantity: -1 is no quantity of `book` to reserve
-    reserve rejected invalid-quantity: 1 is no quantity of `book` to reserve
-    reserve rejected out-of-stock: 9223372036854775807 of `book` are wanted and 100000000 are left
+async fn reservation_that_cannot_be_met_takes_nothing() {
+    let test = tested("inventory").await;
+    let wishes: [&[(&str, i64)]; 7] = [
+        &[("book", 1), ("unicorn", 1)],
+        &[("book", 1), ("rare-print", 2)],
+        &[("rare-print", 1), ("rare-print", 1)],
+        &[("book", 0)],
+        &[("book", -1)],
+        &[("book", i64::MAX), ("book", 1)],
+        &[("book", i64::MAX)],
+    ];
+    let mut outcomes = Vec::new();
+    for (number, wish) in (1..).zip(wishes) {
+        outcomes.push(test.run(reserve(number, wish)).await.unwrap());
+    }
+    insta::assert_snapshot!(lines(&outcomes), @"
+    rejected unknown-sku: there is no `unicorn`
+    rejected out-of-stock: 2 of `rare-print` are wanted and 1 are left
+    rejected out-of-stock: 2 of `rare-print` are wanted and 1 are left
+    rejected invalid-quantity: 0 is no quantity of `book` to reserve
+    rejected invalid-quantity: -1 is no quantity of `book` to reserve
+    rejected invalid-quantity: 1 is no quantity of `book` to reserve
+    rejected out-of-stock: 9223372036854775807 of `book` are wanted and 100000000 are left
     ");
-    insta::assert_snapshot!(shop.read("inventory", STOCK).await, @"
+    insta::assert_snapshot!(read(&test, STOCK).await, @"
     book 100000000 + 0
     rare-print 1 + 0
     ");
-    assert_eq!(shop.read("inventory", RESERVATIONS).await, "");
+    assert_eq!(read(&test, RESERVATIONS).await, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_piece_goes_to_the_first_and_then_to_the_next() {
-    let mut shop = Shop::closed(&["inventory"]).await;
-    let orders: Vec<_> =
-        (1..=3).map(|saga| action(saga, &reserve(saga, &[("book", 1), ("rare-print", 1)]))).collect();
-    shop.send(&orders).await;
-    shop.serve().await;
-    insta::assert_snapshot!(shop.told(3).await, @"
+async fn last_piece_goes_to_the_first_reservation_and_then_to_the_next() {
+    let test = tested("inventory").await;
+    let steps = [1, 2, 3].map(|number| test.step(reserve(number, &[("book", 1), ("rare-print", 1)])));
+    insta::assert_snapshot!(lines(&test.run_together(&steps).await.unwrap()), @"
     done null
     rejected out-of-stock: 1 of `rare-print` are wanted and 0 are left
     rejected out-of-stock: 1 of `rare-print` are wanted and 0 are left
     ");
-    let back_and_again = [undo(1, "reserve", &release(1)), action(4, &reserve(4, &[("rare-print", 1)]))];
-    insta::assert_snapshot!(shop.ask(back_and_again).await, @"
-    reserve done null
-    reserve done null
-    ");
-    insta::assert_snapshot!(shop.read("inventory", STOCK).await, @"
+    assert_eq!(steps[0].undo(&release(1)).await.unwrap(), TestOutcome::Done(()));
+    assert_eq!(test.run(reserve(4, &[("rare-print", 1)])).await.unwrap(), TestOutcome::Done(()));
+    insta::assert_snapshot!(read(&test, STOCK).await, @"
     book 100000000 + 0
     rare-print 0 + 1
     ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_of_another_saga_is_rejected_also_within_a_set() {
-    let mut shop = Shop::closed(&["inventory"]).await;
-    let orders = [(1, 1), (2, 1), (3, 3)].map(|(saga, hold)| action(saga, &reserve(hold, &[("book", 5)])));
-    shop.send(&orders).await;
-    shop.serve().await;
-    insta::assert_snapshot!(shop.told(3).await, @"
+async fn reservations_are_released_as_a_set() {
+    let test = tested("inventory").await;
+    let steps = [1, 2, 3].map(|number| test.step(reserve(number, &[("book", 5)])));
+    test.run_together(&steps).await.unwrap();
+    // The last one belongs to the second.
+    let undos = [(&steps[0], release(1)), (&steps[1], release(2)), (&steps[2], release(2))];
+    insta::assert_snapshot!(lines(&test.undo_together(&undos).await.unwrap()), @"
+    done null
+    done null
+    failed: only 0 of 1 reservations are held and can be released
+    ");
+    insta::assert_snapshot!(read(&test, STOCK).await, @"
+    book 99999995 + 5
+    rare-print 1 + 0
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn id_of_another_saga_is_rejected_also_within_a_set() {
+    let test = tested("inventory").await;
+    let steps = [1, 1, 3].map(|hold| test.step(reserve(hold, &[("book", 5)])));
+    insta::assert_snapshot!(lines(&test.run_together(&steps).await.unwrap()), @"
     done null
     rejected reservation-exists: reservation 0190163d-8694-739b-aea5-000000000001 belongs to another saga
     done null
     ");
-    insta::assert_snapshot!(shop.read("inventory", STOCK).await, @"
+    insta::assert_snapshot!(read(&test, STOCK).await, @"
     book 99999990 + 10
     rare-print 1 + 0
     ");
-    insta::assert_snapshot!(shop.read("inventory", RESERVATIONS).await, @"
+    insta::assert_snapshot!(read(&test, RESERVATIONS).await, @"
     held book 5
     held book 5
     ");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_books_cannot_be_cooked() {
-    let mut shop = Shop::open(&["inventory"]).await;
-    shop.ask([action(1, &reserve(1, &[("book", 1)])), undo(1, "reserve", &release(1))]).await;
+async fn forged_books_are_refused_by_the_database() {
+    let test = tested("inventory").await;
+    let step = test.step(reserve(1, &[("book", 1)]));
+    step.run().await.unwrap();
+    step.undo(&release(1)).await.unwrap();
     let attempts = [
         "UPDATE reservations SET status = 'held'",
         "UPDATE stock SET available = available + 1 WHERE sku = 'book'",
         "UPDATE stock SET available = -1, supplied = 0, reserved = 1 WHERE sku = 'book'",
         "INSERT INTO reservations SELECT gen_random_uuid(), saga_id, 'held' FROM reservations",
     ];
-    let mut refusals = Vec::new();
-    for attempt in attempts {
-        refusals.push(shop.refusal("inventory", attempt).await);
-    }
-    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    insta::assert_snapshot!(refusals(&test, &attempts).await, @r#"
     reservation 0190163d-8694-739b-aea5-000000000001 is released: that has no way out
     new row for relation "stock" violates check constraint "stock_check"
     new row for relation "stock" violates check constraint "stock_available_check"

@@ -1,11 +1,14 @@
-//! The four services on a real Postgres and a real NATS: what they do, what they refuse, and what their books say.
+//! The four services on a real Postgres and a real NATS: their effects, their refusals, and their books.
 //!
-//! Every test has databases and a prefix of its own, and speaks to the services as a coordinator does.
+//! A test of one service runs its handlers on a database of their own (`bench`). A test of several, or of several instances,
+//! has a prefix as well, and speaks to the services as a coordinator does (`shop`).
 
 // `cfg(test)` tells the lints that these modules are tests as a whole.
 
 #[cfg(test)]
 mod audit;
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 mod inventory;
 #[cfg(test)]

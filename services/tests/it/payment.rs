@@ -2,8 +2,10 @@
 
 use redress_contracts::{ChargePayment, RefundPayment};
 use redress_core::Outcome;
+use redress_participant::testing::TestOutcome;
 
-use crate::shop::{Shop, action, id, undo};
+use crate::bench::{id, lines, read, refusals, tested};
+use crate::shop::{Shop, action};
 
 const ACCOUNTS: &str = "SELECT a.customer || ' ' || coalesce(a.balance::text, '-') || ' / ' || sum(l.amount) \
     FROM accounts a JOIN ledger l ON l.account = a.customer GROUP BY a.customer ORDER BY a.customer";
@@ -20,78 +22,92 @@ fn refund(payment: u128) -> RefundPayment {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_charge_has_two_legs_and_a_refund_the_opposite_ones() {
-    let mut shop = Shop::open(&["payment"]).await;
-    insta::assert_snapshot!(shop.ask([action(1, &charge(1, "alice", 3_000))]).await, @r#"charge done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000001"}"#);
-    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"
+async fn charge_has_two_legs_and_refund_the_opposite_ones() {
+    let test = tested("payment").await;
+    let step = test.step(charge(1, "alice", 3_000));
+    insta::assert_snapshot!(step.run().await.unwrap(), @r#"done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000001"}"#);
+    insta::assert_snapshot!(read(&test, ACCOUNTS).await, @"
     alice 999999997000 / 999999997000
     bob 500 / 500
     house - / -999999997500
     ");
-    insta::assert_snapshot!(shop.ask([undo(1, "charge", &refund(1))]).await, @"charge done null");
-    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"
+    assert_eq!(step.undo(&refund(1)).await.unwrap(), TestOutcome::Done(()));
+    insta::assert_snapshot!(read(&test, ACCOUNTS).await, @"
     alice 1000000000000 / 1000000000000
     bob 500 / 500
     house - / -1000000000500
     ");
-    insta::assert_snapshot!(shop.read("payment", POSTINGS).await, @"
+    insta::assert_snapshot!(read(&test, POSTINGS).await, @"
     charge/compensation/1 alice 3000
     charge/compensation/1 house -3000
     charge/action/1 alice -3000
     charge/action/1 house 3000
     ");
-    insta::assert_snapshot!(shop.read("payment", PAYMENTS).await, @"alice 3000 refunded");
+    insta::assert_snapshot!(read(&test, PAYMENTS).await, @"alice 3000 refunded");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_charge_that_makes_no_sense_is_rejected_and_leaves_nothing() {
-    let mut shop = Shop::open(&["payment"]).await;
+async fn senseless_charge_is_rejected_and_leaves_nothing() {
+    let test = tested("payment").await;
     let in_dollars = ChargePayment { currency: "USD".to_owned(), ..charge(7, "alice", 1) };
-    let answers = shop
-        .ask([
-            action(1, &charge(1, "mallory", 1)),
-            action(2, &charge(2, "house", 1)),
-            action(3, &charge(3, "alice", 0)),
-            action(4, &charge(4, "alice", i64::MIN)),
-            action(5, &charge(5, "alice", i64::MAX)),
-            action(6, &charge(6, "bob", 501)),
-            action(7, &in_dollars),
-        ])
-        .await;
-    insta::assert_snapshot!(answers, @"
-    charge rejected unknown-account: `mallory` has no account
-    charge rejected unknown-account: `house` has no account
-    charge rejected invalid-amount: 0 is no amount to charge
-    charge rejected invalid-amount: -9223372036854775808 is no amount to charge
-    charge rejected insufficient-funds: 9223371036854775807 minor units short of 9223372036854775807 EUR
-    charge rejected insufficient-funds: 1 minor units short of 501 EUR
-    charge rejected currency-mismatch: the account is in EUR, not in USD
+    let too_much = test.step(charge(6, "bob", 501));
+    let outcomes = [
+        test.run(charge(1, "mallory", 1)).await.unwrap(),
+        test.run(charge(2, "house", 1)).await.unwrap(),
+        test.run(charge(3, "alice", 0)).await.unwrap(),
+        test.run(charge(4, "alice", i64::MIN)).await.unwrap(),
+        test.run(charge(5, "alice", i64::MAX)).await.unwrap(),
+        too_much.run().await.unwrap(),
+        test.run(in_dollars).await.unwrap(),
+    ];
+    insta::assert_snapshot!(lines(&outcomes), @"
+    rejected unknown-account: `mallory` has no account
+    rejected unknown-account: `house` has no account
+    rejected invalid-amount: 0 is no amount to charge
+    rejected invalid-amount: -9223372036854775808 is no amount to charge
+    rejected insufficient-funds: 9223371036854775807 minor units short of 9223372036854775807 EUR
+    rejected insufficient-funds: 1 minor units short of 501 EUR
+    rejected currency-mismatch: the account is in EUR, not in USD
     ");
-    assert_eq!(shop.read("payment", POSTINGS).await, "");
-    assert_eq!(shop.read("payment", PAYMENTS).await, "");
-    // What was rejected has nothing to undo.
-    insta::assert_snapshot!(shop.ask([undo(6, "charge", &refund(6))]).await, @"charge done null");
-    assert_eq!(shop.read("payment", POSTINGS).await, "");
+    assert_eq!(read(&test, POSTINGS).await, "");
+    assert_eq!(read(&test, PAYMENTS).await, "");
+    // A rejected charge has nothing to undo.
+    assert_eq!(too_much.undo(&refund(6)).await.unwrap(), TestOutcome::Done(()));
+    assert_eq!(read(&test, POSTINGS).await, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_to_come_get_the_money() {
-    let mut shop = Shop::closed(&["payment"]).await;
-    let charges: Vec<_> = (1..=5).map(|number| action(number, &charge(number, "bob", 200))).collect();
-    shop.send(&charges).await;
-    shop.serve().await;
-    insta::assert_snapshot!(shop.told(5).await, @r#"
+async fn charge_and_its_refund_at_once_leave_the_account_as_it_was() {
+    let test = tested("payment").await;
+    for payment in 1..=10 {
+        let (charged, refunded) =
+            test.step(charge(payment, "bob", 100)).race(&refund(payment)).await.unwrap();
+        assert!(matches!(charged, TestOutcome::Done(_) | TestOutcome::Fenced), "{charged}");
+        assert_eq!(refunded, TestOutcome::Done(()));
+    }
+    insta::assert_snapshot!(read(&test, ACCOUNTS).await, @"
+    alice 1000000000000 / 1000000000000
+    bob 500 / 500
+    house - / -1000000000500
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn charges_that_come_first_get_the_money() {
+    let test = tested("payment").await;
+    let charges = [1, 2, 3, 4, 5].map(|number| test.step(charge(number, "bob", 200)));
+    insta::assert_snapshot!(lines(&test.run_together(&charges).await.unwrap()), @r#"
     done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000001"}
     done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000002"}
     rejected insufficient-funds: 100 minor units short of 200 EUR
     rejected insufficient-funds: 100 minor units short of 200 EUR
     rejected insufficient-funds: 100 minor units short of 200 EUR
     "#);
-    insta::assert_snapshot!(shop.read("payment", PAYMENTS).await, @"
+    insta::assert_snapshot!(read(&test, PAYMENTS).await, @"
     bob 200 charged
     bob 200 charged
     ");
-    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"
+    insta::assert_snapshot!(read(&test, ACCOUNTS).await, @"
     alice 1000000000000 / 1000000000000
     bob 100 / 100
     house - / -1000000000100
@@ -99,25 +115,22 @@ async fn the_first_to_come_get_the_money() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_of_another_saga_is_rejected_also_within_a_set() {
-    let mut shop = Shop::closed(&["payment"]).await;
-    // 2 takes the id of 1; 3 is right.
-    let charges =
-        [(1, 1), (2, 1), (3, 3)].map(|(saga, payment)| action(saga, &charge(payment, "alice", 100)));
-    shop.send(&charges).await;
-    shop.serve().await;
-    insta::assert_snapshot!(shop.told(3).await, @r#"
+async fn id_of_another_saga_is_rejected_also_within_a_set() {
+    let test = tested("payment").await;
+    // The second takes the id of the first; the third is right.
+    let charges = [1, 1, 3].map(|payment| test.step(charge(payment, "alice", 100)));
+    insta::assert_snapshot!(lines(&test.run_together(&charges).await.unwrap()), @r#"
     done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000001"}
     rejected payment-exists: payment 0190163d-8694-739b-aea5-000000000001 belongs to another saga
     done {"receipt":"receipt-0190163d-8694-739b-aea5-000000000003"}
     "#);
-    // Its undo does not touch what is another saga's.
-    insta::assert_snapshot!(shop.ask([undo(2, "charge", &refund(1))]).await, @"charge done null");
-    insta::assert_snapshot!(shop.read("payment", PAYMENTS).await, @"
+    // Its undo does not touch the payment of another saga.
+    assert_eq!(charges[1].undo(&refund(1)).await.unwrap(), TestOutcome::Done(()));
+    insta::assert_snapshot!(read(&test, PAYMENTS).await, @"
     alice 100 charged
     alice 100 charged
     ");
-    insta::assert_snapshot!(shop.read("payment", ACCOUNTS).await, @"
+    insta::assert_snapshot!(read(&test, ACCOUNTS).await, @"
     alice 999999999800 / 999999999800
     bob 500 / 500
     house - / -1000000000300
@@ -125,7 +138,7 @@ async fn an_id_of_another_saga_is_rejected_also_within_a_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_instances_never_wait_for_each_other_in_a_circle() {
+async fn charges_at_two_instances_never_deadlock() {
     let mut shop = Shop::closed(&["payment"]).await;
     // Every set has both accounts, in either order.
     let customer = |number: u128| if (number / 3).is_multiple_of(2) { "alice" } else { "bob" };
@@ -146,9 +159,11 @@ async fn two_instances_never_wait_for_each_other_in_a_circle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_books_cannot_be_cooked() {
-    let mut shop = Shop::open(&["payment"]).await;
-    shop.ask([action(1, &charge(1, "alice", 3_000)), undo(1, "charge", &refund(1))]).await;
+async fn forged_books_are_refused_by_the_database() {
+    let test = tested("payment").await;
+    let step = test.step(charge(1, "alice", 3_000));
+    step.run().await.unwrap();
+    step.undo(&refund(1)).await.unwrap();
     let attempts = [
         "UPDATE ledger SET amount = 0",
         "DELETE FROM ledger",
@@ -159,11 +174,7 @@ async fn the_books_cannot_be_cooked() {
         "INSERT INTO payments SELECT gen_random_uuid(), saga_id, 'bob', 1, 'charged' FROM payments",
         "INSERT INTO ledger SELECT key, account, amount FROM ledger",
     ];
-    let mut refusals = Vec::new();
-    for attempt in attempts {
-        refusals.push(shop.refusal("payment", attempt).await);
-    }
-    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    insta::assert_snapshot!(refusals(&test, &attempts).await, @r#"
     the ledger is append-only: post the opposite instead
     the ledger is append-only: post the opposite instead
     the ledger is append-only: post the opposite instead

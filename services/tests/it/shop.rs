@@ -1,4 +1,4 @@
-//! Where a test takes place: databases, a prefix, the services, and the coordinator's end of the wire.
+//! The setting of a test: databases, a prefix, the services, and the coordinator's end of the wire.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use std::time::Duration;
 use redress_core::{
     Command, CommandMessage, IdempotencyKey, JsonText, Name, Outcome, Phase, ReplyMessage, SagaId,
 };
-use redress_participant::{ParticipantSettings, Stats};
-use redress_wire::{Inflow, Settings, Topology, Wire};
+use redress_participant::{ParticipantConfig, Stats};
+use redress_wire::{Consumer, Topology, Wire, WireConfig};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+
+use crate::bench::id;
 
 /// Longer than any of these tests takes when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,7 +23,7 @@ const STREAM_BYTES_MAX: i64 = 16 << 20;
 
 pub(crate) struct Shop {
     wire: Wire,
-    replies: Inflow<ReplyMessage>,
+    replies: Consumer<ReplyMessage>,
     waiting: Vec<ReplyMessage>,
     pub(crate) pools: BTreeMap<&'static str, PgPool>,
     urls: BTreeMap<&'static str, String>,
@@ -32,11 +33,6 @@ pub(crate) struct Shop {
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
-}
-
-/// An id of what saga `number` makes; the same number is the same thing.
-pub(crate) fn id(number: u128) -> Uuid {
-    Uuid::from_u128(0x0190163d_8694_739b_aea5_000000000000 + number)
 }
 
 /// An action of saga `number`.
@@ -68,7 +64,7 @@ fn message<C: Command>(number: u128, phase: Phase, step: &str, command: &C) -> C
 }
 
 impl Shop {
-    /// The databases of these services, with their tables; nobody serves yet.
+    /// The databases of these services, with their tables; no instance serves yet.
     pub(crate) async fn closed(services: &[&str]) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let servers = redress_devstack::shared().await;
@@ -81,11 +77,11 @@ impl Shop {
             sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
             let url = servers.postgres().url(&database);
             let pool = PgPool::connect(&url).await.unwrap();
-            service.migrate(&pool).await.unwrap();
+            service.migrate(&pool, redress_participant::Migrations::Apply).await.unwrap();
             pools.insert(service.name(), pool);
             urls.insert(service.name(), url);
         }
-        let settings = Settings { stream_bytes_max: STREAM_BYTES_MAX, ..Settings::for_tests() };
+        let settings = WireConfig { stream_bytes_max: STREAM_BYTES_MAX, ..WireConfig::for_tests() };
         let topology = Topology::new(&prefix).unwrap();
         let wire = Wire::connect(&servers.nats().url(), topology, settings).await.unwrap();
         let replies = wire.replies(&name("test"), 1);
@@ -104,7 +100,7 @@ impl Shop {
     pub(crate) async fn serve(&mut self) {
         for service in redress_services::all() {
             let Some(url) = self.urls.get(service.name()) else { continue };
-            let settings = ParticipantSettings::default();
+            let settings = ParticipantConfig::default();
             let pool = service.connect(url, settings.lanes).await.unwrap();
             let (stats, serving) = service.start(pool, self.wire.clone(), settings, self.open.clone());
             self.stats.push(stats);
@@ -141,7 +137,7 @@ impl Shop {
         self.outcomes(count).await.iter().map(told).collect::<Vec<_>>().join("\n")
     }
 
-    /// Asks one after the other, and gives the answers in a line each.
+    /// Sends one after the other, and gives the answers in a line each.
     pub(crate) async fn ask(&mut self, commands: impl IntoIterator<Item = CommandMessage>) -> String {
         let mut answers = Vec::new();
         for command in commands {
@@ -153,16 +149,10 @@ impl Shop {
         answers.join("\n")
     }
 
-    /// What a service's books say: rows of one text each, in a line each.
+    /// A part of a service's books: rows of one text each, in a line each.
     pub(crate) async fn read(&self, service: &str, sql: &'static str) -> String {
         let rows: Vec<String> = sqlx::query_scalar(sql).fetch_all(&self.pools[service]).await.unwrap();
         rows.join("\n")
-    }
-
-    /// What the database says to a change that it must refuse.
-    pub(crate) async fn refusal(&self, service: &str, sql: &'static str) -> String {
-        let error = sqlx::raw_sql(sql).execute(&self.pools[service]).await.unwrap_err();
-        error.as_database_error().expect("an answer of the database").message().to_owned()
     }
 
     /// Batches that had to be run again, in all instances.

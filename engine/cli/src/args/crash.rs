@@ -1,4 +1,4 @@
-//! Where a test lets a coordinator die.
+//! The point at which a test lets a coordinator die.
 
 use std::str::FromStr;
 
@@ -6,8 +6,8 @@ use redress_coordinator::crash::{CrashHook, CrashPoint};
 use redress_core::{Name, Phase};
 use redress_participant::EXIT_CODE_OF_INJECTED_CRASH;
 
-/// A point of the unit of work that takes the answer to a question, as `after-commit:ship-order:action`, or that sends
-/// it, as `before-sending:ship-order:action`.
+/// A point of the unit of work that takes the reply to a command, as `after-commit:ship-order:action`, or that sends
+/// the command, as `before-sending:ship-order:action`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CrashAt {
     point: CrashPoint,

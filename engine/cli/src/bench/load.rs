@@ -10,15 +10,15 @@ use redress_core::SagaId;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::args::{BenchArgs, Participants};
 use super::machine::round;
-use crate::app::App;
-use crate::args::{BenchArgs, Participants};
 use crate::failure::Failure;
+use crate::program::App;
 
-/// How long nothing may end before the bench gives up.
+/// How long the bench goes on without the end of any saga before it gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What is started, and where.
+/// The sagas to start, and the engine that starts them.
 pub(super) struct Load {
     engine: Engine,
     saga: &'static str,
@@ -28,7 +28,7 @@ pub(super) struct Load {
     fail_rate: f64,
 }
 
-/// What was measured.
+/// The measured values.
 pub(super) struct Measured {
     seconds: f64,
     latencies_ms: Vec<f64>,
@@ -84,14 +84,14 @@ impl Load {
             }
         });
         for number in 0..sagas {
-            // No slot will come any more when the collector has given up; it says why.
+            // The collector has given up and closed the slots; it reports the reason.
             let Ok(slot) = slots.acquire().await else { break };
             slot.forget();
             let (engine, request, starts) = (self.engine.clone(), self.request(number), starts.clone());
             tokio::spawn(async move {
                 let at = Instant::now();
                 // A failed start is told by the closing of the channel, with the error beside it.
-                let _ = starts.send(engine.start(request).await.map(|started| (started.id, at)));
+                let _ = starts.send(engine.start_request(request).await.map(|started| (started.id, at)));
             });
         }
         drop(starts);
@@ -104,7 +104,7 @@ impl Load {
 type StartResult = Result<(SagaId, Instant), redress_coordinator::StartError>;
 type Collected = (Vec<f64>, HashMap<&'static str, u64>);
 
-/// Pairs each start with its end; either may be heard of first.
+/// Pairs each start with its end; either may arrive first.
 async fn collect(
     sagas: u64,
     mut ended: mpsc::UnboundedReceiver<Ended>,

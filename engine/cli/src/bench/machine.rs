@@ -13,7 +13,7 @@ pub(super) struct Machine {
     pub(super) nats: u32,
 }
 
-/// What they have used so far.
+/// CPU time and memory that the processes have used so far.
 pub(super) struct Reading {
     cpu_seconds: BTreeMap<&'static str, f64>,
     rss_mib: BTreeMap<&'static str, f64>,
@@ -71,14 +71,14 @@ fn stat(pid: u32) -> Vec<String> {
 
 /// Own time and that of children that have ended, in user and system mode.
 fn cpu_seconds(pid: u32) -> f64 {
-    // The kernel reports hundredths of a second to programs, whatever its own tick is.
+    // The kernel reports hundredths of a second to programs, independent of its own tick.
     const TICKS_PER_SECOND: f64 = 100.0;
     let fields = stat(pid);
     let ticks: f64 = (11..15).filter_map(|field| fields.get(field)?.parse::<f64>().ok()).sum();
     ticks / TICKS_PER_SECOND
 }
 
-/// Memory with shared pages divided among those who share them.
+/// Memory, with shared pages divided among the processes that share them.
 fn pss_mib(pid: u32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let kib = text

@@ -3,26 +3,29 @@
 //! Participants run as a process of their own, so that CPU time can be told apart. The client runs in the coordinator's
 //! process, and its cost is counted there. A warm-up comes first and is not counted.
 
+mod args;
 mod load;
 mod machine;
 mod saga;
 
 use std::io::IsTerminal;
 
+use args::Participants;
+use load::Load;
+use machine::Machine;
 use redress_devstack::{Data, Durability};
 use redress_participant::Service;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
-use crate::args::{BenchArgs, Output, Participants, ServersArgs};
+pub(crate) use args::BenchArgs;
+
+use crate::args::{Output, ServersArgs};
 use crate::failure::{Exit, Failure};
 use crate::installation::Servers;
+use crate::program::App;
 use crate::render;
-
-use load::Load;
-use machine::Machine;
 
 /// Sagas of the warm-up.
 const WARM_UP_SAGAS: u64 = 1_000;
@@ -31,13 +34,7 @@ pub(crate) async fn run(app: App, args: BenchArgs, output: Output) -> Result<Exi
     if args.sagas == 0 || args.concurrency.contains(&0) || !(0.0..=1.0).contains(&args.fail_rate) {
         return Err(Failure::usage("--sagas and --concurrency are at least 1, --fail-rate is from 0 to 1"));
     }
-    let private = ServersArgs {
-        database_url: None,
-        nats_url: None,
-        prefix: "redress".to_owned(),
-        ack_wait_ms: 30_000,
-        stream_bytes_max: 1 << 30,
-    };
+    let private = private_servers();
     let servers = Servers::open(&private, Data::Ephemeral, Durability::Full).await?;
     let echo = args.participants == Participants::Echo;
     let names: Vec<&str> =
@@ -66,23 +63,7 @@ pub(crate) async fn run(app: App, args: BenchArgs, output: Output) -> Result<Exi
     };
     let load = Load::new(engine.clone(), &app, &args);
     load.run(WARM_UP_SAGAS.min(args.sagas), 100, false).await?;
-    let mut best: Option<Value> = None;
-    let mut runs = Vec::new();
-    for &concurrency in &args.concurrency {
-        let before = machine.read();
-        let measured = load.run(args.sagas, concurrency, std::io::stderr().is_terminal()).await?;
-        let mut report = measured.report(concurrency);
-        machine.read().since(&before).add_to(&mut report, args.sagas);
-        if output == Output::Text {
-            render::emit(&load::as_text(&report));
-        }
-        let rate = |report: &Value| report["sagas_per_second"].as_f64().unwrap_or_default();
-        if best.as_ref().is_none_or(|best| rate(&report) > rate(best)) {
-            best = Some(report.clone());
-        }
-        runs.push(report);
-    }
-    let mut report = best.unwrap_or_default();
+    let (mut report, runs) = measure(&load, &machine, &args, output).await?;
     report["participants"] = json!(if echo { "echo" } else { "real" });
     report["runs"] = json!(runs);
     report["durability"] = json!(engine.durability().await?);
@@ -104,4 +85,40 @@ pub(crate) async fn run(app: App, args: BenchArgs, output: Output) -> Result<Exi
         Output::Text => render::emit(&load::conditions(&report)),
     }
     Ok(Exit::Ok)
+}
+
+/// Servers of the bench's own.
+fn private_servers() -> ServersArgs {
+    ServersArgs {
+        database_url: None,
+        nats_url: None,
+        prefix: "redress".to_owned(),
+        ack_wait_ms: 30_000,
+        stream_bytes_max: 1 << 30,
+    }
+}
+
+/// Runs the load once for each concurrency; gives the best report, and all of them.
+async fn measure(
+    load: &Load,
+    machine: &Machine,
+    args: &BenchArgs,
+    output: Output,
+) -> Result<(Value, Vec<Value>), Failure> {
+    let rate = |report: &Value| report["sagas_per_second"].as_f64().unwrap_or_default();
+    let (mut best, mut runs) = (Value::Null, Vec::new());
+    for &concurrency in &args.concurrency {
+        let before = machine.read();
+        let measured = load.run(args.sagas, concurrency, std::io::stderr().is_terminal()).await?;
+        let mut report = measured.report(concurrency);
+        machine.read().since(&before).add_to(&mut report, args.sagas);
+        if output == Output::Text {
+            render::emit(&load::as_text(&report));
+        }
+        if best.is_null() || rate(&report) > rate(&best) {
+            best = report.clone();
+        }
+        runs.push(report);
+    }
+    Ok((best, runs))
 }

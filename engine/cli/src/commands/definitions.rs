@@ -2,17 +2,32 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
+use clap::Args;
+use redress_client::{Call, Client};
+use redress_core::behaviour::Behaviour;
 use serde_json::{Value, json};
 
-use crate::app::App;
-use crate::args::{DefinitionsArgs, Output};
-use crate::client::Client;
+use crate::args::{ApiArgs, Output};
+use crate::client::{ask, config, connect};
 use crate::failure::{Exit, Failure};
-use crate::render;
+use crate::legible::say;
+use crate::program::App;
+use crate::render::{self, text};
 
-/// How long a coordinator may take to say what is open when nobody asked for it by name: the definitions are known
-/// without it.
+#[derive(Debug, Args)]
+pub(crate) struct DefinitionsArgs {
+    /// Print the diagram of this one (mermaid).
+    #[arg(long)]
+    pub(crate) diagram: Option<String>,
+    /// Ask a coordinator how many sagas of each version are open, and which versions are no longer needed.
+    #[arg(long)]
+    pub(crate) live: bool,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+/// How long a coordinator may take to report the open sagas if the user did not ask for them with `--live`: the
+/// definitions are known without it.
 const ASIDE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(app: App, args: DefinitionsArgs, output: Output) -> Result<Exit, Failure> {
@@ -20,7 +35,7 @@ pub(crate) async fn run(app: App, args: DefinitionsArgs, output: Output) -> Resu
         return diagram(&app, name, output);
     }
     if args.live {
-        let live = Client::new(&args.api)?.get("/v1/definitions").await?;
+        let live = ask(&connect(&args.api)?, Call::definitions()).await?;
         let open = live["items"].as_array().ok_or_else(|| anyhow::anyhow!("the answer is no list"))?;
         if open.iter().any(|item| !item["open"].is_i64()) {
             let error = anyhow::anyhow!("the coordinator cannot say how many sagas are open")
@@ -52,28 +67,36 @@ fn own(app: &App) -> Vec<Value> {
     let described = |definition: &redress_core::SagaDefinition| {
         let mut graph = definition.graph();
         graph["digest"] = json!(definition.digest);
+        let behaviour = Behaviour::of(definition);
+        graph["behaviour"] = json!({
+            "digest": behaviour.digest(),
+            "examples": behaviour.examples.len(),
+            "made_anew": behaviour.made_anew,
+            "unreadable": behaviour.unreadable,
+        });
         graph
     };
     app.definitions.iter().map(described).collect()
 }
 
-/// What a coordinator says is open, if there is one that answers.
+/// The versions and open sagas that a coordinator reports, if one answers.
 async fn counted(args: &DefinitionsArgs) -> Vec<Value> {
     let asked = async {
-        let client = Client::new(&args.api)?;
-        client.send(client.request(Method::GET, "/v1/definitions").timeout(ASIDE_TIMEOUT)).await
+        let mut config = config(&args.api);
+        config.answer_timeout = ASIDE_TIMEOUT;
+        ask(&Client::new(config).map_err(Failure::of_client)?, Call::definitions().once()).await
     };
     match asked.await {
         Ok(list) => list["items"].as_array().cloned().unwrap_or_default(),
         Err(failure) => {
-            eprintln!("how many sagas are open is not known: {}", failure.error());
+            say(&format!("how many sagas are open is not known: {}", failure.error()));
             Vec::new()
         }
     }
 }
 
-/// Own definitions with what is open of each (null if it is not known), then versions that only the coordinator knows,
-/// or only its sagas.
+/// Own definitions with their open sagas (null if not known), then versions that only the coordinator knows, or only
+/// its sagas.
 fn with_open(mut own: Vec<Value>, counted: Vec<Value>) -> Vec<Value> {
     let same = |a: &Value, b: &Value| a["saga"] == b["saga"] && a["version"] == b["version"];
     for item in &mut own {
@@ -92,19 +115,42 @@ fn line(item: &Value) -> String {
     let head = version_line(item);
     let step = |step: &Value| format!("{} ({})", text(&step["name"]), text(&step["kind"]));
     let steps: Vec<String> = item["steps"].as_array().into_iter().flatten().map(step).collect();
-    if steps.is_empty() { head } else { format!("{head}\n  {}", steps.join(" → ")) }
+    let mut lines = vec![head];
+    if !steps.is_empty() {
+        lines.push(format!("  {}", steps.join(" → ")));
+    }
+    lines.extend(covered(&item["behaviour"]));
+    lines.join("\n")
 }
 
-/// One line for each version: what is open, and what may go.
+/// The behaviour that is bound to the version besides the shape, if it was tried here.
+fn covered(behaviour: &Value) -> Option<String> {
+    let list = |field: &str| -> Vec<&str> {
+        behaviour[field].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    let mut line = match (behaviour["examples"].as_u64()?, list("unreadable").first()) {
+        (0, None) => "  closures may change unnoticed: no example was given".to_owned(),
+        (0, Some(problem)) => format!("  closures may change unnoticed: no example can be read ({problem})"),
+        (1, _) => "  what the closures make of 1 example is bound to this version".to_owned(),
+        (count, _) => format!("  what the closures make of {count} examples is bound to this version"),
+    };
+    let made_anew = list("made_anew");
+    if !made_anew.is_empty() {
+        line.push_str(&format!(", but for what is made anew each time: {}", made_anew.join(", ")));
+    }
+    Some(line)
+}
+
+/// One line for each version: its open sagas, and if it may be deleted.
 fn live_versions(items: &[Value]) -> String {
     items.iter().map(version_line).collect::<Vec<_>>().join("\n")
 }
 
 /// `place-order v1  5c03a1f2b7de  0 open  nothing open: safe to delete once a newer version is deployed`
 fn version_line(item: &Value) -> String {
-    let mut words = vec![format!("{} v{}", text(&item["saga"]), item["version"])];
-    words.extend(item["digest"].as_str().and_then(|digest| digest.get(..12)).map(str::to_owned));
-    // Of what is not known nothing is said: silence is no leave.
+    let mut words = vec![format!("{} v{}", text(&item["saga"]), render::inline(&item["version"]))];
+    words.extend(text(&item["digest"]).get(..12).map(str::to_owned));
+    // Nothing is said of an unknown count: silence is no permission to delete.
     if let Some(open) = item["open"].as_i64() {
         words.push(format!("{open} open"));
         match (item["known_here"].as_bool().unwrap_or_default(), open) {
@@ -120,10 +166,6 @@ fn version_line(item: &Value) -> String {
     words.join("  ")
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_version_of_which_nothing_is_open_is_safe_to_delete() {
+    fn version_is_safe_to_delete_only_without_open_sagas() {
         let items = [
             version(1, json!(0), true),
             version(2, json!(3), true),
@@ -149,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn own_definitions_are_told_with_what_is_open_and_without_if_nobody_answers() {
+    fn definitions_are_listed_with_open_count_or_without_coordinator() {
         let own = || {
             vec![
                 json!({ "saga": "sell", "version": 2, "digest": "0123456789abcdef", "steps": [{ "name": "charge", "kind": "pivot" }] }),
@@ -167,5 +209,26 @@ mod tests {
           charge (pivot)
         ");
         assert_eq!(with_open(own(), Vec::new())[0]["open"], Value::Null);
+    }
+
+    #[test]
+    fn definition_behaviour_bound_to_version_is_described() {
+        let said = |examples: u64, made_anew: Value, unreadable: Value| {
+            let behaviour = json!({ "examples": examples, "made_anew": made_anew, "unreadable": unreadable });
+            covered(&behaviour).unwrap()
+        };
+        let all = [
+            said(4, json!([]), json!([])),
+            said(1, json!(["charge/command/id"]), json!(["at `/to`, no IBAN"])),
+            said(0, json!([]), json!(["at `/to`, no IBAN"])),
+            said(0, json!([]), json!([])),
+        ];
+        insta::assert_snapshot!(all.join("\n"), @"
+          what the closures make of 4 examples is bound to this version
+          what the closures make of 1 example is bound to this version, but for what is made anew each time: charge/command/id
+          closures may change unnoticed: no example can be read (at `/to`, no IBAN)
+          closures may change unnoticed: no example was given
+        ");
+        assert_eq!(covered(&Value::Null), None, "of a strange version nothing is said");
     }
 }

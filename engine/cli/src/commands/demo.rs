@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clap::Parser;
 use redress_api::{Access, BindError, bind};
 use redress_coordinator::{Engine, StartRequest};
 use redress_devstack::{Data, Durability};
@@ -10,13 +11,28 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, DemoStart};
-use crate::args::{DemoArgs, Output, ServersArgs};
+use crate::args::{AccessArgs, Output, ServersArgs};
 use crate::commands::up::access;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, shutdown_on_signal};
+use crate::legible::say;
+use crate::program::{App, DemoStart};
 use crate::render;
 use crate::services::Services;
+
+#[derive(Debug, Parser)]
+pub(crate) struct DemoArgs {
+    /// Leave after the sagas have ended.
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Where the API listens; another port is taken if this one is not free.
+    #[arg(long, env = "REDRESS_HTTP", default_value = "127.0.0.1:8080")]
+    pub(crate) http: SocketAddr,
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
 
 /// How long one saga of the demo may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,12 +51,15 @@ pub(crate) async fn run(app: App, args: DemoArgs, output: Output) -> Result<Exit
         failure = services.trouble() => Err(failure),
     };
     let stopped = services.stop().await;
+    if servers.orphans_its_streams() {
+        engine.wire().remove_streams().await;
+    }
     servers.stop().await;
     result.and_then(|exit| stopped.map(|()| exit))
 }
 
 async fn begin(app: &App, args: &DemoArgs) -> Result<(Servers, Engine, Services), Failure> {
-    eprintln!("{}", beginning(&args.servers, app.services.len()));
+    say(&beginning(&args.servers, app.services.len()));
     let servers = Servers::open(&args.servers, Data::Ephemeral, Durability::Full).await?;
     let engine = servers.engine(app.definitions.clone(), |config| config.allow_faults = true).await?;
     let services = Services::here(&servers, &app.services).await?;
@@ -68,11 +87,11 @@ async fn play_and_serve(
     if let (Ok(Exit::Ok), Some(listener)) = (&played, listener) {
         let url = format!("http://{}", listener.local_addr()?);
         let text = format!("{}\nlistening on {url}", hints(&url, keeps));
-        // Standard output is data, and whoever asked for JSON has had it.
+        // Standard output is data, and a reader of JSON has had all of it.
         if output == Output::Text {
             render::emit(&text)
         } else {
-            eprintln!("{text}")
+            say(&text)
         }
         redress_api::serve(listener, engine.clone(), access, shutdown.clone()).await?;
     }
@@ -105,7 +124,7 @@ async fn listen(address: SocketAddr, access: &Access) -> Result<TcpListener, Fai
         Ok(listener) => Ok(listener),
         Err(BindError::Taken { .. }) => {
             let listener = bind(SocketAddr::new(address.ip(), 0), access).await?;
-            eprintln!("{address} is taken; listening on {} instead", listener.local_addr()?);
+            say(&format!("{address} is taken; listening on {} instead", listener.local_addr()?));
             Ok(listener)
         }
         Err(error @ BindError::NeedsToken(_)) => Err(Failure::new(1, error)),
@@ -131,7 +150,7 @@ async fn play_all(app: &App, engine: &Engine, output: Output) -> Result<(), Fail
     Ok(())
 }
 
-/// Whether a saga ended, and was undone, as it should.
+/// Checks that a saga ended, and was undone, as it should.
 fn compare(start: &DemoStart, saga: &Value, undone: &[&str]) -> Result<(), anyhow::Error> {
     let ended = (saga["status"].as_str().unwrap_or_default(), saga["cause"]["code"].as_str());
     anyhow::ensure!(
@@ -155,7 +174,7 @@ async fn play(engine: &Engine, start: &DemoStart) -> Result<(Value, Vec<Value>),
         key: uuid::Uuid::now_v7().to_string(),
         ..StartRequest::default()
     };
-    let started = engine.start(request).await?;
+    let started = engine.start_request(request).await?;
     let saga = engine.wait_ended(started.id, PATIENCE).await?;
     let history = engine.history(started.id, 0, 1_000).await?;
     let rows = history.map(|page| page.items).unwrap_or_default();
@@ -167,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_saga_that_was_undone_in_another_order_is_not_as_expected() {
+    fn demo_saga_undone_in_another_order_is_an_error() {
         let start = DemoStart {
             title: "",
             saga: "sell",
@@ -185,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_is_not_started() {
+    fn demo_announcement_tells_started_servers_from_given_ones() {
         let servers = |database: bool, nats: bool| ServersArgs {
             database_url: database.then(String::new),
             nats_url: nats.then(String::new),

@@ -1,16 +1,23 @@
-//! `redress doctor`: what this machine has, and whether the given servers answer.
+//! `redress doctor`: reports the servers of this machine, and checks that the given ones answer.
 
 use std::collections::BTreeMap;
 
-use redress_coordinator::Config;
+use clap::Args;
 use redress_coordinator::journal::PgJournal;
-use redress_devstack::{Finding, Server, Subject, Verdict};
+use redress_coordinator::{Config, OpenJournalError};
+use redress_devstack::{CheckResult, Server, Subject, Verdict};
 use serde_json::{Value, json};
 
-use crate::args::{DoctorArgs, Output, ServersArgs};
+use crate::args::{Output, ServersArgs};
 use crate::failure::{Exit, Failure};
 use crate::installation::Servers;
 use crate::render;
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+}
 
 pub(crate) async fn run(args: DoctorArgs, output: Output) -> Result<Exit, Failure> {
     let inspected = tokio::task::spawn_blocking(redress_devstack::inspect).await?;
@@ -18,6 +25,7 @@ pub(crate) async fn run(args: DoctorArgs, output: Output) -> Result<Exit, Failur
     items.push(database(&args.servers).await);
     items.push(broker(&args.servers).await);
     let missing = missing(&inspected, &args.servers);
+    let unusable = items.iter().any(|item| item["verdict"] == UNUSABLE);
     let silent = items.iter().any(|item| item["verdict"] == SILENT);
     render::print_list(output, &json!({ "items": items, "next": null }), |items| {
         items.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -25,6 +33,10 @@ pub(crate) async fn run(args: DoctorArgs, output: Output) -> Result<Exit, Failur
     if silent {
         let error = anyhow::anyhow!("a server that is given does not answer as it must");
         return Err(Failure::unavailable(error).remedy("start it, or unset its URL to get a private one"));
+    }
+    if unusable {
+        let error = anyhow::anyhow!("a server that is given answers, and cannot be used as it is set up");
+        return Err(Failure::new(78, error).remedy("what the line above says"));
     }
     if !missing.is_empty() {
         let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
@@ -37,7 +49,7 @@ pub(crate) async fn run(args: DoctorArgs, output: Output) -> Result<Exit, Failur
 }
 
 /// The servers that are not given, are not here, and cannot be installed.
-fn missing(inspected: &[Finding], given: &ServersArgs) -> Vec<Server> {
+fn missing(inspected: &[CheckResult], given: &ServersArgs) -> Vec<Server> {
     let is_used = |subject| {
         inspected.iter().any(|finding| finding.subject == subject && finding.verdict == Verdict::Used)
     };
@@ -53,19 +65,20 @@ fn missing(inspected: &[Finding], given: &ServersArgs) -> Vec<Server> {
 }
 
 const SILENT: &str = "silent";
+const UNUSABLE: &str = "unusable";
 
 fn item(subject: &str, verdict: &str, place: &str, detail: impl Into<String>) -> Value {
     json!({ "subject": subject, "verdict": verdict, "place": place, "detail": detail.into() })
 }
 
 fn line(item: &Value) -> String {
-    let text = |name: &str| item[name].as_str().unwrap_or_default();
+    let text = |name: &str| render::text(&item[name]);
     format!("{:<10} {:<8} {}  {}", text("subject"), text("verdict"), text("place"), text("detail"))
         .trim_end()
         .to_owned()
 }
 
-fn described(finding: &Finding) -> Value {
+fn described(finding: &CheckResult) -> Value {
     let subject = match finding.subject {
         Subject::Server(server) => server.to_string(),
         Subject::Cache => "cache".to_owned(),
@@ -91,10 +104,14 @@ async fn database(servers: &ServersArgs) -> Value {
         let journal = PgJournal::connect(&Config::new(url.as_str())).await?;
         let settings = journal.durability().await;
         journal.close().await;
-        settings
+        Ok(settings?)
     };
     match asked.await {
         Ok(settings) => item("Postgres", "given", PLACE, sentence(&settings)),
+        Err(OpenJournalError::Unusable(error)) if !error.is_unavailable() => {
+            let remedy = error.remedy();
+            item("Postgres", UNUSABLE, PLACE, format!("{}; try: {remedy}", causes(&error.into())))
+        }
         Err(error) => item("Postgres", SILENT, PLACE, causes(&anyhow::Error::from(error))),
     }
 }
@@ -114,10 +131,10 @@ async fn broker(servers: &ServersArgs) -> Value {
         return item("NATS", "private", PLACE, "is not set: a private one is started when it is needed");
     }
     let mut servers = servers.clone();
-    // The broker alone is asked.
+    // Only the broker is asked.
     servers.database_url.get_or_insert_default();
     let connected = match Servers::given(&servers) {
-        Ok(servers) => servers.wire().await.map(|wire| wire.server_version()),
+        Ok(servers) => servers.wire_to_look().await.map(|wire| wire.server_version()),
         Err(failure) => Err(failure),
     };
     match connected {
@@ -131,9 +148,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_on_which_no_server_can_be_had_is_told() {
+    fn doctor_reports_servers_that_cannot_be_provided() {
         let found =
-            |subject, verdict| Finding { subject, place: String::new(), verdict, detail: String::new() };
+            |subject, verdict| CheckResult { subject, place: String::new(), verdict, detail: String::new() };
         let given = |database: bool| ServersArgs {
             database_url: database.then(String::new),
             nats_url: None,

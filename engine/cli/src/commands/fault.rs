@@ -1,12 +1,69 @@
 //! `redress fault`
 
-use reqwest::Method;
+use clap::{Args, Subcommand};
+use redress_client::Call;
 use serde_json::{Map, Value, json};
 
-use crate::args::{ApiArgs, FaultAddArgs, FaultArgs, FaultVerb, Output};
-use crate::client::Client;
+use crate::args::{ApiArgs, Output};
+use crate::client::{ask, connect};
 use crate::failure::{Exit, Failure};
 use crate::render;
+
+#[derive(Debug, Args)]
+pub(crate) struct FaultArgs {
+    #[command(subcommand)]
+    pub(crate) verb: FaultVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FaultVerb {
+    /// Add one.
+    Add(FaultAddArgs),
+    /// List them.
+    List(ApiArgs),
+    /// Take all away.
+    Clear(ApiArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FaultAddArgs {
+    /// Only this saga definition.
+    #[arg(long)]
+    pub(crate) saga: Option<String>,
+    /// Only this service.
+    #[arg(long)]
+    pub(crate) service: Option<String>,
+    /// Only this step.
+    #[arg(long)]
+    pub(crate) step: Option<String>,
+    /// Only this command.
+    #[arg(long)]
+    pub(crate) command: Option<String>,
+    /// action, compensation or settlement.
+    #[arg(long, default_value = "action")]
+    pub(crate) phase: String,
+    /// reject, fail, delay, drop-command, drop-reply, delay-reply, duplicate, crash-before-commit, crash-after-commit or
+    /// crash-after-reply.
+    #[arg(long)]
+    pub(crate) kind: String,
+    /// Code of a rejection.
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+    /// Length of a delay, in milliseconds.
+    #[arg(long)]
+    pub(crate) ms: Option<u64>,
+    /// How often; once if not given.
+    #[arg(long)]
+    pub(crate) times: Option<u32>,
+    /// How likely each time, from 0 to 1.
+    #[arg(long)]
+    pub(crate) probability: Option<f64>,
+    /// Makes the chance repeatable.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
 
 pub(crate) async fn run(args: FaultArgs, output: Output) -> Result<Exit, Failure> {
     match args.verb {
@@ -33,14 +90,15 @@ async fn add(args: FaultAddArgs, output: Output) -> Result<Exit, Failure> {
     fault.extend(args.times.map(|times| ("times".to_owned(), json!(times))));
     fault.extend(args.seed.map(|seed| ("seed".to_owned(), json!(seed))));
     fault.extend(args.probability.map(|probability| ("probability".to_owned(), json!(probability))));
-    let client = Client::new(&args.api)?;
-    let added = client.send(client.request(Method::POST, "/v1/faults").json(&Value::Object(fault))).await?;
-    render::print(output, &added, |added| format!("fault {} added: {}", added["id"], added["fault"]));
+    let added = ask(&connect(&args.api)?, Call::add_fault(Value::Object(fault))).await?;
+    render::print(output, &added, |added| {
+        format!("fault {} added: {}", render::inline(&added["id"]), render::inline(&added["fault"]))
+    });
     Ok(Exit::Ok)
 }
 
 async fn list(api: &ApiArgs, output: Output) -> Result<Exit, Failure> {
-    let list = Client::new(api)?.get("/v1/faults").await?;
+    let list = ask(&connect(api)?, Call::faults()).await?;
     render::print_list(output, &list, |items| {
         if items.is_empty() {
             return "no faults".to_owned();
@@ -48,7 +106,7 @@ async fn list(api: &ApiArgs, output: Output) -> Result<Exit, Failure> {
         let line = |item: &Value| {
             let left =
                 item["remaining"].as_u64().map_or("always".to_owned(), |times| format!("{times} left"));
-            format!("{}  {left}  {}", item["id"], item["fault"])
+            format!("{}  {left}  {}", render::inline(&item["id"]), render::inline(&item["fault"]))
         };
         items.iter().map(line).collect::<Vec<_>>().join("\n")
     });
@@ -56,8 +114,7 @@ async fn list(api: &ApiArgs, output: Output) -> Result<Exit, Failure> {
 }
 
 async fn clear(api: &ApiArgs, output: Output) -> Result<Exit, Failure> {
-    let client = Client::new(api)?;
-    let cleared = client.send(client.request(Method::DELETE, "/v1/faults")).await?;
+    let cleared = ask(&connect(api)?, Call::clear_faults()).await?;
     render::print(output, &cleared, |cleared| format!("faults cleared: {}", cleared["cleared"]));
     Ok(Exit::Ok)
 }

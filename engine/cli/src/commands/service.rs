@@ -1,26 +1,56 @@
 //! `redress service`: services as a process of their own.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use clap::Args;
+use clap::builder::BoolishValueParser;
 use futures_util::future::try_join_all;
 use redress_core::Name;
-use redress_participant::{FaultObedience, Service, echo};
+use redress_participant::{FaultMode, Service, echo};
 use redress_wire::Wire;
 use serde_json::{Value, json};
 
-use crate::app::App;
-use crate::args::{Output, ServiceArgs};
+use crate::args::{Output, ServersArgs};
+use crate::commands::up::migrations;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, shutdown_on_signal, stdin_end};
+use crate::program::App;
 use crate::render;
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArgs {
+    /// Which services.
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Answer everything with null instead.
+    #[arg(long)]
+    pub(crate) echo: bool,
+    /// Run nothing: report if these services run somewhere, by their databases and their consumers on NATS.
+    #[arg(long, conflicts_with_all = ["echo", "until_stdin_ends"])]
+    pub(crate) check: bool,
+    /// Obey injected failures; a crash ends the process.
+    #[arg(long, env = "REDRESS_ALLOW_FAULTS", value_parser = BoolishValueParser::new())]
+    pub(crate) allow_faults: bool,
+    /// Leave tables alone: start only if `redress migrate` has brought them up to date.
+    #[arg(long, env = "REDRESS_NO_MIGRATE", value_parser = BoolishValueParser::new())]
+    pub(crate) no_migrate: bool,
+    /// Stop when standard input ends.
+    #[arg(long)]
+    pub(crate) until_stdin_ends: bool,
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+}
 
 /// How long a service may have no request waiting: longer than a batch takes, shorter than a health check waits.
 const CHECK_PATIENCE: Duration = Duration::from_secs(3);
-/// The pause between two looks.
+/// The pause between two checks for the consumer of a service that was just started: it takes about as long.
+const READY_PAUSE: Duration = Duration::from_millis(20);
+/// The pause between two checks.
 const CHECK_PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(app: App, args: ServiceArgs, output: Output) -> Result<Exit, Failure> {
-    // What was typed is looked at before what was set up.
+    // The command line is checked before the environment.
     let services =
         args.names.iter().map(|name| find(&app, name, args.echo)).collect::<Result<Vec<_>, _>>()?;
     let servers = Servers::given(&args.servers)?;
@@ -35,25 +65,46 @@ pub(crate) async fn run(app: App, args: ServiceArgs, output: Output) -> Result<E
             shutdown.cancel();
         });
     }
-    let faults = if args.allow_faults { FaultObedience::Exit } else { FaultObedience::Refused };
-    let mut running = Vec::with_capacity(services.len());
-    for service in &services {
-        running.push(servers.run_service(service, faults, shutdown.clone()).await?);
+    let faults = if args.allow_faults { FaultMode::Exit } else { FaultMode::Refused };
+    let migrations = migrations(args.no_migrate);
+    let begun = services.iter().map(|it| servers.run_service(it, faults, migrations, shutdown.clone()));
+    let running = try_join_all(begun).await?;
+    let wire = servers.wire().await?;
+    let ready = async {
+        for service in &services {
+            until_asked(&wire, service.name()).await?;
+        }
+        render::emit("ready");
+        std::future::pending::<Result<Infallible, Failure>>().await
+    };
+    tokio::select! {
+        biased;
+        ended = try_join_all(running) => {
+            for result in ended? {
+                result.map_err(Failure::of_service)?;
+            }
+            Ok(Exit::Ok)
+        }
+        never = ready => match never? {},
     }
-    render::emit("ready");
-    for result in try_join_all(running).await? {
-        result.map_err(Failure::unavailable)?;
-    }
-    Ok(Exit::Ok)
 }
 
-/// Says whether these services run somewhere: each has its database, and somebody asks NATS for its commands.
+/// Returns once a consumer requests the service's commands: its tables are ready by then.
+async fn until_asked(wire: &Wire, service: &str) -> Result<(), Failure> {
+    let name = Name::new(service)?;
+    while !matches!(wire.listening(&name).await, Ok(Some(requests)) if requests > 0) {
+        tokio::time::sleep(READY_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Checks that these services run somewhere: each has its database, and a consumer requests its commands from NATS.
 async fn check(servers: &Servers, services: &[Service], output: Output) -> Result<Exit, Failure> {
-    let wire = servers.wire().await?;
+    let wire = servers.wire_to_look().await?;
     let mut items = Vec::new();
     for service in services {
         let (url, _) = servers.service_database_url(service.name())?;
-        service.connect(&url, 1).await.map_err(Failure::unavailable)?.close().await;
+        service.connect(&url, 1).await.map_err(Failure::of_service)?.close().await;
         let requests = listening(&wire, service.name()).await?;
         items.push(json!({ "service": service.name(), "requests_waiting": requests }));
     }

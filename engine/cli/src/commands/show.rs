@@ -1,18 +1,36 @@
 //! `redress show`
 
+use clap::Args;
+use redress_client::Call;
 use serde_json::json;
 
-use crate::args::{Output, ShowArgs};
-use crate::client::Client;
+use crate::args::saga_ref::SagaRef;
+use crate::args::{ApiArgs, Output};
+use crate::client::{ask, connect, find, history};
 use crate::failure::{Exit, Failure};
 use crate::render;
 
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The saga: its id, or the first digits of it.
+    pub(crate) id: SagaRef,
+    /// Show what happened, attempt by attempt, too.
+    #[arg(long)]
+    pub(crate) history: bool,
+    /// Show what is still to be done, and what would be undone now, too.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
 pub(crate) async fn run(args: ShowArgs, output: Output) -> Result<Exit, Failure> {
-    let client = Client::new(&args.api)?;
-    let mut saga = client.get(&format!("/v1/sagas/{}", args.id)).await?;
-    let rows = client.history(&args.id.to_string()).await?;
+    let client = connect(&args.api)?;
+    let id = find(&client, &args.id).await?;
+    let mut saga = ask(&client, Call::saga(id)).await?;
+    let rows = history(&client, id).await?;
     let plan = match args.plan {
-        true => Some(client.get(&format!("/v1/sagas/{}/plan", args.id)).await?),
+        true => Some(ask(&client, Call::plan(id)).await?),
         false => None,
     };
     if output != Output::Text {

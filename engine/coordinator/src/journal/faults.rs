@@ -1,8 +1,8 @@
 //! Standing faults: injected failures of the whole installation.
 //!
-//! A unit of work looks at them only if there may be any: whether there are is looked up every few hundred
-//! milliseconds, and at once by the coordinator to which one is added. When there are, they are locked, so that `times`
-//! is exact with any number of coordinators.
+//! A unit of work looks at them only if there may be any: the coordinator looks every few hundred milliseconds, and at
+//! once if one is added to it. When there are some, they are locked, so that `times` is exact with any number of
+//! coordinators.
 
 use std::sync::atomic::Ordering;
 
@@ -11,10 +11,9 @@ use redress_core::fault::{Fault, FaultBook, StandingFault};
 use serde::Serialize;
 use sqlx::{PgConnection, Row};
 
-use super::{JournalError, PgJournal};
+use super::pg::{MAY_BE_SOME, PgJournal};
+use crate::ports::JournalError;
 
-/// The bit of the knowledge that says that there may be some; the rest counts the additions made here.
-pub(super) const MAY_BE_SOME: u64 = 1;
 /// One addition more.
 const ADDITION: u64 = 2;
 
@@ -25,9 +24,9 @@ pub struct ListedFault {
     pub id: i64,
     /// The fault.
     pub fault: Fault,
-    /// How often it may still strike; nothing is for ever.
+    /// The number of strikes that are left; nothing means for ever.
     pub remaining: Option<u32>,
-    /// When it was added.
+    /// The time at which it was added.
     pub added_at: Timestamp,
 }
 
@@ -71,7 +70,7 @@ impl PgJournal {
         self.allow_faults && self.fault_knowledge.load(Ordering::Relaxed) & MAY_BE_SOME != 0
     }
 
-    /// Looks up whether there are any.
+    /// Looks up if there are any.
     pub(crate) async fn look_for_faults(&self) -> Result<(), JournalError> {
         if self.allow_faults {
             let before = self.fault_knowledge.load(Ordering::Relaxed);
@@ -82,7 +81,7 @@ impl PgJournal {
             let row = self.working(row).await?;
             let some: bool = row.try_get("some")?;
             let after = if some { before | MAY_BE_SOME } else { before & !MAY_BE_SOME };
-            // What was added here in the meantime is newer than this look.
+            // A fault that was added here in the meantime is newer than this look.
             let _ =
                 self.fault_knowledge.compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed);
         }

@@ -1,127 +1,105 @@
-//! Reads for people: never a lock, never without a limit.
+//! Reads for people: never a lock, never without a limit, of rows and of bytes.
+//!
+//! A page ends early when it has grown large, and the database itself does the sum: rows that would not be sent are not
+//! fetched. Lists leave out large columns unless they are asked for.
 
 use std::str::FromStr;
 
 use redress_core::history::{HistoryEntry, HistoryEvent};
-use redress_core::state::SagaState;
-use redress_core::{JsonText, Name, Phase, SagaId, Timestamp};
+use redress_core::{JsonText, Name, Phase, SagaId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
-use super::unit::state;
-use super::{JournalError, PgJournal};
+use super::columns::state;
+use super::errors::of_connecting;
+use super::pg::PgJournal;
+use super::search::pattern;
+use crate::ports::{Include, JournalError, ListFilter, Replied, Rows, SagaRow};
 
-/// A saga as it is stored.
-#[derive(Debug)]
-pub struct SagaRow {
-    /// The saga.
-    pub id: SagaId,
-    /// Its definition's name.
-    pub saga: String,
-    /// Its definition's version.
-    pub version: u32,
-    /// How often it has moved.
-    pub revision: i64,
-    /// Where it stands.
-    pub state: SagaState,
-    /// The input as it was given.
-    pub input: JsonText,
-    /// Labels.
-    pub tags: serde_json::Value,
-    /// The replies to its actions, by step.
-    pub replies: Vec<(String, JsonText)>,
+/// A page ends after so many bytes, however few rows are on it; one row is always there.
+pub const PAGE_BYTES_MAX: i64 = 1024 * 1024;
+/// Replies of one saga that are shown with it, in bytes; the history has the others, page by page.
+pub(super) const REPLIES_BYTES_MAX: i64 = 4 * PAGE_BYTES_MAX;
+
+/// The rows of a list, each with the bytes that it brings to the page. `is_open` is a condition of its own.
+fn list_rows(is_open: &str) -> String {
+    format!(
+        "SELECT id, saga, version, revision, state_format, state, tags, \
+            CASE WHEN $10 THEN input ELSE 'null'::bytea END AS input, \
+            CASE WHEN $11 THEN data ELSE 'null'::bytea END AS data, \
+            octet_length(state) + pg_column_size(tags) \
+            + CASE WHEN $10 THEN octet_length(input) ELSE 0 END + CASE WHEN $11 THEN octet_length(data) ELSE 0 END \
+            + CASE WHEN $12 THEN (SELECT coalesce(sum(octet_length(h.detail)), 0) FROM saga_history h \
+                WHERE h.saga_id = sagas.id AND {IS_REPLY}) ELSE 0 END AS bytes \
+         FROM sagas WHERE {is_open} ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR saga = $2) \
+         AND ($3::text IS NULL OR id::text LIKE $14 OR convert_from(input, 'UTF8') COLLATE \"C\" ~ $3) \
+         AND ($4::jsonb IS NULL OR tags @> $4) \
+         AND ($5::timestamptz IS NULL OR started_at >= $5) AND ($6::timestamptz IS NULL OR started_at < $6) \
+         AND ($7::uuid IS NULL OR id < $7) \
+         AND ($9::timestamptz IS NULL OR (status IN ('running', 'compensating') AND started_at < $9)) \
+         AND ($15::text IS NULL OR convert_from(state, 'UTF8')::jsonb #>> '{{status,parked,reason,code}}' = $15) \
+         ORDER BY id DESC LIMIT $8"
+    )
 }
 
-/// Which sagas to list, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct ListFilter {
-    /// Only of this status.
-    pub status: Option<String>,
-    /// Only of this definition.
-    pub saga: Option<String>,
-    /// Only with this text in the id or the input.
-    pub text: Option<String>,
-    /// Only with this label.
-    pub tag: Option<(String, String)>,
-    /// Only started at or after.
-    pub since: Option<Timestamp>,
-    /// Only started before.
-    pub until: Option<Timestamp>,
-    /// Only those that come after this one in the list.
-    pub after: Option<SagaId>,
-    /// At most so many.
-    pub limit: i64,
-    /// Only those that go on by themselves, but for longer than they should.
-    pub stalled: bool,
-    /// Since when they should not; the engine fills it in.
-    pub stalled_before: Option<Timestamp>,
+pub(super) const IS_REPLY: &str = "event = 'done' AND phase IN ('action', 'settlement')";
+
+/// Of `rows`, those before which there are fewer than so many bytes, and how many there are in all.
+fn while_they_fit(rows: &str, order: &str, bytes: &str) -> String {
+    format!(
+        "SELECT * FROM (SELECT found.*, count(*) OVER () AS found_in_all, \
+            sum(bytes) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before \
+         FROM ({rows}) AS found) AS counted WHERE bytes_before < {bytes} ORDER BY {order}"
+    )
 }
-
-/// A row of history with its saga.
-pub type HistoryRow = HistoryEntry;
-
-const COLUMNS: &str = "SELECT id, saga, version, revision, state, data, input, tags FROM sagas";
 
 impl PgJournal {
-    /// One saga.
-    ///
-    /// # Errors
-    /// [`JournalError`] if the database does not answer or the row is unreadable.
-    pub async fn saga(&self, id: SagaId) -> Result<Option<SagaRow>, JournalError> {
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE id = $1")))
-            .bind(id.0)
-            .fetch_optional(&self.read);
-        let row = self.reading(row).await?;
-        let Some(row) = row else { return Ok(None) };
-        let mut sagas = vec![Ok(saga_row(&row)?)];
-        self.reading(add_replies(&self.read, &mut sagas)).await?;
-        Ok(sagas.pop().and_then(Result::ok))
-    }
-
     /// A page of sagas, newest first; one that cannot be read is named and hides no other.
     ///
     /// # Errors
     /// [`JournalError`] if the database does not answer.
-    pub async fn sagas(&self, filter: &ListFilter) -> Result<Vec<Result<SagaRow, SagaId>>, JournalError> {
-        let pattern = filter.text.as_deref().map(|text| format!("%{}%", escaped(text)));
+    pub async fn sagas(&self, filter: &ListFilter) -> Result<Rows<Result<SagaRow, SagaId>>, JournalError> {
         let tag = filter.tag.as_ref().map(|(name, value)| serde_json::json!({ name: value }));
-        // What is open is found by its own small index, however many have ended.
+        // Open sagas are found by their own small index, however many have ended.
         let is_open = match filter.status.as_deref() {
+            _ if filter.code.is_some() => "ended_at IS NULL AND status = 'parked' AND",
             Some("running" | "compensating" | "parked" | "paused") => "ended_at IS NULL AND",
             _ if filter.stalled_before.is_some() => "ended_at IS NULL AND",
             Some(_) | None => "",
         };
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE {is_open} ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR saga = $2) \
-             AND ($3::text IS NULL OR id::text ILIKE $3 OR convert_from(input, 'UTF8') ILIKE $3) \
-             AND ($4::jsonb IS NULL OR tags @> $4) \
-             AND ($5::timestamptz IS NULL OR started_at >= $5) AND ($6::timestamptz IS NULL OR started_at < $6) \
-             AND ($7::uuid IS NULL OR id < $7) \
-             AND ($9::timestamptz IS NULL OR (status IN ('running', 'compensating') AND started_at < $9)) \
-             ORDER BY id DESC LIMIT $8"
-        )))
-        .bind(&filter.status)
-        .bind(&filter.saga)
-        .bind(pattern)
-        .bind(tag)
-        .bind(filter.since)
-        .bind(filter.until)
-        .bind(filter.after.map(|id| id.0))
-        .bind(filter.limit)
-        .bind(filter.stalled_before)
-        .fetch_all(&self.read);
-        let rows = self.reading(rows).await?;
+        let include = filter.include;
+        let rows = while_they_fit(&list_rows(is_open), "id DESC", "$13");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(rows))
+            .bind(&filter.status)
+            .bind(&filter.saga)
+            .bind(filter.text.as_deref().map(pattern))
+            .bind(tag)
+            .bind(filter.since)
+            .bind(filter.until)
+            .bind(filter.after.map(|id| id.0))
+            .bind(filter.limit.saturating_add(1))
+            .bind(filter.stalled_before)
+            .bind(include.input)
+            .bind(include.data)
+            .bind(include.replies)
+            .bind(PAGE_BYTES_MAX)
+            .bind(filter.text.as_deref().map(part_of_an_id))
+            .bind(&filter.code)
+            .fetch_all(&self.read);
+        let Rows { rows, more } = page(self.reading(rows).await?, filter.limit)?;
         let mut sagas = Vec::with_capacity(rows.len());
         for row in &rows {
             let id = SagaId(row.try_get("id")?);
-            sagas.push(saga_row(row).map_err(|error| {
+            sagas.push(saga_row(row, include, self.state_format).map_err(|error| {
                 tracing::error!(saga_id = %id, error = error.with_causes(), "saga unreadable");
                 id
             }));
         }
-        self.reading(add_replies(&self.read, &mut sagas)).await?;
-        Ok(sagas)
+        if include.replies {
+            self.reading(add_replies(&self.read, &mut sagas)).await?;
+        }
+        Ok(Rows { rows: sagas, more })
     }
 
     /// A page of a saga's history, oldest first, after the row `after`.
@@ -133,27 +111,35 @@ impl PgJournal {
         id: SagaId,
         after: i32,
         limit: i64,
-    ) -> Result<Vec<HistoryEntry>, JournalError> {
-        let rows = sqlx::query(
-            "SELECT seq, at, event, step, phase, attempt, detail FROM saga_history \
-             WHERE saga_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-        )
-        .bind(id.0)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(&self.read);
-        let rows = self.reading(rows).await?;
-        rows.iter().map(history_entry).collect()
+    ) -> Result<Rows<HistoryEntry>, JournalError> {
+        let rows = "SELECT seq, at, event, step, phase, attempt, detail, octet_length(detail) AS bytes \
+                    FROM saga_history WHERE saga_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+        let rows = sqlx::query(sqlx::AssertSqlSafe(while_they_fit(rows, "seq", "$4")))
+            .bind(id.0)
+            .bind(after)
+            .bind(limit.saturating_add(1))
+            .bind(PAGE_BYTES_MAX)
+            .fetch_all(&self.read);
+        let Rows { rows, more } = page(self.reading(rows).await?, limit)?;
+        Ok(Rows { rows: rows.iter().map(history_entry).collect::<Result<_, _>>()?, more })
     }
 
-    /// Whether an order was carried out: asked when the answer to its commit was lost.
-    pub(crate) async fn has_order(&self, order_id: Uuid) -> Result<bool, JournalError> {
+    /// Returns true if an operator command was carried out: looked up when the answer to its commit was lost. A standby
+    /// may not have heard of it, so the query goes to a connection that could write.
+    pub(crate) async fn has_operator_command(&self, command_id: Uuid) -> Result<bool, JournalError> {
         let found = sqlx::query_scalar("SELECT EXISTS (SELECT FROM audit_log WHERE order_id = $1)");
-        self.reading(found.bind(order_id).fetch_one(&self.read)).await
+        let found = found.bind(command_id);
+        let journal = self.clone();
+        self.unit(async move {
+            let begun = journal.work.begin_with("BEGIN READ WRITE").await;
+            let mut transaction = begun.map_err(of_connecting)?;
+            Ok(found.fetch_one(&mut *transaction).await?)
+        })
+        .await
     }
 
-    /// How many sagas that have not ended stand where: by definition, version and status. (What has ended grows without
-    /// bound, and is counted by the metrics.)
+    /// The number of sagas that have not ended, by definition, version and status. (Ended ones grow without bound, and
+    /// are counted by the metrics.)
     ///
     /// # Errors
     /// [`JournalError`] if the database does not answer.
@@ -162,7 +148,7 @@ impl PgJournal {
             "SELECT saga, version, status, count(*) AS sagas FROM sagas WHERE ended_at IS NULL \
              GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
         )
-        .fetch_all(&self.read);
+        .fetch_all(&self.probe);
         let rows = self.reading(rows).await?;
         rows.iter()
             .map(|row| {
@@ -178,23 +164,42 @@ impl PgJournal {
     }
 }
 
-/// `%` and `_` of a search mean themselves.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_").replace('\0', "")
+/// A page of the rows that [`while_they_fit`] gave, one more than wanted if there is one.
+fn page(mut rows: Vec<PgRow>, limit: i64) -> Result<Rows<PgRow>, JournalError> {
+    let found_in_all: i64 = rows.first().map_or(Ok(0), |row| row.try_get("found_in_all"))?;
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let more = i64::try_from(rows.len()).unwrap_or(i64::MAX) < found_in_all;
+    Ok(Rows { rows, more })
 }
 
-fn saga_row(row: &PgRow) -> Result<SagaRow, JournalError> {
+/// A pattern for ids, in which there is nothing but hexadecimal digits and dashes.
+fn part_of_an_id(text: &str) -> String {
+    let text = text.to_ascii_lowercase();
+    let may_be = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    if may_be { format!("%{text}%") } else { String::new() }
+}
+
+pub(super) fn saga_row(row: &PgRow, include: Include, known: u32) -> Result<SagaRow, JournalError> {
     let version: i32 = row.try_get("version")?;
     let input: &[u8] = row.try_get("input")?;
+    let id = SagaId(row.try_get("id")?);
+    let format: i32 = row.try_get("state_format")?;
+    let format = format.unsigned_abs();
+    // Also of a newer form people are shown the part that can be read.
+    let unreadable = |problem: String| match format > known {
+        true => JournalError::Newer { id, format, known },
+        false => JournalError::Unreadable(problem),
+    };
     Ok(SagaRow {
-        id: SagaId(row.try_get("id")?),
+        id,
         saga: row.try_get("saga")?,
         version: version.unsigned_abs(),
         revision: row.try_get("revision")?,
-        state: state(row.try_get("state")?, row.try_get("data")?).map_err(JournalError::Unreadable)?,
+        state: state(row.try_get("state")?, row.try_get("data")?).map_err(unreadable)?,
         input: JsonText::parse(input).map_err(|error| JournalError::Unreadable(error.to_string()))?,
         tags: row.try_get("tags")?,
         replies: Vec::new(),
+        include,
     })
 }
 
@@ -203,23 +208,35 @@ async fn add_replies(pool: &PgPool, sagas: &mut [Result<SagaRow, SagaId>]) -> Re
         return Ok(());
     }
     let ids: Vec<Uuid> = sagas.iter().flatten().map(|saga| saga.id.0).collect();
-    let rows = sqlx::query(
-        "SELECT saga_id, step, detail FROM saga_history \
-         WHERE saga_id = ANY($1) AND event = 'done' AND phase IN ('action', 'settlement') ORDER BY saga_id, seq",
-    )
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT saga_id, step, CASE WHEN bytes <= $2 THEN detail END AS detail FROM ( \
+            SELECT saga_id, seq, step, detail, sum(octet_length(detail)) \
+                OVER (PARTITION BY saga_id ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes \
+            FROM saga_history WHERE saga_id = ANY($1) AND {IS_REPLY}) AS replies ORDER BY saga_id, seq"
+    )))
     .bind(ids)
+    .bind(REPLIES_BYTES_MAX)
     .fetch_all(pool)
     .await?;
     for row in rows {
         let id: Uuid = row.try_get("saga_id")?;
-        let detail: &[u8] = row.try_get("detail")?;
-        let Ok(Done { reply }) = serde_json::from_slice::<Done>(detail) else { continue };
+        let detail: Option<&[u8]> = row.try_get("detail")?;
+        let Some(replied) = replied(detail) else { continue };
         let step: Option<String> = row.try_get("step")?;
         if let Some(saga) = sagas.iter_mut().flatten().find(|saga| saga.id.0 == id) {
-            saga.replies.push((step.unwrap_or_default(), reply));
+            saga.replies.push((step.unwrap_or_default(), replied));
         }
     }
     Ok(())
+}
+
+/// The reply in a row of history, which may have been too large to be fetched; nothing if it cannot be read.
+pub(super) fn replied(detail: Option<&[u8]>) -> Option<Replied> {
+    match detail.map(serde_json::from_slice::<Done>) {
+        None => Some(Replied::LeftOut),
+        Some(Ok(Done { reply })) => Some(Replied::Said(reply)),
+        Some(Err(_)) => None,
+    }
 }
 
 #[derive(serde::Deserialize)]

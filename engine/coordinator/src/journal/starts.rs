@@ -3,12 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use redress_core::{SagaId, Timestamp};
-use sqlx::{PgConnection, Row};
+use redress_postgres::Sessions;
+use sqlx::{Connection as _, PgConnection, Row};
 use uuid::Uuid;
 
-use super::unit::{HistoryColumns, encode, signed};
-use super::{JournalError, PgJournal, faults};
-use crate::ports::{Inserted, NewSaga};
+use super::columns::{HistoryColumns, encode, signed};
+use super::errors::{of_commit, of_connecting};
+use super::faults;
+use super::pg::PgJournal;
+use super::pools::begin;
+use crate::ports::{Inserted, JournalError, NewSaga, StoredStart};
 
 impl PgJournal {
     /// Inserts a batch in a transaction of its own.
@@ -17,16 +21,31 @@ impl PgJournal {
         sagas: &[NewSaga],
         struck: &[(i64, u32)],
     ) -> Result<Vec<Inserted>, JournalError> {
-        if struck.is_empty() {
+        let mut connection = self.work_leases.take().await.map_err(of_connecting)?;
+        if struck.is_empty() && self.sessions == Sessions::Own {
             // One statement is its own transaction; its commit is answered with it.
-            let mut connection = self.work.acquire().await.map_err(JournalError::of_connecting)?;
-            return insert(&mut connection, sagas).await.map_err(JournalError::of_its_commit);
+            let inserted = insert(&mut connection, self.state_format, sagas).await;
+            let inserted = inserted.map_err(JournalError::of_its_commit)?;
+            connection.keep();
+            return Ok(inserted);
         }
-        let mut transaction = self.work.begin().await.map_err(JournalError::of_connecting)?;
-        let inserted = insert(&mut transaction, sagas).await?;
+        let begun = connection.begin_with(begin(self.sessions)).await;
+        let mut transaction = begun.map_err(of_connecting)?;
+        let inserted = insert(&mut transaction, self.state_format, sagas).await?;
         faults::count_down(&mut transaction, struck).await?;
-        transaction.commit().await.map_err(JournalError::of_commit)?;
+        transaction.commit().await.map_err(of_commit)?;
+        connection.keep();
         Ok(inserted)
+    }
+
+    /// The start that this key names, by a connection for the work: a start that was committed a moment ago must be
+    /// seen.
+    pub(crate) async fn start_of(&self, key: &str) -> Result<Option<StoredStart>, JournalError> {
+        self.working(async {
+            let mut connection = self.work.acquire().await.map_err(of_connecting)?;
+            start_of(&mut connection, key).await
+        })
+        .await
     }
 
     /// The database's clock.
@@ -40,12 +59,13 @@ impl PgJournal {
     }
 }
 
-/// Inserts a batch on this connection, which may be in a transaction of somebody else's.
+/// Inserts a batch on this connection, which may be in a transaction of the caller's.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
+    state_format: u32,
     sagas: &[NewSaga],
 ) -> Result<Vec<Inserted>, JournalError> {
-    let new = insert_new(connection, sagas).await?;
+    let new = insert_new(connection, state_format, sagas).await?;
     let known: Vec<&str> =
         sagas.iter().filter(|saga| !new.contains(&saga.id.0)).map(|saga| saga.key.as_str()).collect();
     let holders = if known.is_empty() { HashMap::new() } else { holders(connection, known).await? };
@@ -53,8 +73,8 @@ pub(crate) async fn insert(
         .iter()
         .map(|saga| match holders.get(&saga.key) {
             _ if new.contains(&saga.id.0) => Ok(Inserted::New),
-            Some((id, fingerprint)) if *fingerprint == saga.fingerprint => Ok(Inserted::Same(*id)),
-            Some((id, _)) => Ok(Inserted::Other(*id)),
+            Some(known) if saga.fingerprint.is_of(&known.fingerprint) => Ok(Inserted::Same(known.id)),
+            Some(known) => Ok(Inserted::Other(known.id)),
             None => {
                 Err(JournalError::Unreadable(format!("the key `{}` vanished while it was read", saga.key)))
             }
@@ -62,8 +82,12 @@ pub(crate) async fn insert(
         .collect()
 }
 
-/// The unique key alone decides who is first; the others are read by a statement of their own.
-async fn insert_new(connection: &mut PgConnection, sagas: &[NewSaga]) -> Result<HashSet<Uuid>, JournalError> {
+/// The unique key alone decides which start is first; the others are read by a statement of their own.
+async fn insert_new(
+    connection: &mut PgConnection,
+    state_format: u32,
+    sagas: &[NewSaga],
+) -> Result<HashSet<Uuid>, JournalError> {
     let mut sagas: Vec<&NewSaga> = sagas.iter().collect();
     // Two batches that share keys wait for each other in the same order.
     sagas.sort_by(|a, b| a.key.cmp(&b.key));
@@ -82,9 +106,9 @@ async fn insert_new(connection: &mut PgConnection, sagas: &[NewSaga]) -> Result<
              ON CONFLICT (key) DO NOTHING RETURNING saga_id \
          ), begun AS ( \
              INSERT INTO sagas (id, saga, version, status, revision, state, data, input, tags, started_at, \
-                                ended_at, due_at, wake_at, key) \
+                                ended_at, due_at, wake_at, key, state_format) \
              SELECT n.id, n.saga, n.version, n.status, 1, n.state, n.data, n.input, n.tags, n.started_at, \
-                    n.ended_at, n.due_at, n.due_at, n.key \
+                    n.ended_at, n.due_at, n.due_at, n.key, $22 \
              FROM unnest($3::uuid[], $4::text[], $5::integer[], $6::text[], $7::bytea[], $8::bytea[], \
                          $9::bytea[], $10::jsonb[], $11::timestamptz[], $12::timestamptz[], \
                          $21::timestamptz[], $1::text[]) \
@@ -99,7 +123,7 @@ async fn insert_new(connection: &mut PgConnection, sagas: &[NewSaga]) -> Result<
          ) SELECT saga_id FROM keys",
     )
     .bind(sagas.iter().map(|saga| saga.key.as_str()).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| saga.fingerprint.as_slice()).collect::<Vec<_>>())
+    .bind(sagas.iter().map(|saga| saga.fingerprint.as_bytes().as_slice()).collect::<Vec<_>>())
     .bind(sagas.iter().map(|saga| saga.id.0).collect::<Vec<_>>())
     .bind(sagas.iter().map(|saga| saga.saga.as_str()).collect::<Vec<_>>())
     .bind(sagas.iter().map(|saga| signed(saga.version)).collect::<Vec<_>>())
@@ -119,15 +143,24 @@ async fn insert_new(connection: &mut PgConnection, sagas: &[NewSaga]) -> Result<
     .bind(history.attempts)
     .bind(history.details)
     .bind(sagas.iter().map(|saga| saga.state.ended_at).collect::<Vec<_>>())
+    .bind(signed(state_format))
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| Ok(row.try_get("saga_id")?)).collect()
 }
 
+/// The start that this key names, as this connection sees it.
+pub(crate) async fn start_of(
+    connection: &mut PgConnection,
+    key: &str,
+) -> Result<Option<StoredStart>, JournalError> {
+    Ok(holders(connection, vec![key]).await?.remove(key))
+}
+
 async fn holders(
     connection: &mut PgConnection,
     keys: Vec<&str>,
-) -> Result<HashMap<String, (SagaId, [u8; 32])>, JournalError> {
+) -> Result<HashMap<String, StoredStart>, JournalError> {
     let rows = sqlx::query("SELECT key, fingerprint, saga_id FROM idempotency_keys WHERE key = ANY($1)")
         .bind(keys)
         .fetch_all(connection)
@@ -138,7 +171,7 @@ async fn holders(
             let fingerprint = fingerprint
                 .try_into()
                 .map_err(|_| JournalError::Unreadable("a fingerprint has not 32 bytes".to_owned()))?;
-            Ok((row.try_get("key")?, (SagaId(row.try_get("saga_id")?), fingerprint)))
+            Ok((row.try_get("key")?, StoredStart { id: SagaId(row.try_get("saga_id")?), fingerprint }))
         })
         .collect()
 }

@@ -2,23 +2,30 @@
 //!
 //! Replies are decided on rows that are not locked, and written by one statement that is its own transaction: two round
 //! trips, and no row is written twice. The revision guards it: if any of the sagas has moved in the meantime, nothing
-//! of the batch is written, and the same is done again with locks. What needs more than that statement (standing
-//! faults, audit, dead letters, timers) is done in a transaction, under the same guard.
+//! of the batch is written, and the same is done again with locks. Units that need more than that statement (standing
+//! faults, audit, dead letters, timers) are done in a transaction, under the same guard.
 
 use std::time::Duration;
 
-use redress_core::state::SagaState;
-use redress_core::{JsonText, Name, SagaId, Timestamp};
+use redress_core::fault::FaultBook;
+use redress_core::{Name, SagaDefinition, SagaId, Timestamp};
+use redress_postgres::Sessions;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, Row};
 use uuid::Uuid;
 
+use super::columns::{HistoryColumns, encode, interval, signed, state};
+use super::errors::{of_commit, of_connecting};
 use super::faults;
-use super::upkeep::interval;
-use super::{JournalError, PgJournal};
-use crate::ports::{Audit, Buried, Changes, Inserted, Journal, NewSaga, Selection, Snapshot, Stored};
+use super::pg::PgJournal;
+use super::pools::begin;
+use super::select::select;
+use crate::ports::{
+    Audit, Changes, DeadLetter, Inserted, Journal, JournalError, NewSaga, RegisterError, Selection, Snapshot,
+    Stored, StoredStart, StoredState,
+};
 
-/// How long the timer leaves a saga alone that cannot be decided on: somebody must look at it first.
+/// How long the timer leaves a saga alone that cannot be decided on: a person must look at it first.
 const SET_ASIDE: Duration = Duration::from_secs(60 * 60);
 /// How long it leaves one alone that met trouble of the database's.
 const PUT_OFF: Duration = Duration::from_secs(5);
@@ -27,30 +34,37 @@ impl Journal for PgJournal {
     async fn transact<T: Send + 'static>(
         &self,
         selection: Selection,
+        bytes_max: usize,
         decide: impl FnOnce(Snapshot) -> (Changes, T) + Send + 'static,
     ) -> Result<T, JournalError> {
         let journal = self.clone();
         self.unit(async move {
-            let mut connection = journal.work.acquire().await.map_err(JournalError::of_connecting)?;
-            if selection.is_locked() || journal.may_have_faults() {
-                let mut transaction = connection.begin().await.map_err(JournalError::of_connecting)?;
-                let snapshot = journal.snapshot(&mut transaction, &selection.locked()).await?;
+            let mut connection = journal.work_leases.take().await.map_err(of_connecting)?;
+            if selection.is_locked() || journal.may_have_faults() || journal.sessions == Sessions::Shared {
+                let begun = connection.begin_with(begin(journal.sessions)).await;
+                let mut transaction = begun.map_err(of_connecting)?;
+                let snapshot = journal.snapshot(&mut transaction, &selection.locked(), bytes_max).await?;
                 let (changes, result) = decide(snapshot);
-                write(&mut transaction, &changes).await?;
-                transaction.commit().await.map_err(JournalError::of_commit)?;
+                write(&mut transaction, &changes, journal.state_format).await?;
+                transaction.commit().await.map_err(of_commit)?;
+                connection.keep();
                 return Ok(result);
             }
-            let snapshot = journal.snapshot(&mut connection, &selection).await?;
+            let snapshot = journal.snapshot(&mut connection, &selection, bytes_max).await?;
             let (changes, result) = decide(snapshot);
             if changes.are_of_sagas_alone() {
                 if !changes.sagas.is_empty() {
-                    write_sagas(&mut connection, &changes).await.map_err(JournalError::of_its_commit)?;
+                    write_sagas(&mut connection, &changes, journal.state_format)
+                        .await
+                        .map_err(JournalError::of_its_commit)?;
                 }
             } else {
-                let mut transaction = connection.begin().await.map_err(JournalError::of_connecting)?;
-                write(&mut transaction, &changes).await?;
-                transaction.commit().await.map_err(JournalError::of_commit)?;
+                let begun = connection.begin_with(begin(journal.sessions)).await;
+                let mut transaction = begun.map_err(of_connecting)?;
+                write(&mut transaction, &changes, journal.state_format).await?;
+                transaction.commit().await.map_err(of_commit)?;
             }
+            connection.keep();
             Ok(result)
         })
         .await
@@ -65,13 +79,45 @@ impl Journal for PgJournal {
         self.unit(async move { journal.insert_all(&sagas, &struck).await }).await
     }
 
-    async fn bury(&self, letters: Vec<Buried>) -> Result<(), JournalError> {
+    async fn dead_letter(&self, letters: Vec<DeadLetter>) -> Result<(), JournalError> {
         let journal = self.clone();
         self.unit(async move {
-            let mut connection = journal.work.acquire().await.map_err(JournalError::of_connecting)?;
+            let mut connection = journal.work.acquire().await.map_err(of_connecting)?;
             write_dead_letters(&mut connection, &letters).await
         })
         .await
+    }
+
+    async fn start_of(&self, key: &str) -> Result<Option<StoredStart>, JournalError> {
+        Self::start_of(self, key).await
+    }
+
+    async fn has_operator_command(&self, command_id: Uuid) -> Result<bool, JournalError> {
+        Self::has_operator_command(self, command_id).await
+    }
+
+    async fn read_faults(&self) -> Result<FaultBook, JournalError> {
+        Self::read_faults(self).await
+    }
+
+    async fn look_for_faults(&self) -> Result<(), JournalError> {
+        Self::look_for_faults(self).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        Self::now(self).await
+    }
+
+    async fn should_isolate(&self, error: &JournalError) -> bool {
+        Self::should_isolate(self, error).await
+    }
+
+    async fn id(&self) -> Result<String, JournalError> {
+        Self::id(self).await
+    }
+
+    async fn register(&self, definition: &SagaDefinition) -> Result<(), RegisterError> {
+        Self::register(self, definition).await
     }
 }
 
@@ -80,56 +126,9 @@ impl PgJournal {
         &self,
         connection: &mut PgConnection,
         selection: &Selection,
+        bytes_max: usize,
     ) -> Result<Snapshot, JournalError> {
-        let rows = match selection {
-            Selection::Unlocked(ids) => {
-                let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-                sqlx::query(
-                    "SELECT id, saga, version, revision, state, data, clock_timestamp() AS now FROM sagas \
-                     WHERE id = ANY($1) ORDER BY id",
-                )
-                .bind(ids)
-                .fetch_all(&mut *connection)
-                .await?
-            }
-            Selection::These(ids) => {
-                let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-                sqlx::query(
-                    "SELECT id, saga, version, revision, state, data, clock_timestamp() AS now FROM sagas \
-                     WHERE id = ANY($1) ORDER BY id FOR UPDATE",
-                )
-                .bind(ids)
-                .fetch_all(&mut *connection)
-                .await?
-            }
-            Selection::Alone(id) => {
-                sqlx::query(
-                    "SELECT id, saga, version, revision, state, data, clock_timestamp() AS now FROM sagas \
-                     WHERE id = $1 FOR UPDATE NOWAIT",
-                )
-                .bind(id.0)
-                .fetch_all(&mut *connection)
-                .await?
-            }
-            Selection::Due { known, limit } => {
-                let (names, versions): (Vec<&str>, Vec<i32>) =
-                    known.iter().map(|(name, version)| (name.as_str(), signed(*version))).unzip();
-                sqlx::query(
-                    // Definition by definition, as the index is: what waits for a version that nobody here knows is
-                    // not even looked at, and a flood of one definition leaves the others their turn.
-                    "SELECT due.* FROM unnest($1::text[], $2::integer[]) AS known (saga, version), LATERAL ( \
-                         SELECT id, saga, version, revision, state, data, clock_timestamp() AS now FROM sagas \
-                         WHERE sagas.saga = known.saga AND sagas.version = known.version AND wake_at <= now() \
-                         ORDER BY wake_at LIMIT $3 FOR UPDATE SKIP LOCKED \
-                     ) AS due",
-                )
-                .bind(names)
-                .bind(versions)
-                .bind(limit)
-                .fetch_all(&mut *connection)
-                .await?
-            }
-        };
+        let rows = select(connection, selection, bytes_max, self.state_format).await?;
         // Read before the wait for a lock, but anew for a row that changed meanwhile: the latest is the time now.
         let mut now = None;
         for row in &rows {
@@ -143,63 +142,50 @@ impl PgJournal {
                 .try_get("now")?,
         };
         let faults = if rows.is_empty() { Default::default() } else { self.lock_faults(connection).await? };
-        let sagas = rows.iter().map(stored).collect::<Result<_, _>>()?;
-        Ok(Snapshot { now, sagas, faults })
+        let (mut sagas, mut left) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in &rows {
+            match stored(row, self.state_format)? {
+                Ok(saga) => sagas.push(saga),
+                Err(id) => left.push(id),
+            }
+        }
+        Ok(Snapshot { now, sagas, left, faults })
     }
 }
 
-fn stored(row: &PgRow) -> Result<Stored, JournalError> {
+/// A saga of a snapshot, or the id of one that was left.
+fn stored(row: &PgRow, known: u32) -> Result<Result<Stored, SagaId>, JournalError> {
+    let id = SagaId(row.try_get("id")?);
+    let (state_bytes, data): (Option<&[u8]>, Option<&[u8]>) = (row.try_get("state")?, row.try_get("data")?);
+    let (Some(state_bytes), Some(data)) = (state_bytes, data) else { return Ok(Err(id)) };
     let name: &str = row.try_get("saga")?;
     let version: i32 = row.try_get("version")?;
-    Ok(Stored {
-        id: SagaId(row.try_get("id")?),
+    Ok(Ok(Stored {
+        id,
         saga: Name::new(name).map_err(|error| JournalError::Unreadable(error.to_string()))?,
         version: version.unsigned_abs(),
         revision: row.try_get("revision")?,
-        state: state(row.try_get("state")?, row.try_get("data")?),
-    })
+        wake_at: row.try_get("wake_at")?,
+        state: stored_state(row.try_get("state_format")?, known, state_bytes, data),
+    }))
 }
 
-/// The state of a saga from its two columns.
-pub(super) fn state(state: &[u8], data: &[u8]) -> Result<SagaState, String> {
-    let mut state: SagaState = serde_json::from_slice(state).map_err(|error| error.to_string())?;
-    state.data = JsonText::parse(data).map_err(|error| error.to_string())?;
-    Ok(state)
-}
-
-pub(super) fn signed(number: u32) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
-}
-
-/// Rows of history, column by column, as `unnest` takes them.
-#[derive(Default)]
-pub(super) struct HistoryColumns<'a> {
-    pub(super) ids: Vec<Uuid>,
-    pub(super) seqs: Vec<i32>,
-    pub(super) ats: Vec<Timestamp>,
-    pub(super) events: Vec<&'static str>,
-    pub(super) steps: Vec<Option<&'a str>>,
-    pub(super) phases: Vec<Option<&'static str>>,
-    pub(super) attempts: Vec<Option<i32>>,
-    pub(super) details: Vec<&'a [u8]>,
-}
-
-impl<'a> HistoryColumns<'a> {
-    pub(super) fn push(&mut self, id: SagaId, entry: &'a redress_core::history::HistoryEntry) {
-        self.ids.push(id.0);
-        self.seqs.push(signed(entry.seq));
-        self.ats.push(entry.at);
-        self.events.push(entry.event.as_str());
-        self.steps.push(entry.step.as_deref());
-        self.phases.push(entry.phase.map(redress_core::Phase::as_str));
-        self.attempts.push(entry.attempt.map(signed));
-        self.details.push(entry.detail.as_bytes());
+/// The state of a saga, if it is stored in a form that is known here.
+fn stored_state(format: i32, known: u32, bytes: &[u8], data: &[u8]) -> StoredState {
+    let format = format.unsigned_abs();
+    if format > known {
+        return StoredState::Newer(format);
     }
+    state(bytes, data).map_or_else(StoredState::Unreadable, |state| StoredState::Readable(Box::new(state)))
 }
 
-async fn write(connection: &mut PgConnection, changes: &Changes) -> Result<(), JournalError> {
+async fn write(
+    connection: &mut PgConnection,
+    changes: &Changes,
+    state_format: u32,
+) -> Result<(), JournalError> {
     if !changes.sagas.is_empty() {
-        write_sagas(connection, changes).await?;
+        write_sagas(connection, changes, state_format).await?;
     }
     if !changes.dead_letters.is_empty() {
         write_dead_letters(connection, &changes.dead_letters).await?;
@@ -213,9 +199,12 @@ async fn write(connection: &mut PgConnection, changes: &Changes) -> Result<(), J
     for (ids, pause) in [(&changes.set_aside, SET_ASIDE), (&changes.put_off, PUT_OFF)] {
         if !ids.is_empty() {
             let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-            sqlx::query("UPDATE sagas SET wake_at = now() + $2 WHERE id = ANY($1) AND wake_at <= now()")
-                .bind(ids)
-                .bind(interval(pause))
+            sqlx::query(
+                "UPDATE sagas SET wake_at = now() + $2 WHERE id = ANY($1) AND wake_at <= now() AND state_format <= $3",
+            )
+            .bind(ids)
+            .bind(interval(pause))
+            .bind(signed(state_format))
                 .execute(&mut *connection)
                 .await?;
         }
@@ -223,10 +212,30 @@ async fn write(connection: &mut PgConnection, changes: &Changes) -> Result<(), J
     Ok(())
 }
 
+/// Writes nothing if a saga has not the revision that was decided on.
+const WRITE_SAGAS: &str = "WITH moved AS ( \
+             UPDATE sagas SET status = n.status, revision = sagas.revision + n.moved::integer, state = n.state, \
+                    data = coalesce(n.data, sagas.data), state_format = $19, due_at = n.due_at, ended_at = n.ended_at, \
+                    wake_at = CASE WHEN n.fired OR n.due_at IS NULL THEN n.due_at \
+                                   ELSE least(sagas.wake_at, n.due_at) END \
+             FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::timestamptz[], \
+                         $7::timestamptz[], $8::boolean[], $9::boolean[]) \
+                  AS n (id, revision, status, state, data, due_at, ended_at, moved, fired) \
+             WHERE sagas.id = n.id AND sagas.revision = n.revision AND sagas.state_format <= $19 RETURNING 1 \
+         ), appended AS ( \
+             INSERT INTO saga_history (saga_id, seq, at, event, step, phase, attempt, detail) \
+             SELECT * FROM unnest($10::uuid[], $11::integer[], $12::timestamptz[], $13::text[], $14::text[], \
+                                  $15::text[], $16::integer[], $17::bytea[]) \
+         ) SELECT all_of($18, count(*)) FROM moved";
+
 /// All new states and all new history in one statement; if a saga has not the revision that was decided on, none.
 ///
 /// The rows are locked in the order given, which is that of the ids: the plan is a loop over the arrays.
-async fn write_sagas(connection: &mut PgConnection, changes: &Changes) -> Result<(), JournalError> {
+async fn write_sagas(
+    connection: &mut PgConnection,
+    changes: &Changes,
+    state_format: u32,
+) -> Result<(), JournalError> {
     let count = changes.sagas.len();
     let mut ids = Vec::with_capacity(count);
     let mut revisions = Vec::with_capacity(count);
@@ -253,50 +262,35 @@ async fn write_sagas(connection: &mut PgConnection, changes: &Changes) -> Result
         history.push(*id, entry);
     }
     let wanted = i64::try_from(count).unwrap_or(i64::MAX);
-    sqlx::query(
-        "WITH moved AS ( \
-             UPDATE sagas SET status = n.status, revision = sagas.revision + n.moved::integer, state = n.state, \
-                    data = coalesce(n.data, sagas.data), due_at = n.due_at, ended_at = n.ended_at, \
-                    wake_at = CASE WHEN n.fired OR n.due_at IS NULL THEN n.due_at \
-                                   ELSE least(sagas.wake_at, n.due_at) END \
-             FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::timestamptz[], \
-                         $7::timestamptz[], $8::boolean[], $9::boolean[]) \
-                  AS n (id, revision, status, state, data, due_at, ended_at, moved, fired) \
-             WHERE sagas.id = n.id AND sagas.revision = n.revision RETURNING 1 \
-         ), appended AS ( \
-             INSERT INTO saga_history (saga_id, seq, at, event, step, phase, attempt, detail) \
-             SELECT * FROM unnest($10::uuid[], $11::integer[], $12::timestamptz[], $13::text[], $14::text[], \
-                                  $15::text[], $16::integer[], $17::bytea[]) \
-         ) SELECT all_of($18, count(*)) FROM moved",
-    )
-    .bind(ids)
-    .bind(revisions)
-    .bind(statuses)
-    .bind(states)
-    .bind(datas)
-    .bind(due_ats)
-    .bind(ended_ats)
-    .bind(moved)
-    .bind(fired)
-    .bind(history.ids)
-    .bind(history.seqs)
-    .bind(history.ats)
-    .bind(history.events)
-    .bind(history.steps)
-    .bind(history.phases)
-    .bind(history.attempts)
-    .bind(history.details)
-    .bind(wanted)
-    .execute(connection)
-    .await?;
+    sqlx::query(WRITE_SAGAS)
+        .bind(ids)
+        .bind(revisions)
+        .bind(statuses)
+        .bind(states)
+        .bind(datas)
+        .bind(due_ats)
+        .bind(ended_ats)
+        .bind(moved)
+        .bind(fired)
+        .bind(history.ids)
+        .bind(history.seqs)
+        .bind(history.ats)
+        .bind(history.events)
+        .bind(history.steps)
+        .bind(history.phases)
+        .bind(history.attempts)
+        .bind(history.details)
+        .bind(wanted)
+        .bind(signed(state_format))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
-pub(super) fn encode(state: &SagaState) -> Result<Vec<u8>, JournalError> {
-    serde_json::to_vec(state).map_err(|error| JournalError::Unreadable(error.to_string()))
-}
-
-async fn write_dead_letters(connection: &mut PgConnection, letters: &[Buried]) -> Result<(), JournalError> {
+async fn write_dead_letters(
+    connection: &mut PgConnection,
+    letters: &[DeadLetter],
+) -> Result<(), JournalError> {
     for letter in letters {
         let headers: serde_json::Map<String, serde_json::Value> = letter
             .headers
@@ -323,7 +317,7 @@ async fn write_audit(connection: &mut PgConnection, audit: &Audit) -> Result<(),
         .bind(audit.verb)
         .bind(audit.saga_id.0)
         .bind(audit.reason.replace('\0', ""))
-        .bind(audit.order_id)
+        .bind(audit.command_id)
         .execute(connection)
         .await?;
     Ok(())

@@ -1,44 +1,29 @@
-//! Counting what is open, and pruning what is old.
+//! Counting open sagas, and pruning old rows.
 
 use std::time::Duration;
 
 use redress_core::{Name, SagaId, Timestamp};
 use sqlx::Row;
-use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
-use super::{JournalError, PgJournal};
-use crate::config::Keep;
+use super::columns::interval;
+use super::pg::PgJournal;
+use crate::ports::{JournalError, Keep, OpenSagas, UnderWay};
 
-/// Open sagas of one version of a definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenSagas {
-    /// The definition's name.
-    pub saga: String,
-    /// Its version.
-    pub version: u32,
-    /// How many have not ended.
-    pub count: i64,
-}
-
-/// What a draining coordinator leaves, and what keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnderWay {
-    /// Sagas that go on by themselves, and will end; and those that were closed while the outcome of a step is still
-    /// asked for.
-    pub going: i64,
-    /// Sagas that are parked or paused, until an operator says more.
-    pub resting: i64,
-}
+/// The least time for which the audit log keeps an operator command, however briefly sagas are kept: many times longer
+/// than a command is tried, since a lost commit is looked up there.
+const AUDIT_KEPT_MIN: Duration = Duration::from_secs(60 * 60);
+/// How long a standing fault is listed after it was added although it is used up: a day of trying things out.
+const FAULTS_KEPT: Duration = Duration::from_secs(86_400);
 
 impl PgJournal {
-    /// How many sagas still need their definition, by definition and version: those that have not ended, and those that
-    /// were closed while the outcome of a step is still asked for.
+    /// The number of sagas that still need their definition, by definition and version: those that have not ended, and
+    /// those that were closed while the outcome of a step is still being verified.
     ///
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn open_sagas(&self) -> Result<Vec<OpenSagas>, JournalError> {
-        // Two questions, each with the index that answers it.
+        // Two queries, each with the index that answers it.
         let rows = sqlx::query(
             "SELECT saga, version, sum(sagas)::bigint AS sagas FROM ( \
                  SELECT saga, version, count(*) AS sagas FROM sagas WHERE ended_at IS NULL GROUP BY 1, 2 \
@@ -46,7 +31,7 @@ impl PgJournal {
                  SELECT saga, version, count(*) FROM sagas WHERE wake_at IS NOT NULL AND ended_at IS NOT NULL GROUP BY 1, 2 \
              ) AS needed GROUP BY 1, 2 ORDER BY 1, 2",
         )
-        .fetch_all(&self.read);
+        .fetch_all(&self.probe);
         let rows = self.reading(rows).await?;
         let open = rows.iter().map(|row| {
             let version: i32 = row.try_get("version")?;
@@ -56,7 +41,7 @@ impl PgJournal {
         open.collect()
     }
 
-    /// What is not over of these versions, of the sagas that were started before `since`.
+    /// The sagas of these versions that are not over, of those that were started before `since`.
     ///
     /// # Errors
     /// [`JournalError`] if the database does not answer.
@@ -76,12 +61,45 @@ impl PgJournal {
         .bind(names)
         .bind(versions)
         .bind(since)
-        .fetch_one(&self.read);
+        .fetch_one(&self.probe);
         let row = self.reading(row).await?;
         Ok(UnderWay { going: row.try_get("going")?, resting: row.try_get("resting")? })
     }
 
-    /// How many sagas go on by themselves, but for longer than this.
+    /// The sagas of these versions that wait for their time.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub(crate) async fn asleep(&self, versions: &[(Name, u32)]) -> Result<Vec<SagaId>, JournalError> {
+        let (names, versions): (Vec<&str>, Vec<i32>) =
+            versions.iter().map(|(name, version)| (&**name, version.cast_signed())).unzip();
+        let ids = sqlx::query_scalar(
+            "SELECT sagas.id FROM unnest($1::text[], $2::integer[]) AS known (saga, version) \
+             JOIN sagas USING (saga, version) WHERE wake_at > now() ORDER BY sagas.id",
+        )
+        .bind(names)
+        .bind(versions)
+        .fetch_all(&self.read);
+        let ids: Vec<Uuid> = self.reading(ids).await?;
+        Ok(ids.into_iter().map(SagaId).collect())
+    }
+
+    /// Lets the timer look at these sagas at once, but for those that another transaction moves at the moment.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub(crate) async fn wake(&self, ids: Vec<SagaId>) -> Result<(), JournalError> {
+        let ids: Vec<Uuid> = ids.into_iter().map(|id| id.0).collect();
+        let woken = sqlx::query(
+            "UPDATE sagas SET wake_at = now() WHERE id IN ( \
+                 SELECT id FROM sagas WHERE id = ANY($1) AND wake_at > now() ORDER BY id FOR UPDATE SKIP LOCKED)",
+        )
+        .bind(ids)
+        .execute(&self.work);
+        self.working(woken).await.map(drop)
+    }
+
+    /// The number of sagas that go on by themselves, but for longer than this.
     ///
     /// # Errors
     /// [`JournalError`] if the database does not answer.
@@ -90,16 +108,17 @@ impl PgJournal {
             "SELECT count(*) FROM sagas WHERE ended_at IS NULL AND status IN ('running', 'compensating') \
                AND started_at < now() - $1",
         );
-        self.reading(stalled.bind(interval(after)).fetch_one(&self.read)).await
+        self.reading(stalled.bind(interval(after)).fetch_one(&self.probe)).await
     }
 
-    /// Removes at most `limit` sagas that ended before what is kept, with all that belongs to them; says how many.
+    /// Removes at most `limit` sagas that ended before the time for which they are kept, with all that belongs to them;
+    /// returns how many.
     ///
     /// # Errors
     /// [`JournalError`] if the database refuses; then nothing was removed.
     pub(crate) async fn prune_sagas(&self, keep: Keep, limit: i64) -> Result<u64, JournalError> {
-        // Ids begin with the time of the start, so that the oldest come first in the primary key. What is still
-        // verified after its end keeps its row.
+        // Ids begin with the time of the start, so that the oldest come first in the primary key. A saga that is still
+        // being verified after its end keeps its row.
         let pruned = sqlx::query_scalar(
             "WITH old AS ( \
                  SELECT id, key FROM sagas WHERE id < $1 AND ended_at < now() - $2 AND due_at IS NULL \
@@ -120,7 +139,8 @@ impl PgJournal {
         Ok(pruned.unsigned_abs())
     }
 
-    /// Removes at most `limit` dead letters that are older than what is kept and speak of no open saga; says how many.
+    /// Removes at most `limit` dead letters that are older than they must be kept and speak of no open saga; returns
+    /// the number.
     ///
     /// # Errors
     /// [`JournalError`] if the database refuses; then nothing was removed.
@@ -137,16 +157,49 @@ impl PgJournal {
         Ok(self.working(letters).await?.rows_affected())
     }
 
-    /// The largest id that a saga of this age has.
+    /// Removes at most `limit` rows of the audit log whose saga is gone and that are as old as it was; returns the
+    /// number.
+    ///
+    /// A row lives as long as its saga, and never so short that a coordinator which lost the answer to a commit could
+    /// miss its operator command.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database refuses; then nothing was removed.
+    pub(crate) async fn prune_audit(&self, keep: Keep, limit: i64) -> Result<u64, JournalError> {
+        let rows = sqlx::query(
+            "DELETE FROM audit_log WHERE id IN ( \
+                 SELECT id FROM audit_log AS row WHERE at < now() - $1 AND NOT EXISTS ( \
+                     SELECT FROM sagas WHERE sagas.id = row.saga_id) \
+                 ORDER BY id LIMIT $2)",
+        )
+        .bind(interval(keep.sagas.max(AUDIT_KEPT_MIN)))
+        .bind(limit)
+        .execute(&self.work);
+        Ok(self.working(rows).await?.rows_affected())
+    }
+
+    /// Removes at most `limit` standing faults that are used up and were added long ago; says how many.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database refuses; then nothing was removed.
+    pub(crate) async fn prune_faults(&self, limit: i64) -> Result<u64, JournalError> {
+        let faults = sqlx::query(
+            "DELETE FROM faults WHERE id IN ( \
+                 SELECT id FROM faults WHERE remaining = 0 AND added_at < now() - $1 ORDER BY id LIMIT $2)",
+        )
+        .bind(interval(FAULTS_KEPT))
+        .bind(limit)
+        .execute(&self.work);
+        Ok(self.working(faults).await?.rows_affected())
+    }
+
+    /// The largest id that a saga of this age has, by the database's clock and by ours: two must agree before anything is
+    /// forgotten, as one of them may have been set forward.
     async fn newest_id_of(&self, age: Duration) -> Result<SagaId, JournalError> {
         let born = self.now().await? - age;
-        let millis = u128::try_from(born.timestamp_millis()).unwrap_or(0);
-        Ok(SagaId(Uuid::from_u128(((millis + 1) << 80) - 1)))
+        let theirs = u128::try_from(born.timestamp_millis()).unwrap_or(0);
+        // An id begins with the milliseconds of its maker's clock.
+        let ours = (Uuid::now_v7().as_u128() >> 80).saturating_sub(age.as_millis());
+        Ok(SagaId(Uuid::from_u128(((theirs.min(ours) + 1) << 80) - 1)))
     }
-}
-
-/// A duration as Postgres adds it.
-pub(super) fn interval(duration: Duration) -> PgInterval {
-    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    PgInterval { months: 0, days: 0, microseconds }
 }

@@ -1,104 +1,104 @@
-//! The answer to a COMMIT is lost: it happened, nobody heard, and what the journal says decides.
+//! The answer to a COMMIT is lost: it happened, no coordinator heard of it, and the state of the journal decides.
 
 use std::time::Duration;
 
-use redress_coordinator::OrderRequest;
-use redress_devstack::{Loot, Thief};
+use redress_coordinator::OperatorRequest;
+use redress_devstack::{Drop, FaultProxy};
 
+use crate::fixture::{Fixture, Running, cancel, start, start_with};
 use crate::party::{How, sell};
-use crate::place::{Place, Running, cancel, start, start_with};
 
-async fn robbed(place: &Place) -> (Thief, Running) {
-    let (server, mut config) = (place.stack.postgres().port(), place.config());
-    let (thief, port) = Thief::before(server).await.unwrap();
+async fn behind_a_proxy(fixture: &Fixture) -> (FaultProxy, Running) {
+    let (server, mut config) = (fixture.stack.postgres().port(), fixture.config());
+    let (proxy, port) = FaultProxy::before(server).await.unwrap();
     config.database_url = config.database_url.replace(&format!(":{server}/"), &format!(":{port}/"));
-    // Only what a test does is on the wire.
+    // Only the test's own work is on the wire.
     config.timer_poll = Duration::from_secs(3_600);
     (config.unit_time_max, config.read_time_max) = (Duration::from_millis(500), Duration::from_millis(500));
-    (thief, place.coordinator_with(config, vec![sell()]).await)
+    (proxy, fixture.coordinator_with(config, vec![sell()]).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_finds_itself() {
-    let place = Place::new().await;
-    let (thief, coordinator) = robbed(&place).await;
+async fn start_with_lost_commit_finds_its_own_saga() {
+    let fixture = Fixture::new().await;
+    let (proxy, coordinator) = behind_a_proxy(&fixture).await;
     coordinator.start(start("sell", 1)).await;
-    thief.wants(Loot::Answer, b"sell-2");
-    let started = coordinator.engine.start(start("sell", 2)).await.unwrap();
-    assert!(thief.has_stolen());
+    proxy.drop_on_match(Drop::Reply, b"sell-2");
+    let started = coordinator.engine.start_request(start("sell", 2)).await.unwrap();
+    assert!(proxy.has_dropped());
     assert!(started.created, "it is this start's own saga");
     // Its command was published although the commit had not been heard of: the timers rest.
     assert_eq!(coordinator.end_of(started.id).await, "completed");
-    assert_eq!(place.count("SELECT count(*) FROM sagas").await, 2);
+    assert_eq!(fixture.count("SELECT count(*) FROM sagas").await, 2);
     assert!(coordinator.engine.metrics().encode().contains("redress_batch_retries_total 1"));
     coordinator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_is_decided_again_on_what_the_journal_says() {
-    let place = Place::new().await;
-    let (thief, coordinator) = robbed(&place).await;
+async fn batch_with_lost_commit_is_decided_again_on_journal_state() {
+    let fixture = Fixture::new().await;
+    let (proxy, coordinator) = behind_a_proxy(&fixture).await;
     let id = coordinator.start(start_with("sell", 1, "charge", How::Hold)).await;
-    place.party.holds(1).await;
-    // What is written of the reply, in one statement that is its own transaction. No question holds these bytes:
-    // the text of the one that reads a saga for a view has the event's name in it.
-    thief.wants(Loot::Answer, b"{\"reply\":");
-    place.party.let_go().await;
+    fixture.party.holds(1).await;
+    // The write of the reply, in one statement that is its own transaction. No query holds these bytes: the text of the
+    // one that reads a saga for a view has the event's name in it.
+    proxy.drop_on_match(Drop::Reply, b"{\"reply\":");
+    fixture.party.let_go().await;
     assert_eq!(coordinator.end_of(id).await, "completed");
-    assert!(thief.has_stolen());
-    assert_eq!(place.gaps().await, 0);
+    assert!(proxy.has_dropped());
+    assert_eq!(fixture.gaps().await, 0);
     let done = "SELECT count(*) FROM saga_history WHERE event = 'done' AND step = 'charge'";
-    assert_eq!(place.count(done).await, 1, "{}", place.history(id).await);
+    assert_eq!(fixture.count(done).await, 1, "{}", fixture.history(id).await);
     coordinator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_that_won_is_not_told_that_it_lost() {
-    let place = Place::new().await;
-    let (thief, coordinator) = robbed(&place).await;
+async fn cancel_with_lost_commit_is_reported_as_won() {
+    let fixture = Fixture::new().await;
+    let (proxy, coordinator) = behind_a_proxy(&fixture).await;
     let id = coordinator.start(start_with("sell", 1, "charge", How::Hold)).await;
-    place.party.holds(1).await;
+    fixture.party.holds(1).await;
     let revision = coordinator.engine.saga(id).await.unwrap().unwrap().revision;
-    thief.wants(Loot::Answer, b"COMMIT");
-    let request = OrderRequest { if_match: Some(revision), ..cancel("ann", "changed her mind") };
-    let view = coordinator.engine.order(id, request).await.unwrap();
-    assert!(thief.has_stolen());
+    proxy.drop_on_match(Drop::Reply, b"COMMIT");
+    let request = OperatorRequest { if_match: Some(vec![revision]), ..cancel("ann", "changed her mind") };
+    let view = coordinator.engine.operate(id, request).await.unwrap();
+    assert!(proxy.has_dropped());
     assert_eq!(view.status, "compensating");
-    assert_eq!(place.count("SELECT count(*) FROM audit_log").await, 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM audit_log").await, 1);
     coordinator.stop().await;
 }
 
 /// The database's machine vanishes from the network: no end of file, no error, nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_says_nothing_any_more_is_given_up() {
-    let place = Place::new().await;
-    let (thief, coordinator) = robbed(&place).await;
+async fn silent_connection_is_given_up() {
+    let fixture = Fixture::new().await;
+    let (proxy, coordinator) = behind_a_proxy(&fixture).await;
     // A start.
     coordinator.start(start("sell", 1)).await;
-    thief.wants(Loot::Connection, b"sell-2");
-    let started = coordinator.engine.start(start("sell", 2)).await.unwrap();
-    assert!(thief.has_stolen());
+    proxy.drop_on_match(Drop::Connection, b"sell-2");
+    let started = coordinator.engine.start_request(start("sell", 2)).await.unwrap();
+    assert!(proxy.has_dropped());
     assert_eq!(coordinator.end_of(started.id).await, "completed");
-    // What is written of a reply.
+    // The write of a reply.
     let id = coordinator.start(start_with("sell", 3, "charge", How::Hold)).await;
-    place.party.holds(1).await;
-    thief.wants(Loot::Connection, b"{\"reply\":");
-    place.party.let_go().await;
+    fixture.party.holds(1).await;
+    proxy.drop_on_match(Drop::Connection, b"{\"reply\":");
+    fixture.party.let_go().await;
     assert_eq!(coordinator.end_of(id).await, "completed");
-    assert!(thief.has_stolen());
-    // An order.
+    assert!(proxy.has_dropped());
+    // An operator command.
     let id = coordinator.start(start_with("sell", 4, "charge", How::Hold)).await;
-    place.party.holds(1).await;
-    thief.wants(Loot::Connection, b"COMMIT");
-    let view = coordinator.engine.order(id, cancel("ann", "changed her mind")).await.unwrap();
-    assert!(thief.has_stolen());
+    fixture.party.holds(1).await;
+    proxy.drop_on_match(Drop::Connection, b"COMMIT");
+    let view = coordinator.engine.operate(id, cancel("ann", "changed her mind")).await.unwrap();
+    assert!(proxy.has_dropped());
     assert_eq!(view.status, "compensating");
-    // A question: answered with an error in time, and then as ever. Its text goes over a connection only once.
-    thief.wants(Loot::Connection, b"pg_settings");
+    // A query: answered with an error in time, and then as ever. Its text goes over a connection only once.
+    proxy.drop_on_match(Drop::Connection, b"pg_settings");
     let error = coordinator.engine.durability().await.unwrap_err();
-    assert!(thief.has_stolen());
+    assert!(proxy.has_dropped());
     assert!(error.is_unavailable(), "{error}");
     coordinator.engine.durability().await.unwrap();
-    assert_eq!(place.gaps().await, 0);
+    assert_eq!(fixture.gaps().await, 0);
     coordinator.stop().await;
 }

@@ -1,6 +1,6 @@
 //! The coordinator on a real Postgres and a real NATS.
 //!
-//! Every test has a database and a prefix of its own. The [party](party::Party) on the other end of the wire does what
+//! Every test has a database and a prefix of its own. The [party](party::Party) on the other end of the wire does as
 //! each saga's input says.
 
 // `cfg(test)` tells the lints that these modules are tests as a whole.
@@ -8,17 +8,27 @@
 #[cfg(test)]
 mod cancels;
 #[cfg(test)]
-mod exam;
+mod clock;
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod formats;
+#[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod lost;
 #[cfg(test)]
-mod orders;
+mod memory;
+#[cfg(test)]
+mod operator;
 #[cfg(test)]
 mod party;
 #[cfg(test)]
-mod place;
+mod probes;
 #[cfg(test)]
 mod reads;
 #[cfg(test)]
@@ -28,9 +38,12 @@ mod several;
 #[cfg(test)]
 mod starts;
 #[cfg(test)]
-#[cfg(test)]
 mod timers;
 #[cfg(test)]
 mod trouble;
 #[cfg(test)]
+mod typed_starts;
+#[cfg(test)]
 mod upkeep;
+#[cfg(test)]
+mod waits;

@@ -1,4 +1,4 @@
-//! The other end of the wire: sagas whose input says what goes wrong, and a party that obeys.
+//! The other end of the wire: sagas whose input says which failures happen, and a party that obeys.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,9 +13,9 @@ use redress_wire::Wire;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::place::{name, until};
+use crate::fixture::{name, until};
 
-/// What the party does with a command.
+/// The party's treatment of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum How {
@@ -111,13 +111,36 @@ pub(crate) fn faint() -> SagaDefinition {
         .build()
 }
 
-/// One that only tells somebody.
+/// One that only sends a notification.
 pub(crate) fn whisper() -> SagaDefinition {
     saga::<Sale>("whisper", 1)
         .step("charge", |s| Charge::of(s, "charge"))
         .compensate(|s| Refund::of(s, "refund"))
         .when(|s| s.step == "charge")
         .notify("tell", |s| Tell::of(s, "tell"))
+        .build()
+}
+
+/// The input of the next version of `sell`: it must say the color, too.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+struct ColoredSale {
+    number: u64,
+    color: String,
+}
+
+/// Version 2 of `sell`, which refuses the input of version 1.
+pub(crate) fn sell_by_color() -> SagaDefinition {
+    saga::<ColoredSale>("sell", 2)
+        .pivot("ship", |s| Ship { number: s.number, how: How::Do })
+        .when(|s| !s.color.is_empty())
+        .build()
+}
+
+/// One whose shape does not show the price that it charges.
+pub(crate) fn priced(price: fn(u64) -> u64) -> SagaDefinition {
+    saga::<Sale>("priced", 1)
+        .step("charge", move |s| Charge { number: price(s.number), how: s.how("charge") })
+        .compensate(|s| Refund::of(s, "refund"))
         .build()
 }
 
@@ -139,7 +162,7 @@ pub(crate) fn sale(saga_name: &str, version: u32, timeout: Duration) -> SagaDefi
         .build()
 }
 
-/// Does what it is asked, and remembers what it has done.
+/// Carries out the commands that it gets, and remembers them.
 #[derive(Clone)]
 pub(crate) struct Party {
     wire: Wire,
@@ -227,14 +250,14 @@ impl Party {
         until("held replies", held).await;
     }
 
-    /// Lets go what it holds, and gives a copy.
+    /// Lets go the replies that it holds, and returns a copy of them.
     pub(crate) async fn let_go(&self) -> Vec<ReplyMessage> {
         let held = std::mem::take(&mut self.memory.lock().unwrap().held);
         self.send(held.clone()).await;
         held
     }
 
-    /// Says no to nobody any more who asks anew.
+    /// Rejects no command any more that is sent anew.
     pub(crate) fn relent(&self) {
         self.memory.lock().unwrap().relented = true;
     }

@@ -1,26 +1,27 @@
 //! Looking at sagas.
 
-use redress_coordinator::{ListFilter, Page, SagaView, StartRequest};
+use redress_coordinator::{Include, ListFilter, Page, SagaView, StartRequest};
 use redress_core::SagaId;
 use uuid::Uuid;
 
+use crate::fixture::{Fixture, Running, start, start_with};
 use crate::party::{How, rush, sell};
-use crate::place::{Place, Running, start, start_with};
 
 async fn found(coordinator: &Running, filter: ListFilter) -> Vec<u64> {
     let limit = if filter.limit == 0 { 100 } else { filter.limit };
-    let Page { items, .. } = coordinator.engine.sagas(ListFilter { limit, ..filter }).await.unwrap();
+    let filter = ListFilter { limit, include: Include::ALL, ..filter };
+    let Page { items, .. } = coordinator.engine.sagas(filter).await.unwrap();
     items.iter().map(number).collect()
 }
 
 fn number(view: &SagaView) -> u64 {
-    view.input.read::<serde_json::Value>().unwrap()["number"].as_u64().unwrap()
+    view.input.as_ref().unwrap().read::<serde_json::Value>().unwrap()["number"].as_u64().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_are_newest_first_and_filtered() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell(), rush()]).await;
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell(), rush()]).await;
     let mut ids = Vec::new();
     for number in 0..7 {
         let how = if number == 3 { How::Reject } else { How::Do };
@@ -29,7 +30,7 @@ async fn lists_are_newest_first_and_filtered() {
         ids.push(coordinator.start(StartRequest { tags, ..start_with(saga, number, "charge", how) }).await);
         coordinator.end_of(ids[ids.len() - 1]).await;
     }
-    let all = ListFilter::default;
+    let all = || ListFilter { include: Include::ALL, ..ListFilter::default() };
     assert_eq!(found(&coordinator, all()).await, [6, 5, 4, 3, 2, 1, 0]);
     let by = |status: &str| ListFilter { status: Some(status.to_owned()), ..ListFilter::default() };
     assert_eq!(found(&coordinator, by("compensated")).await, [3]);
@@ -59,9 +60,9 @@ async fn lists_are_newest_first_and_filtered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_comes_in_pages_without_gaps() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell()]).await;
+async fn history_comes_in_pages_without_gaps() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
     let id = coordinator.start(start("sell", 7)).await;
     coordinator.end_of(id).await;
     let (mut seqs, mut after) = (Vec::new(), 0);
@@ -83,11 +84,11 @@ async fn a_history_comes_in_pages_without_gaps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_says_what_would_be_undone() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell()]).await;
+async fn plan_lists_compensations_in_order() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
     let id = coordinator.start(start_with("sell", 7, "ship", How::Hold)).await;
-    place.party.holds(1).await;
+    fixture.party.holds(1).await;
     let plan = coordinator.engine.plan(id).await.unwrap().unwrap().unwrap();
     let undo: Vec<_> =
         plan.undo.iter().map(|u| format!("{} {} {}", u.service, u.command, u.payload)).collect();
@@ -95,23 +96,23 @@ async fn a_plan_says_what_would_be_undone() {
     till refund {"number":7,"how":"do"}
     shelf release {"number":7,"how":"do"}
     "#);
-    place.party.let_go().await;
+    fixture.party.let_go().await;
     assert_eq!(coordinator.end_of(id).await, "completed");
     assert_eq!(coordinator.engine.waiting(), 0, "nobody is waited for in vain");
     coordinator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_with_psql_can_read_it_too() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell()]).await;
+async fn steps_view_is_readable_with_psql() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
     let id = coordinator.start(start_with("sell", 7, "charge", How::Hold)).await;
-    place.party.holds(1).await;
+    fixture.party.holds(1).await;
     let steps: Vec<String> = sqlx::query_scalar(
         "SELECT step || ' ' || progress || ' ' || attempts FROM saga_steps WHERE saga_id = $1",
     )
     .bind(id.0)
-    .fetch_all(&place.pool)
+    .fetch_all(&fixture.pool)
     .await
     .unwrap();
     assert_eq!(steps, ["reserve succeeded 1", "charge open 1", "ship pending 0", "tell pending 0"]);

@@ -2,20 +2,20 @@
 
 use redress_coordinator::view::SagaView;
 
+use crate::fixture::{Fixture, start, start_with};
 use crate::party::{How, sell};
-use crate::place::{Place, start, start_with};
 
 fn statuses(view: &SagaView) -> String {
     view.steps.iter().map(|s| format!("{} {}", s.name, s.status)).collect::<Vec<_>>().join(", ")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_saga_completes() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell()]).await;
+async fn saga_completes() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
     let id = coordinator.start(start("sell", 7)).await;
     assert_eq!(coordinator.end_of(id).await, "completed");
-    insta::assert_snapshot!(place.history(id).await, @r"
+    insta::assert_snapshot!(fixture.history(id).await, @r"
     1 started
     2 sent action reserve 1
     3 done action reserve 1
@@ -29,19 +29,19 @@ async fn a_saga_completes() {
     ");
     let view = coordinator.engine.saga(id).await.unwrap().unwrap();
     insta::assert_snapshot!(statuses(&view), @"reserve succeeded, charge succeeded, ship succeeded, tell succeeded");
-    insta::assert_snapshot!(view.data, @r#"{"number":7,"step":"","how":"do","noted":["reserve 7"]}"#);
-    assert_eq!(view.steps[1].reply.as_ref().unwrap().as_str(), r#"{"note":"charge 7"}"#);
+    insta::assert_snapshot!(view.data.unwrap(), @r#"{"number":7,"step":"","how":"do","noted":["reserve 7"]}"#);
+    assert_eq!(view.steps[1].reply.clone().flatten().unwrap().as_str(), r#"{"note":"charge 7"}"#);
     assert!(view.ended_at >= Some(view.started_at));
     coordinator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rejection_undoes_what_stands_in_reverse() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell()]).await;
+async fn rejection_compensates_succeeded_steps_in_reverse() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
     let id = coordinator.start(start_with("sell", 7, "ship", How::Reject)).await;
     assert_eq!(coordinator.end_of(id).await, "compensated");
-    insta::assert_snapshot!(place.history(id).await, @r"
+    insta::assert_snapshot!(fixture.history(id).await, @r"
     1 started
     2 sent action reserve 1
     3 done action reserve 1
@@ -63,13 +63,13 @@ async fn a_rejection_undoes_what_stands_in_reverse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_has_no_way_out() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell()]).await;
+async fn ended_saga_keeps_its_status() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
     let id = coordinator.start(start("sell", 7)).await;
     coordinator.end_of(id).await;
     let update = "UPDATE sagas SET status = 'running', ended_at = NULL WHERE id = $1";
-    let error = sqlx::query(update).bind(id.0).execute(&place.pool).await.unwrap_err().to_string();
+    let error = sqlx::query(update).bind(id.0).execute(&fixture.pool).await.unwrap_err().to_string();
     assert!(error.contains("a terminal state has no way out"), "{error}");
     coordinator.stop().await;
 }

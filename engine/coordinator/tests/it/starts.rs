@@ -1,36 +1,36 @@
-//! Starts: the same key is the same saga, whoever is asked and however often.
+//! Starts: the same key is the same saga, at every coordinator and however often.
 
 use futures_util::future::join_all;
-use redress_coordinator::{StartError, StartRequest};
+use redress_coordinator::{Admission, Config, StartError, StartRequest};
 use serde_json::json;
 
-use crate::party::{How, rush, sell};
-use crate::place::{Place, start, start_with};
+use crate::fixture::{Fixture, Running, start, start_with};
+use crate::party::{How, rush, sell, sell_by_color};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_starts_with_one_key_are_one_saga() {
-    let place = Place::new().await;
-    let (one, other) = (place.coordinator(vec![sell()]).await, place.coordinator(vec![sell()]).await);
+async fn concurrent_starts_with_one_key_are_one_saga() {
+    let fixture = Fixture::new().await;
+    let (one, other) = (fixture.coordinator(vec![sell()]).await, fixture.coordinator(vec![sell()]).await);
     let starts = (0..50).map(|n| {
         let coordinator = if n % 2 == 0 { &one } else { &other };
-        coordinator.engine.start(start("sell", 7))
+        coordinator.engine.start_request(start("sell", 7))
     });
     let started: Vec<_> = join_all(starts).await.into_iter().map(Result::unwrap).collect();
     assert!(started.iter().all(|s| s.id == started[0].id), "{started:?}");
     assert_eq!(started.iter().filter(|s| s.created).count(), 1);
     assert_eq!(one.end_of(started[0].id).await, "completed");
-    assert_eq!(place.count("SELECT count(*) FROM sagas").await, 1);
-    assert_eq!(place.count("SELECT count(*) FROM saga_history WHERE event = 'started'").await, 1);
-    let again = other.engine.start(start("sell", 7)).await.unwrap();
+    assert_eq!(fixture.count("SELECT count(*) FROM sagas").await, 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM saga_history WHERE event = 'started'").await, 1);
+    let again = other.engine.start_request(start("sell", 7)).await.unwrap();
     assert_eq!((again.id, again.created), (started[0].id, false));
     one.stop().await;
     other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_order_of_the_keys_makes_no_other_body_but_anything_else_does() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell(), rush()]).await;
+async fn start_body_ignores_key_order_and_nothing_else() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell(), rush()]).await;
     let with = |input: serde_json::Value| StartRequest { input, ..start("sell", 7) };
     let first = coordinator.start(with(json!({ "number": 7, "step": "x" }))).await;
     assert_eq!(
@@ -46,17 +46,17 @@ async fn the_order_of_the_keys_makes_no_other_body_but_anything_else_does() {
         StartRequest { saga: "rush".to_owned(), ..with(json!({ "number": 7, "step": "x" })) },
     ];
     for other in others {
-        let refused = coordinator.engine.start(other).await.unwrap_err();
+        let refused = coordinator.engine.start_request(other).await.unwrap_err();
         assert!(matches!(refused, StartError::KeyReused(id) if id == first), "{refused:?}");
     }
-    assert_eq!(place.count("SELECT count(*) FROM sagas").await, 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM sagas").await, 1);
     coordinator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_makes_no_sense_is_refused_before_anything_is_written() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell()]).await;
+async fn invalid_start_is_refused_before_any_write() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
     let bad = [
         StartRequest { saga: "buy".to_owned(), ..start("sell", 1) },
         StartRequest { version: Some(9), ..start("sell", 1) },
@@ -64,12 +64,12 @@ async fn what_makes_no_sense_is_refused_before_anything_is_written() {
         StartRequest { key: "a b".to_owned(), ..start("sell", 1) },
         StartRequest { input: json!({ "number": "one" }), ..start("sell", 1) },
         StartRequest { input: json!({ "number": 1, "color": "red" }), ..start("sell", 1) },
-        StartRequest { faults: Some(json!([])), ..start("sell", 1) },
+        StartRequest { faults: Some(one_fault()), ..start("sell", 1) },
         StartRequest { tags: [("a".to_owned(), "\0".to_owned())].into(), ..start("sell", 1) },
     ];
     let mut told = Vec::new();
     for request in bad {
-        told.push(coordinator.engine.start(request).await.unwrap_err().to_string());
+        told.push(coordinator.engine.start_request(request).await.unwrap_err().to_string());
     }
     insta::assert_snapshot!(told.join("\n"), @r#"
     there is no saga named `buy`; GET /v1/definitions lists what can be started
@@ -79,69 +79,145 @@ async fn what_makes_no_sense_is_refused_before_anything_is_written() {
     the input does not fit: at `/number`, invalid type: string "one", expected u64
     the input does not fit: at `/color`, this field is unknown
     this coordinator does not inject failures; start it with --allow-faults to try them
-    a tag holds a NUL character, which cannot be stored
+    the value of the tag `a` is unusable: at most 256 characters, and neither control characters nor marks of direction
     "#);
-    assert_eq!(place.count("SELECT count(*) FROM idempotency_keys").await, 0);
+    assert_eq!(fixture.count("SELECT count(*) FROM idempotency_keys").await, 0);
     coordinator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_in_the_callers_transaction_lives_and_dies_with_it() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell()]).await;
-    let mut rolled_back = place.pool.begin().await.unwrap();
+async fn start_in_callers_transaction_commits_and_rolls_back_with_it() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
+    let mut rolled_back = fixture.pool.begin().await.unwrap();
     let gone = coordinator.engine.start_in(&mut rolled_back, start("sell", 7)).await.unwrap();
     rolled_back.rollback().await.unwrap();
     assert!(coordinator.engine.saga(gone.id).await.unwrap().is_none());
 
-    let mut transaction = place.pool.begin().await.unwrap();
+    let mut transaction = fixture.pool.begin().await.unwrap();
     let kept = coordinator.engine.start_in(&mut transaction, start("sell", 7)).await.unwrap();
     let again = coordinator.engine.start_in(&mut transaction, start("sell", 7)).await.unwrap();
     assert_eq!((kept.created, again.created, again.id), (true, false, kept.id));
     assert!(coordinator.engine.saga(kept.id).await.unwrap().is_none(), "not before the commit");
     transaction.commit().await.unwrap();
     assert_eq!(coordinator.end_of(kept.id).await, "completed");
-    assert_eq!(place.gaps().await, 0);
+    assert_eq!(fixture.gaps().await, 0);
     assert_eq!(coordinator.start(start("sell", 7)).await, kept.id);
     coordinator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_database_nothing_is_promised_and_nothing_forgotten() {
-    let place = Place::new().await;
-    let mut config = place.config();
+async fn start_is_refused_and_replies_wait_while_database_is_away() {
+    let fixture = Fixture::new().await;
+    let mut config = fixture.config();
     config.acquire_timeout = std::time::Duration::from_secs(1);
-    let coordinator = place.coordinator_with(config, vec![sell()]).await;
+    let coordinator = fixture.coordinator_with(config, vec![sell()]).await;
     let held = coordinator.start(start_with("sell", 1, "charge", How::Hold)).await;
-    place.party.holds(1).await;
-    place.database_up(false).await;
-    place.party.let_go().await;
-    let refused = coordinator.engine.start(start("sell", 2)).await.unwrap_err();
+    fixture.party.holds(1).await;
+    fixture.database_up(false).await;
+    fixture.party.let_go().await;
+    let refused = coordinator.engine.start_request(start("sell", 2)).await.unwrap_err();
     assert!(matches!(&refused, StartError::Journal(error) if error.is_unavailable()), "{refused:?}");
     assert_eq!(
         coordinator.engine.readiness().await.database,
         "the database is not available; the request can be made again"
     );
-    place.database_up(true).await;
+    fixture.database_up(true).await;
     assert_eq!(coordinator.end_of(held).await, "completed");
     let id = coordinator.start(start("sell", 2)).await;
     assert_eq!(coordinator.end_of(id).await, "completed");
-    assert!(place.dead_letters().await.is_empty(), "a reply that came in the meantime waited");
+    assert!(fixture.dead_letters().await.is_empty(), "a reply that came in the meantime waited");
     coordinator.stop().await;
 }
 
-/// Nothing to wait for: every step is skipped or only tells somebody.
+/// Nothing to wait for: every step is skipped or only sends a notification.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_saga_may_end_with_its_start() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![crate::party::whisper()]).await;
+async fn saga_may_end_with_its_start() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![crate::party::whisper()]).await;
     let id = coordinator.start(start("whisper", 1)).await;
     assert_eq!(coordinator.end_of(id).await, "completed");
-    insta::assert_snapshot!(place.history(id).await, @r"
+    insta::assert_snapshot!(fixture.history(id).await, @r"
     1 started
     2 skipped action charge
     3 notified action tell 1
     4 completed
     ");
+    coordinator.stop().await;
+}
+
+fn one_fault() -> serde_json::Value {
+    json!([{ "step": "ship", "kind": "fail", "times": 1 }])
+}
+
+/// The same start again is the same saga, with another body it is refused, in a transaction of the caller's or not.
+async fn finds_by_its_key(
+    fixture: &Fixture,
+    coordinator: &Running,
+    again: StartRequest,
+    id: redress_core::SagaId,
+) {
+    let found = coordinator.engine.start_request(again.clone()).await.unwrap();
+    assert_eq!((found.id, found.created), (id, false));
+    let other = StartRequest { input: json!({ "number": 99 }), ..again.clone() };
+    let refused = coordinator.engine.start_request(other.clone()).await.unwrap_err();
+    assert!(matches!(refused, StartError::KeyReused(of) if of == id), "{refused:?}");
+    let mut transaction = fixture.pool.begin().await.unwrap();
+    let found = coordinator.engine.start_in(&mut transaction, again).await.unwrap();
+    assert_eq!((found.id, found.created), (id, false));
+    let refused = coordinator.engine.start_in(&mut transaction, other).await.unwrap_err();
+    assert!(matches!(refused, StartError::KeyReused(of) if of == id), "{refused:?}");
+    transaction.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeated_start_finds_its_saga_after_newer_version_is_deployed() {
+    let fixture = Fixture::new().await;
+    let old = fixture.coordinator(vec![sell()]).await;
+    let id = old.start(start("sell", 7)).await;
+    old.end_of(id).await;
+    old.stop().await;
+    let new = fixture.coordinator(vec![sell(), sell_by_color()]).await;
+    finds_by_its_key(&fixture, &new, start("sell", 7), id).await;
+    let refused = new.engine.start_request(start("sell", 8)).await.unwrap_err();
+    assert!(matches!(refused, StartError::InvalidInput(_)), "a new key is a new start: {refused:?}");
+    new.stop().await;
+    // Nor does it matter that no coordinator knows the definition any more.
+    let other = fixture.coordinator(vec![rush()]).await;
+    finds_by_its_key(&fixture, &other, start("sell", 7), id).await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeated_start_finds_its_saga_at_draining_coordinator() {
+    let fixture = Fixture::new().await;
+    let config = Config { allow_faults: true, ..fixture.config() };
+    let open = fixture.coordinator_with(config, vec![sell()]).await;
+    let plain = open.start(start("sell", 7)).await;
+    let faulty = StartRequest { faults: Some(one_fault()), ..start("sell", 8) };
+    let with_fault = open.start(faulty.clone()).await;
+    open.stop().await;
+    let config = Config { admission: Admission::Draining, ..fixture.config() };
+    let draining = fixture.coordinator_with(config, vec![sell()]).await;
+    finds_by_its_key(&fixture, &draining, start("sell", 7), plain).await;
+    let refused = draining.engine.start_request(start("sell", 9)).await.unwrap_err();
+    assert!(matches!(refused, StartError::Draining), "{refused:?}");
+    draining.stop().await;
+    let without_faults = fixture.coordinator(vec![sell()]).await;
+    finds_by_its_key(&fixture, &without_faults, faulty.clone(), with_fault).await;
+    let new = StartRequest { key: "another".to_owned(), ..faulty };
+    let refused = without_faults.engine.start_request(new).await.unwrap_err();
+    assert!(matches!(refused, StartError::FaultsNotAllowed), "{refused:?}");
+    without_faults.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn start_is_same_for_empty_and_absent_faults() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
+    let spelled_out = StartRequest { faults: Some(json!([])), ..start("sell", 7) };
+    let id = coordinator.start(spelled_out.clone()).await;
+    assert_eq!(coordinator.start(start("sell", 7)).await, id);
+    assert_eq!(coordinator.start(spelled_out).await, id);
     coordinator.stop().await;
 }

@@ -1,17 +1,17 @@
-//! What happens when nobody answers.
+//! The timers when no participant answers.
 
 use redress_core::SagaDefinition;
 
+use crate::fixture::{Fixture, start_with, until};
 use crate::party::{How, rush, sell};
-use crate::place::{Place, start_with, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unanswered_command_is_sent_again_and_then_settled() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![rush()]).await;
+async fn unanswered_command_is_sent_again_and_then_settled() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![rush()]).await;
     let id = coordinator.start(start_with("rush", 7, "charge", How::Ignore)).await;
     assert_eq!(coordinator.end_of(id).await, "compensated");
-    insta::assert_snapshot!(place.history(id).await, @r"
+    insta::assert_snapshot!(fixture.history(id).await, @r"
     1 started
     2 sent action reserve 1
     3 done action reserve 1
@@ -26,60 +26,60 @@ async fn an_unanswered_command_is_sent_again_and_then_settled() {
     12 done compensation reserve 1
     13 compensated
     ");
-    let payloads: Vec<_> = place.party.seen().into_iter().filter(|c| c.command == *"charge").collect();
+    let payloads: Vec<_> = fixture.party.seen().into_iter().filter(|c| c.command == *"charge").collect();
     assert_eq!(payloads[0].payload, payloads[1].payload, "the same bytes in every attempt");
     coordinator.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_coordinators_turn_each_timer_once() {
-    let place = Place::new().await;
-    let (one, other) = (place.coordinator(vec![rush()]).await, place.coordinator(vec![rush()]).await);
+async fn timer_fires_once_among_two_coordinators() {
+    let fixture = Fixture::new().await;
+    let (one, other) = (fixture.coordinator(vec![rush()]).await, fixture.coordinator(vec![rush()]).await);
     for number in 0..100 {
         one.start(start_with("rush", number, "charge", How::Ignore)).await;
     }
     let ended = "SELECT count(*) FROM sagas WHERE status = 'compensated'";
-    until("100 ends", async || (place.count(ended).await == 100).then_some(())).await;
-    assert_eq!(place.gaps().await, 0);
+    until("100 ends", async || (fixture.count(ended).await == 100).then_some(())).await;
+    assert_eq!(fixture.gaps().await, 0);
     let twice = "SELECT count(*) FROM (SELECT 1 FROM saga_history WHERE event = 'timed-out' \
                  GROUP BY saga_id, step, phase, attempt HAVING count(*) > 1) AS twice";
-    assert_eq!(place.count(twice).await, 0);
+    assert_eq!(fixture.count(twice).await, 0);
     let settled =
-        place.party.seen().iter().filter(|c| c.key.phase == redress_core::Phase::Settlement).count();
+        fixture.party.seen().iter().filter(|c| c.key.phase == redress_core::Phase::Settlement).count();
     assert!(settled >= 100, "{settled}");
     one.stop().await;
     other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_timers_mark_moves_only_when_it_must() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell()]).await;
+async fn timer_mark_moves_only_when_it_must() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
     let id = coordinator.start(start_with("sell", 7, "ship", How::Hold)).await;
-    place.party.holds(1).await;
+    fixture.party.holds(1).await;
     let lower = "SELECT count(*) FROM sagas WHERE wake_at < due_at AND wake_at > started_at";
-    assert_eq!(place.count(lower).await, 1, "the mark of the first step still stands");
-    place.execute("UPDATE sagas SET wake_at = now() WHERE id = $1", id).await;
+    assert_eq!(fixture.count(lower).await, 1, "the mark of the first step still stands");
+    fixture.execute("UPDATE sagas SET wake_at = now() WHERE id = $1", id).await;
     let exact = "SELECT count(*) FROM sagas WHERE wake_at = due_at";
-    until("the mark moves", async || (place.count(exact).await == 1).then_some(())).await;
-    place.party.let_go().await;
+    until("the mark moves", async || (fixture.count(exact).await == 1).then_some(())).await;
+    fixture.party.let_go().await;
     assert_eq!(coordinator.end_of(id).await, "completed");
-    assert_eq!(place.count("SELECT count(*) FROM sagas WHERE wake_at IS NULL AND due_at IS NULL").await, 1);
-    assert_eq!(place.count("SELECT count(*) FROM saga_history WHERE event = 'timed-out'").await, 0);
+    assert_eq!(fixture.count("SELECT count(*) FROM sagas WHERE wake_at IS NULL AND due_at IS NULL").await, 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM saga_history WHERE event = 'timed-out'").await, 0);
     coordinator.stop().await;
 }
 
 fn brief() -> SagaDefinition {
     let mut definition = sell();
     definition.deadline_ms = Some(300);
-    definition.name = crate::place::name("brief");
+    definition.name = crate::fixture::name("brief");
     definition
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_turns_a_saga_back() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![brief()]).await;
+async fn deadline_turns_saga_back() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![brief()]).await;
     let id = coordinator.start(start_with("brief", 7, "charge", How::Hold)).await;
     assert_eq!(coordinator.end_of(id).await, "compensated");
     let view = coordinator.engine.saga(id).await.unwrap().unwrap();

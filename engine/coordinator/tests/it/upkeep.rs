@@ -1,42 +1,43 @@
-//! What is done beside the sagas: draining, beginning paused, versions, marks, and forgetting what is old.
+//! The chores beside the sagas: draining, beginning paused, versions, marks, and forgetting old rows.
 
 use std::time::Duration;
 
-use redress_coordinator::journal::UnderWay;
+use redress_coordinator::ports::UnderWay;
 use redress_coordinator::{Admission, Config, Keep, ListFilter, StartError};
+use redress_core::SagaId;
 use redress_core::decide::Verb;
 
+use crate::fixture::{Fixture, order, start, start_with, until};
 use crate::party::{How, sale, sell};
-use crate::place::{Place, order, start, start_with, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_draining_coordinator_finishes_and_takes_nothing_new() {
-    let place = Place::new().await;
-    let serving = place.coordinator(vec![sell()]).await;
+async fn draining_coordinator_finishes_and_takes_nothing_new() {
+    let fixture = Fixture::new().await;
+    let serving = fixture.coordinator(vec![sell()]).await;
     let id = serving.start(start_with("sell", 1, "charge", How::Hold)).await;
-    place.party.holds(1).await;
+    fixture.party.holds(1).await;
     let paused = serving.start(start_with("sell", 4, "charge", How::Hold)).await;
-    place.party.holds(2).await;
+    fixture.party.holds(2).await;
     let revision = serving.engine.saga(paused).await.unwrap().unwrap().revision;
     let mut pause = order(Verb::Pause, "ann", "to be looked at");
-    pause.if_match = Some(revision);
-    serving.engine.order(paused, pause).await.unwrap();
+    pause.if_match = Some(vec![revision]);
+    serving.engine.operate(paused, pause).await.unwrap();
     serving.stop().await;
 
-    let config = Config { admission: Admission::Draining, ..place.config() };
-    let draining = place.coordinator_with(config, vec![sell()]).await;
-    let refused = draining.engine.start(start("sell", 2)).await.unwrap_err();
+    let config = Config { admission: Admission::Draining, ..fixture.config() };
+    let draining = fixture.coordinator_with(config, vec![sell()]).await;
+    let refused = draining.engine.start_request(start("sell", 2)).await.unwrap_err();
     assert!(matches!(refused, StartError::Draining), "{refused}");
     insta::assert_snapshot!(refused, @"this coordinator is draining and takes no new sagas; ask another one");
-    let mut transaction = place.pool.begin().await.unwrap();
+    let mut transaction = fixture.pool.begin().await.unwrap();
     let inside = draining.engine.start_in(&mut transaction, start("sell", 3)).await;
     assert!(matches!(inside, Err(StartError::Draining)));
     transaction.rollback().await.unwrap();
-    // What another coordinator takes meanwhile is not waited for, nor what waits for an operator.
-    let other = place.coordinator(vec![sell()]).await;
+    // A saga that another coordinator takes meanwhile is not waited for, nor one that waits for an operator.
+    let other = fixture.coordinator(vec![sell()]).await;
     other.start(start_with("sell", 5, "charge", How::Hold)).await;
     assert_eq!(draining.engine.under_way().await.unwrap(), UnderWay { going: 1, resting: 1 });
-    place.party.let_go().await;
+    fixture.party.let_go().await;
     assert_eq!(draining.end_of(id).await, "completed");
     assert_eq!(draining.engine.under_way().await.unwrap(), UnderWay { going: 0, resting: 1 });
     other.stop().await;
@@ -44,12 +45,12 @@ async fn a_draining_coordinator_finishes_and_takes_nothing_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_coordinator_that_was_started_paused_moves_nothing_until_it_is_told() {
-    let place = Place::new().await;
-    let config = Config { start_paused: true, ..place.config() };
-    let paused = place.coordinator_with(config, vec![sell()]).await;
+async fn coordinator_started_paused_moves_nothing_until_begin() {
+    let fixture = Fixture::new().await;
+    let config = Config { start_paused: true, ..fixture.config() };
+    let paused = fixture.coordinator_with(config, vec![sell()]).await;
     let id = paused.start(start("sell", 1)).await;
-    assert_eq!(place.history(id).await, "1 started", "it is written down, and nothing is sent");
+    assert_eq!(fixture.history(id).await, "1 started", "it is written down, and nothing is sent");
     assert!(paused.engine.begin(), "it was paused");
     assert!(!paused.engine.begin(), "it is not any more");
     assert_eq!(paused.end_of(id).await, "completed");
@@ -59,15 +60,15 @@ async fn a_coordinator_that_was_started_paused_moves_nothing_until_it_is_told() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn open_sagas_of_each_version_are_known_and_those_that_take_too_long_are_marked() {
-    let place = Place::new().await;
-    let old = place.coordinator(vec![sell()]).await;
+async fn open_sagas_are_counted_by_version_and_stalled_ones_marked() {
+    let fixture = Fixture::new().await;
+    let old = fixture.coordinator(vec![sell()]).await;
     let waiting = old.start(start_with("sell", 1, "charge", How::Hold)).await;
-    place.party.holds(1).await;
+    fixture.party.holds(1).await;
     old.stop().await;
 
-    let config = Config { stalled_after: Duration::ZERO, ..place.config() };
-    let new = place.coordinator_with(config, vec![sale("sell", 2, Duration::from_secs(60))]).await;
+    let config = Config { stalled_after: Duration::ZERO, ..fixture.config() };
+    let new = fixture.coordinator_with(config, vec![sale("sell", 2, Duration::from_secs(60))]).await;
     let live = new.engine.live().await.unwrap();
     assert_eq!(live.len(), 1);
     assert_eq!((live[0].version, live[0].open, live[0].known_here), (1, 1, false));
@@ -87,15 +88,15 @@ async fn open_sagas_of_each_version_are_known_and_those_that_take_too_long_are_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_kept_for_ever_is_no_age_that_anybody_trips_over() {
-    let place = Place::new().await;
+async fn keep_of_duration_max_overflows_nowhere() {
+    let fixture = Fixture::new().await;
     let config = Config {
         keep: Keep { sagas: Duration::MAX, dead_letters: Duration::MAX },
         stalled_after: Duration::MAX,
         prune_every: Duration::ZERO,
-        ..place.config()
+        ..fixture.config()
     };
-    let coordinator = place.coordinator_with(config, vec![sell()]).await;
+    let coordinator = fixture.coordinator_with(config, vec![sell()]).await;
     let id = coordinator.start(start("sell", 1)).await;
     assert_eq!(coordinator.end_of(id).await, "completed");
     assert!(!coordinator.engine.saga(id).await.unwrap().unwrap().stalled);
@@ -103,69 +104,108 @@ async fn what_is_kept_for_ever_is_no_age_that_anybody_trips_over() {
     assert_eq!(coordinator.engine.sagas(stalled).await.unwrap().items.len(), 0);
     // Older than for ever, so that the pruning can be seen to work.
     let letter = "INSERT INTO dead_letters (at, reason, subject, payload) VALUES (now() - interval '200 years', '', '', '')";
-    sqlx::query(letter).execute(&place.pool).await.unwrap();
+    sqlx::query(letter).execute(&fixture.pool).await.unwrap();
     coordinator.stop().await;
     let config = Config {
         keep: Keep { sagas: Duration::MAX, dead_letters: Duration::MAX },
         prune_every: Duration::ZERO,
-        ..place.config()
+        ..fixture.config()
     };
-    let coordinator = place.coordinator_with(config, vec![sell()]).await;
+    let coordinator = fixture.coordinator_with(config, vec![sell()]).await;
     until("the letter is gone", async || {
-        (place.count("SELECT count(*) FROM dead_letters").await == 0).then_some(())
+        (fixture.count("SELECT count(*) FROM dead_letters").await == 0).then_some(())
     })
     .await;
-    assert_eq!(place.count("SELECT count(*) FROM sagas").await, 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM sagas").await, 1);
     coordinator.stop().await;
-    let never = Config { prune_every: Duration::MAX, ..place.config() };
-    let coordinator = place.coordinator_with(never, vec![sell()]).await;
+    let never = Config { prune_every: Duration::MAX, ..fixture.config() };
+    let coordinator = fixture.coordinator_with(never, vec![sell()]).await;
     let id = coordinator.start(start("sell", 2)).await;
     assert_eq!(coordinator.end_of(id).await, "completed");
     coordinator.stop().await;
 }
 
+async fn write_old_commands_and_faults(fixture: &Fixture, old: SagaId, young: SagaId, open: SagaId) {
+    // Commands on a saga that is gone, on one that ended long after its command, and on an open one; a young one.
+    let orders = "INSERT INTO audit_log (at, actor, verb, reason, saga_id) \
+                  VALUES (now() - interval '1 year', 'ann', 'pause', '', $1), \
+                         (now() - interval '1 year', 'ann', 'pause', '', $2), \
+                         (now(), 'ann', 'pause', '', $1)";
+    let (old_id, young_id) = (aged(old), aged(young));
+    sqlx::query(orders).bind(old_id).bind(young_id).execute(&fixture.pool).await.unwrap();
+    sqlx::query("UPDATE audit_log SET at = now() - interval '1 year', saga_id = $1 WHERE saga_id = $2")
+        .bind(aged(open))
+        .bind(open.0)
+        .execute(&fixture.pool)
+        .await
+        .unwrap();
+    // Faults: used up long ago, used up today, and never used up.
+    let faults = "INSERT INTO faults (fault, remaining, added_at) \
+                  SELECT '{\"step\": \"ship\", \"kind\": \"fail\"}', remaining, now() - age * interval '1 day' \
+                  FROM (VALUES (0, 2), (0, 0), (1, 2), (NULL, 2)) AS f (remaining, age)";
+    sqlx::query(faults).execute(&fixture.pool).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_old_is_forgotten_and_what_is_open_never() {
-    let place = Place::new().await;
-    let coordinator = place.coordinator(vec![sell()]).await;
+async fn pruning_removes_old_rows_and_never_open_sagas() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
     let old = coordinator.start(start("sell", 1)).await;
     let young = coordinator.start(start("sell", 2)).await;
     let open = coordinator.start(start_with("sell", 3, "charge", How::Hold)).await;
     for id in [old, young] {
         assert_eq!(coordinator.end_of(id).await, "completed");
     }
-    place.party.holds(1).await;
+    fixture.party.holds(1).await;
     let revision = coordinator.engine.saga(open).await.unwrap().unwrap().revision;
     let mut pause = order(Verb::Pause, "ann", "to be looked at");
-    pause.if_match = Some(revision);
-    coordinator.engine.order(open, pause).await.unwrap();
+    pause.if_match = Some(vec![revision]);
+    coordinator.engine.operate(open, pause).await.unwrap();
     coordinator.stop().await;
     // All were started a year ago; only the first one ended then.
     for id in [old, young, open] {
-        place.age(id).await;
+        fixture.age(id).await;
     }
     let ended = "UPDATE sagas SET ended_at = now() - interval '1 year' WHERE ended_at IS NOT NULL AND id = (\
                      SELECT id FROM sagas WHERE ended_at IS NOT NULL ORDER BY id LIMIT 1)";
-    assert_eq!(sqlx::query(ended).execute(&place.pool).await.unwrap().rows_affected(), 1);
+    assert_eq!(sqlx::query(ended).execute(&fixture.pool).await.unwrap().rows_affected(), 1);
     sqlx::query("INSERT INTO dead_letters (at, reason, subject, payload) VALUES (now() - interval '1 year', '', '', '')")
-        .execute(&place.pool)
+        .execute(&fixture.pool)
         .await
         .unwrap();
 
+    write_old_commands_and_faults(&fixture, old, young, open).await;
+
     let keep = Keep { sagas: Duration::from_secs(86_400), dead_letters: Duration::from_secs(86_400) };
-    let config = Config { keep, prune_every: Duration::ZERO, ..place.config() };
-    let pruning = place.coordinator_with(config, vec![sell()]).await;
+    let config = Config { keep, prune_every: Duration::ZERO, ..fixture.config() };
+    let pruning = fixture.coordinator_with(config, vec![sell()]).await;
     until("the old one is gone", async || {
-        (place.count("SELECT count(*) FROM sagas").await == 2).then_some(())
+        (fixture.count("SELECT count(*) FROM sagas").await == 2).then_some(())
     })
     .await;
     until("the letter is gone", async || {
-        (place.count("SELECT count(*) FROM dead_letters").await == 0).then_some(())
+        (fixture.count("SELECT count(*) FROM dead_letters").await == 0).then_some(())
     })
     .await;
-    assert_eq!(place.count("SELECT count(DISTINCT saga_id) FROM saga_history").await, 2);
-    assert_eq!(place.count("SELECT count(*) FROM idempotency_keys").await, 2);
-    assert_eq!(place.count("SELECT count(*) FROM sagas WHERE status = 'paused'").await, 1);
-    assert_eq!(place.gaps().await, 0);
+    until("the order of the old one is gone", async || {
+        (fixture.count("SELECT count(*) FROM audit_log").await == 3).then_some(())
+    })
+    .await;
+    let kept = "SELECT count(*) FROM audit_log WHERE at < now() - interval '1 day'";
+    assert_eq!(fixture.count(kept).await, 2, "orders live as long as their sagas");
+    until("the fault is gone", async || {
+        (fixture.count("SELECT count(*) FROM faults").await == 3).then_some(())
+    })
+    .await;
+    assert_eq!(fixture.count("SELECT count(*) FROM faults WHERE remaining = 0").await, 1);
+    assert_eq!(fixture.count("SELECT count(DISTINCT saga_id) FROM saga_history").await, 2);
+    assert_eq!(fixture.count("SELECT count(*) FROM idempotency_keys").await, 2);
+    assert_eq!(fixture.count("SELECT count(*) FROM sagas WHERE status = 'paused'").await, 1);
+    assert_eq!(fixture.gaps().await, 0);
     pruning.stop().await;
+}
+
+/// The id that [`Fixture::age`] gives a saga.
+fn aged(id: redress_core::SagaId) -> uuid::Uuid {
+    format!("018f0000-0000{}", &id.to_string()[13..]).parse().unwrap()
 }

@@ -24,7 +24,7 @@ pub(super) struct Child {
     /// The parent's stage in which its first one begins.
     stage: u32,
     definition: SagaDefinition,
-    /// Whether the field holds the data of this definition.
+    /// True if the field holds the data of this definition.
     fits: bool,
     get: Get,
     set: Set,

@@ -1,4 +1,4 @@
-//! The builder of saga definitions: what users write.
+//! The builder with which users write saga definitions.
 //!
 //! Two phantom types carry the rules. The *phase* says whether the pivot was passed: before it steps can be
 //! compensated, after it they can only be retried. The *last step* says whether the step before is settled: a
@@ -32,28 +32,28 @@
 
 mod child;
 mod draft;
+mod examples;
+mod finish;
 mod phase;
+mod settings;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::checks::same_text;
 use crate::contract::{Command, Compensates, SagaData};
-use crate::definition::{
-    InvalidDefinition, LateSuccess, Make, SagaDefinition, Step, StepSchemas, TIMEOUT_MS_DEFAULT,
-};
-use crate::digest;
-use crate::input;
+use crate::definition::{Examples, LateSuccess, Make, SagaDefinition, StepSchemas, TIMEOUT_MS_DEFAULT};
 use crate::json::JsonText;
 use crate::retry::RetryPolicy;
 use crate::schema;
 
 use child::Child;
-use draft::{Draft, DraftCompensation, DraftKind, checked};
+use draft::{Draft, DraftCompensation, DraftKind};
 
 pub use phase::{
-    AfterPivot, AwaitsCompensation, BeforePivot, Closed, Compensated, HasCompensation, HasStep, MayBeSkipped,
+    AfterPivot, AwaitsCompensation, BeforePivot, Compensated, HasCompensation, HasStep, MayBeSkipped,
     MayBranch, MayCompensate, MayPivot, MayRetry, NoStep, Notified, Open, Parallel, Resolved, StandsAlone,
+    Uncompensated,
 };
 
 /// A saga definition in the making; see the [module](self).
@@ -62,6 +62,9 @@ pub struct Builder<D, P, L> {
     name: String,
     version: u32,
     deadline_ms: Option<u64>,
+    examples: Examples,
+    /// Why an example of the author's is none.
+    bad_example: Option<String>,
     parts: Vec<Part>,
     /// The number of the next stage.
     next_stage: u32,
@@ -70,23 +73,25 @@ pub struct Builder<D, P, L> {
     _types: PhantomData<Types<D, P, L>>,
 }
 
-/// What a definition is put together of.
+/// A part of a definition.
 enum Part {
     Step(Draft),
     Child(Child),
 }
 
-/// What a builder knows of its saga and does not own.
+/// The types that a builder knows of its saga and does not own.
 type Types<D, P, L> = fn() -> (D, P, L);
 
 /// Begins the definition of a saga with data of type `D`.
 ///
-/// `name` is a [`Name`]; `version` counts from 1, and a definition that was deployed never changes under its version.
+/// `name` is a [`Name`](crate::Name); `version` counts from 1, and a definition that was deployed never changes under its version.
 pub fn saga<D: SagaData>(name: &str, version: u32) -> Builder<D, BeforePivot, NoStep> {
     Builder {
         name: name.to_owned(),
         version,
         deadline_ms: None,
+        examples: Examples { given: Vec::new(), generated: true },
+        bad_example: None,
         parts: Vec::new(),
         next_stage: 0,
         joined_stage: None,
@@ -97,7 +102,7 @@ pub fn saga<D: SagaData>(name: &str, version: u32) -> Builder<D, BeforePivot, No
 impl<D: SagaData, P, L> Builder<D, P, L> {
     /// Adds a step that can be undone; say next how, or that it has nothing to undo.
     ///
-    /// `name` is a [`Name`], unique in the saga; `action` is a pure function of the saga's data.
+    /// `name` is a [`Name`](crate::Name), unique in the saga; `action` is a pure function of the saga's data.
     pub fn step<C: Command>(
         self,
         name: &'static str,
@@ -115,7 +120,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         self,
         name: &'static str,
         action: impl Fn(&D) -> C + Send + Sync + 'static,
-    ) -> Builder<D, AfterPivot, Closed<C>>
+    ) -> Builder<D, AfterPivot, Uncompensated<C>>
     where
         P: MayPivot + StandsAlone,
         L: Resolved,
@@ -123,12 +128,12 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         self.push(name, DraftKind::Pivot, RetryPolicy::ACTION, action)
     }
 
-    /// Adds a step that is asked until it succeeds.
+    /// Adds a step that is sent until it succeeds.
     pub fn retriable<C: Command>(
         self,
         name: &'static str,
         action: impl Fn(&D) -> C + Send + Sync + 'static,
-    ) -> Builder<D, P, Closed<C>>
+    ) -> Builder<D, P, Uncompensated<C>>
     where
         P: MayRetry,
         L: Resolved,
@@ -136,7 +141,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         self.push(name, DraftKind::Retriable, RetryPolicy::FOR_EVER, action)
     }
 
-    /// Adds somebody who is told and not asked: sent once, heard at most once, never answered, retried or undone.
+    /// Adds a notification: sent once, heard at most once, never answered, retried or undone.
     ///
     /// For what may be lost without harm, such as a hint to a dashboard.
     pub fn notify<C: Command>(
@@ -170,8 +175,8 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
 
     /// Adds a saga inside this one: its steps are done here, as `<name>-<step>`, and undone with those around it.
     ///
-    /// `child` is a definition of its own with steps that can be undone, and perhaps notifications; its data are a field
-    /// of this saga's data, which may be filled by the input or by the replies to earlier steps.
+    /// `child` is a definition of its own with steps that can be undone, and perhaps notifications; its data are a
+    /// field of this saga's data, which may be filled by the input or by the replies to earlier steps.
     ///
     /// ```
     /// # use redress_core::{Command, Compensates, saga};
@@ -255,7 +260,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     }
 
     /// Says that the last step has nothing to undo.
-    pub fn no_compensation(self) -> Builder<D, P, Closed<L::Command>>
+    pub fn no_compensation(self) -> Builder<D, P, Uncompensated<L::Command>>
     where
         L: AwaitsCompensation,
     {
@@ -278,132 +283,6 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             }));
         }
         self
-    }
-
-    /// How long one attempt of the last step may stay unanswered, at least 1 ms; default 10 seconds.
-    ///
-    /// Counts for its action, its settlement and, unless it has [its own](Self::compensation_timeout), its compensation.
-    pub fn timeout(mut self, timeout: Duration) -> Self
-    where
-        L: HasStep,
-    {
-        if let Some(step) = self.last_step() {
-            step.timeout_ms = millis(timeout);
-        }
-        self
-    }
-
-    /// How often and how soon the last step's action is tried again; of a retriable step only the pauses count.
-    pub fn retry(mut self, policy: RetryPolicy) -> Self
-    where
-        L: HasStep,
-    {
-        if let Some(step) = self.last_step() {
-            step.retry = match step.kind {
-                DraftKind::Retriable => RetryPolicy { attempts_max: None, ..policy },
-                DraftKind::Compensatable(_) | DraftKind::Pivot | DraftKind::Notification => policy,
-            };
-        }
-        self
-    }
-
-    /// How often and how soon the last step's compensation is tried again before the saga parks.
-    pub fn compensation_retry(mut self, policy: RetryPolicy) -> Self
-    where
-        L: HasCompensation,
-    {
-        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
-            compensation.retry = policy;
-        }
-        self
-    }
-
-    /// How long one attempt of the last step's compensation may stay unanswered, at least 1 ms; default is the step's.
-    pub fn compensation_timeout(mut self, timeout: Duration) -> Self
-    where
-        L: HasCompensation,
-    {
-        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
-            compensation.timeout_ms = Some(millis(timeout));
-        }
-        self
-    }
-
-    /// What becomes of the last step if it succeeded after it had been given up; default is to go on.
-    pub fn late_success(mut self, policy: LateSuccess) -> Self
-    where
-        L: HasCompensation,
-    {
-        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
-            compensation.late_success = policy;
-        }
-        self
-    }
-
-    /// How long the saga may take, from its start, before it turns back; has no power after the pivot.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline_ms = Some(millis(deadline));
-        self
-    }
-
-    /// The finished definition.
-    ///
-    /// # Panics
-    /// If it is [invalid](InvalidDefinition): a mistake in the program, found when it starts.
-    #[track_caller]
-    pub fn build(self) -> SagaDefinition
-    where
-        L: Resolved,
-    {
-        match self.try_build() {
-            Ok(definition) => definition,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// The finished definition, or what is wrong with it.
-    ///
-    /// # Errors
-    /// [`InvalidDefinition`], for names that are put together at run time.
-    pub fn try_build(self) -> Result<SagaDefinition, InvalidDefinition>
-    where
-        L: Resolved,
-    {
-        let saga = self.name;
-        let name = checked(&saga, &saga)?;
-        if self.version == 0 {
-            return Err(InvalidDefinition::Version { saga });
-        }
-        if self.parts.is_empty() {
-            return Err(InvalidDefinition::NoStep { saga });
-        }
-        if self.deadline_ms == Some(0) {
-            return Err(InvalidDefinition::ZeroDeadline { saga });
-        }
-        let mut steps: Vec<Step> = Vec::with_capacity(self.parts.len());
-        for part in self.parts {
-            let more = match part {
-                Part::Step(draft) => vec![draft.check(&saga)?],
-                Part::Child(child) => child.steps(&saga)?,
-            };
-            for step in more {
-                if steps.iter().any(|other| other.name == step.name) {
-                    return Err(InvalidDefinition::DuplicateStep { saga, step: step.name.to_string() });
-                }
-                steps.push(step);
-            }
-        }
-        let mut definition = SagaDefinition {
-            name,
-            version: self.version,
-            steps,
-            deadline_ms: self.deadline_ms,
-            digest: String::new(),
-            input_schema: schema::of::<D>(),
-            read_input: input::reader::<D>(),
-        };
-        definition.digest = digest::of(&definition.graph());
-        Ok(definition)
     }
 
     fn last_step(&mut self) -> Option<&mut Draft> {
@@ -449,6 +328,8 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             name: self.name,
             version: self.version,
             deadline_ms: self.deadline_ms,
+            examples: self.examples,
+            bad_example: self.bad_example,
             parts: self.parts,
             next_stage: self.next_stage,
             joined_stage: self.joined_stage,
@@ -456,27 +337,6 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         }
     }
 }
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// `==` of texts, which `const` does not know.
-const fn same_text(a: &str, b: &str) -> Option<()> {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return None;
-    }
-    let mut at = 0;
-    while at < a.len() {
-        if a[at] != b[at] {
-            return None;
-        }
-        at += 1;
-    }
-    Some(())
-}
-
 fn maker<D: SagaData, C: Command>(build: impl Fn(&D) -> C + Send + Sync + 'static) -> Make {
     Arc::new(move |data: &JsonText| JsonText::of(&build(&data.read()?)))
 }

@@ -75,8 +75,8 @@ pub struct Open<C>(PhantomData<fn() -> C>);
 pub struct Compensated<C>(PhantomData<fn() -> C>);
 /// Last step: its command is `C`, and nothing will undo it.
 #[derive(Debug)]
-pub struct Closed<C>(PhantomData<fn() -> C>);
-/// Last step: a notification, which nobody answers.
+pub struct Uncompensated<C>(PhantomData<fn() -> C>);
+/// Last step: a notification, which is never answered.
 #[derive(Debug)]
 pub enum Notified {}
 
@@ -89,7 +89,7 @@ pub enum Notified {}
 pub trait Resolved {}
 impl Resolved for NoStep {}
 impl<C> Resolved for Compensated<C> {}
-impl<C> Resolved for Closed<C> {}
+impl<C> Resolved for Uncompensated<C> {}
 impl Resolved for Notified {}
 
 /// There is a last step, answered or not.
@@ -101,7 +101,7 @@ impl Resolved for Notified {}
 pub trait MayBeSkipped {}
 impl<C> MayBeSkipped for Open<C> {}
 impl<C> MayBeSkipped for Compensated<C> {}
-impl<C> MayBeSkipped for Closed<C> {}
+impl<C> MayBeSkipped for Uncompensated<C> {}
 impl MayBeSkipped for Notified {}
 
 /// There is a last step.
@@ -120,7 +120,7 @@ impl<C: Command> HasStep for Open<C> {
 impl<C: Command> HasStep for Compensated<C> {
     type Command = C;
 }
-impl<C: Command> HasStep for Closed<C> {
+impl<C: Command> HasStep for Uncompensated<C> {
     type Command = C;
 }
 

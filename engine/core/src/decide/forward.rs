@@ -3,21 +3,30 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::decide::machine::{Course, Dispatched, Hold, Machine};
+use crate::decide::machine::{Dispatched, Failure, Machine};
 use crate::definition::{ClosureError, StepKind};
 use crate::history::HistoryEvent;
-use crate::ids::{Name, Phase};
+use crate::ids::{Name, Phase, Timestamp};
 use crate::json::JsonText;
 use crate::message::NotificationMessage;
-use crate::retry::RetryPolicy;
-use crate::state::{Cause, CauseKind, ParkCode, Progress, Question, Status, Turn};
+use crate::state::{
+    AttemptState, Cause, CauseKind, Direction, End, Hold, ParkCode, PendingCommand, Progress,
+};
 
-/// What the history keeps of a start.
+/// The detail of the history row of a start.
 #[derive(Serialize)]
 struct Begun<'a> {
     saga: &'a Name,
     version: u32,
     data: &'a JsonText,
+}
+
+/// The detail of the history row of an attempt that was not answered.
+#[derive(Serialize)]
+struct TimedOut {
+    timeout_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
 }
 
 impl Machine<'_, '_> {
@@ -31,70 +40,73 @@ impl Machine<'_, '_> {
 
     /// Starts the next stage once every step before it is passed; a saga that has passed all is completed.
     pub(super) fn go_on(&mut self) {
-        while self.hold.is_none() && matches!(self.course, Course::Forward) {
-            let Some(first) = self.state.steps.iter().position(|step| !step.progress.is_passed()) else {
-                self.course = Course::Over(Status::Completed);
-                self.state.ended_at = Some(self.ctx.now);
+        while self.state.hold.is_none() && matches!(self.state.direction, Direction::Forward) {
+            if self.has_failed() {
+                return;
+            }
+            let Some(first) = self.state.steps.iter().position(|step| !step.progress().is_passed()) else {
+                self.end(End::Completed);
                 return self.record(HistoryEvent::Completed, &json!({}));
             };
             let stage = self.step(first).stage;
-            let is_next = |place: &usize| {
-                self.step(*place).stage == stage && self.state.steps[*place].progress == Progress::Pending
+            let is_next = |step_index: &usize| {
+                self.step(*step_index).stage == stage && *self.progress(*step_index) == Progress::Pending
             };
             let next: Vec<usize> = (first..self.state.steps.len()).filter(is_next).collect();
             if next.is_empty() {
                 return;
             }
-            // Whatever led here, and however long it took: nothing new is sent after the deadline.
+            // Nothing new is sent after the deadline, whatever led here and however long it took.
             if self.check_deadline() {
                 return;
             }
-            for place in next {
-                if let Err(error) = self.start_step(place) {
+            for step_index in next {
+                if let Err(error) = self.start_step(step_index) {
                     return self.park_closure(&error);
                 }
             }
         }
     }
 
-    fn start_step(&mut self, place: usize) -> Result<(), ClosureError> {
-        let step = self.step(place);
+    fn start_step(&mut self, step_index: usize) -> Result<(), ClosureError> {
+        let step = self.step(step_index);
         if !step.applies(&self.state.data)? {
             self.record_unsent(HistoryEvent::Skipped, &step.name, Phase::Action, &json!({}));
-            self.pass(place, Progress::Skipped);
+            self.move_step(step_index, Progress::Skipped);
+            self.pass(step_index);
             return Ok(());
         }
         let payload = step.action_payload(&self.state.data)?;
         match step.kind {
-            StepKind::Notification => self.notify(place, payload),
+            StepKind::Notification => self.notify(step_index, payload),
             StepKind::Compensatable { .. } | StepKind::Pivot | StepKind::Retriable => {
-                self.ask(place, Question::new(Phase::Action, payload, self.ctx.now));
+                self.ask(step_index, PendingCommand::new(Phase::Action, payload, self.ctx.now));
             }
         }
         Ok(())
     }
 
     /// The saga goes on past a step; past the pivot no deadline counts any more.
-    pub(super) fn pass(&mut self, place: usize, progress: Progress) {
-        self.state.steps[place].progress = progress;
-        if matches!(self.step(place).kind, StepKind::Pivot) {
+    pub(super) fn pass(&mut self, step_index: usize) {
+        if matches!(self.step(step_index).kind, StepKind::Pivot) {
             self.state.deadline_at = None;
         }
     }
 
-    /// Tells somebody once and goes on: whether it arrives is not known and not asked.
-    fn notify(&mut self, place: usize, payload: JsonText) {
-        let (step, now) = (self.step(place), self.ctx.now);
+    /// Sends a notification once and goes on: the engine neither knows nor asks whether it arrives.
+    fn notify(&mut self, step_index: usize, payload: JsonText) {
+        let (step, now) = (self.step(step_index), self.ctx.now);
         let detail = Dispatched {
             service: &step.service,
             command: &step.command,
             payload: Some(&payload),
             fault: None,
+            since: None,
         };
-        let stepped = &mut self.state.steps[place];
-        stepped.attempts = 1;
-        stepped.started_at = Some(now);
-        stepped.ended_at = Some(now);
+        let step_state = &mut self.state.steps[step_index];
+        step_state.attempts = 1;
+        step_state.started_at = Some(now);
+        step_state.ended_at = Some(now);
         self.record_step(HistoryEvent::Notified, &step.name, Phase::Action, 1, &detail);
         self.notifications.push(NotificationMessage {
             saga_id: self.ctx.saga_id,
@@ -106,95 +118,102 @@ impl Machine<'_, '_> {
             traceparent: self.state.traceparent.clone(),
             payload,
         });
-        self.pass(place, Progress::Succeeded);
+        self.move_step(step_index, Progress::Succeeded);
+        self.pass(step_index);
     }
 
-    /// An attempt failed or stayed unanswered: again, or on to the next means.
-    pub(super) fn attempt_failed(&mut self, place: usize, question: Question) {
-        let step = self.step(place);
-        let policy = match question.phase {
-            Phase::Action => step.retry,
-            Phase::Settlement => RetryPolicy::FOR_EVER,
-            Phase::Compensation => step.compensation().map_or(RetryPolicy::COMPENSATION, |c| c.retry),
+    /// An attempt failed or stayed unanswered: the command is sent again, or the step goes on to the next means.
+    ///
+    /// A compensation is given up only for answers: to a silent participant it is sent again, at the ceiling of the
+    /// pauses.
+    pub(super) fn attempt_failed(&mut self, step_index: usize, question: PendingCommand, failure: Failure) {
+        let step = self.step(step_index);
+        let silent = match failure {
+            Failure::Silence => question.silent + 1,
+            Failure::Answer => question.silent,
         };
+        let question = PendingCommand { silent, unsent: 0, ..question };
+        let policy = step.retry_of(question.phase);
         let must_succeed = matches!(step.kind, StepKind::Retriable);
-        let attempts = question.counted();
-        if must_succeed || !policy.is_used_up(attempts) {
-            let pause_ms = policy.pause_ms(attempts, self.ctx.jitter);
-            return self.back_off(place, question, pause_ms);
+        let spent = question.spent();
+        if must_succeed || !policy.is_used_up(spent) {
+            let pause_ms = policy.pause_ms(question.counted(), self.ctx.jitter);
+            return self.back_off(step_index, question, pause_ms);
         }
         match question.phase {
-            Phase::Action | Phase::Settlement => self.settle(place),
+            Phase::Action | Phase::Settlement => self.settle(step_index),
             Phase::Compensation => {
                 let message = format!(
-                    "the compensation failed {attempts} times, as often as its policy allows; the ones behind it wait"
+                    "the compensation failed {spent} times, as often as its policy allows; the ones behind it wait"
                 );
-                self.park_step(place, question, ParkCode::CompensationFailed, message);
+                self.park_step(step_index, question, ParkCode::CompensationFailed, message);
             }
         }
     }
 
-    /// Asks what became of an action, and fences it if nothing did.
-    pub(super) fn settle(&mut self, place: usize) {
-        self.ask(place, self.settlement(place));
+    /// Sends the settlement of an action, which fences the action if it never happened.
+    pub(super) fn settle(&mut self, step_index: usize) {
+        self.ask(step_index, self.settlement(step_index));
     }
 
-    /// Turns what time has run out for: unanswered attempts, pauses, the deadline.
+    /// Acts on everything whose time has run out: unanswered attempts, pauses, the deadline.
     ///
-    /// The time of a parked saga stands still; that of a paused one only for its questions. What an operator has
-    /// told is verified in any case.
+    /// The time of a parked saga stands still; that of a paused one only for its pending commands. A resolution is
+    /// verified in any case.
     pub(super) fn on_timer(&mut self) {
         self.verify_due();
-        match self.hold {
-            Some(Hold::Parked(_)) => {}
-            Some(Hold::Paused) => {
+        match self.state.hold {
+            Hold::Parked { .. } => {}
+            Hold::Paused => {
                 self.check_deadline();
             }
-            None => {
+            Hold::None => {
                 self.check_deadline();
                 self.ask_due();
-                // One that was started inside a transaction of its caller's has sent nothing yet.
+                // A saga that was started inside a transaction of its caller's has sent nothing yet.
                 self.go_on();
             }
         }
     }
 
-    /// Asks again, or gives an attempt up, where time has run out.
+    /// Sends again, or gives an attempt up, where time has run out.
     pub(super) fn ask_due(&mut self) {
-        if matches!(self.course, Course::Over(_)) {
+        if self.state.is_ended() {
             return;
         }
-        let due: Vec<(usize, Question)> = self
+        let due: Vec<(usize, PendingCommand)> = self
             .state
             .open()
             .filter(|(_, question)| question.until <= self.ctx.now)
-            .map(|(place, question)| (place, question.clone()))
+            .map(|(step_index, question)| (step_index, question.clone()))
             .collect();
-        for (place, question) in due {
-            match question.turn {
-                Turn::Backoff => self.ask(place, question),
-                Turn::Asked => {
-                    self.record_timeout(place, &question);
-                    self.attempt_failed(place, question);
+        for (step_index, question) in due {
+            match question.attempt_state {
+                AttemptState::Backoff => self.ask(step_index, question),
+                AttemptState::Sent => {
+                    self.record_timeout(step_index, &question);
+                    self.attempt_failed(step_index, question, Failure::Silence);
                 }
             }
         }
     }
 
-    pub(super) fn record_timeout(&mut self, place: usize, question: &Question) {
-        let step = self.step(place);
+    pub(super) fn record_timeout(&mut self, step_index: usize, question: &PendingCommand) {
+        let step = self.step(step_index);
         let timeout_ms = step.timeout_ms_of(question.phase);
-        self.set_error(place, "timed-out", &format!("no answer within {timeout_ms} ms"));
-        let detail = json!({ "timeout_ms": timeout_ms });
-        self.record_step(HistoryEvent::TimedOut, &step.name, question.phase, question.attempt, &detail);
+        self.set_error(step_index, "timed-out", &format!("no answer within {timeout_ms} ms"));
+        let detail = TimedOut { timeout_ms, since: self.asked_since(step_index, question) };
+        // That it was stored is known by now.
+        let question = PendingCommand { unsent: 0, ..question.clone() };
+        self.record_attempt(HistoryEvent::TimedOut, step_index, &question, &detail);
     }
 
-    /// A saga that is late turns back before its pivot; at its pivot it asks what became of it; after it goes on.
+    /// A saga that is late turns back before its pivot; at its pivot it settles the pivot; after its pivot it goes on.
     ///
-    /// Says whether it had passed just now.
+    /// Returns true if the deadline has passed just now.
     fn check_deadline(&mut self) -> bool {
         let passed = self.state.deadline_at.is_some_and(|deadline| deadline <= self.ctx.now);
-        if !passed || !matches!(self.course, Course::Forward) {
+        if !passed || !matches!(self.state.direction, Direction::Forward) {
             return false;
         }
         self.state.deadline_at = None;
@@ -206,7 +225,9 @@ impl Machine<'_, '_> {
                 code: "deadline-passed".to_owned(),
                 message: "the saga took longer than its deadline allows".to_owned(),
             }),
-            Some((place, Progress::Open(Question { phase: Phase::Action, .. }))) => self.settle(place),
+            Some((step_index, Progress::Open(PendingCommand { phase: Phase::Action, .. }))) => {
+                self.settle(step_index)
+            }
             // It is being settled already, or it has decided.
             Some((
                 _,
@@ -222,9 +243,10 @@ impl Machine<'_, '_> {
         true
     }
 
-    /// The pivot's place and progress, if the definition has one.
+    /// The pivot's index and progress, if the definition has one.
     pub(super) fn pivot(&self) -> Option<(usize, &Progress)> {
-        let place = self.ctx.definition.steps.iter().position(|step| matches!(step.kind, StepKind::Pivot))?;
-        Some((place, &self.state.steps[place].progress))
+        let step_index =
+            self.ctx.definition.steps.iter().position(|step| matches!(step.kind, StepKind::Pivot))?;
+        Some((step_index, self.progress(step_index)))
     }
 }

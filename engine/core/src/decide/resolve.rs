@@ -1,18 +1,19 @@
-//! An operator's word on a step whose outcome is in doubt, or whose participant has said two things.
+//! Applies an operator's resolution to a step whose outcome is in doubt, or whose participant has said two things.
 //!
-//! The word is believed, but never against what cannot be taken back: once the pivot was sent it alone decides; once
-//! steps after it were sent there is no way back; once something was undone there is none forward.
+//! The resolution is believed, but never against a fact that cannot be taken back: once the pivot was sent it alone
+//! decides; once steps after it were sent there is no way back; once something was undone there is none forward.
 
 use serde_json::{Value, json};
 
-use crate::decide::machine::{Course, Machine};
-use crate::decide::verbs::{Order, Refusal, Resolution};
+use crate::decide::machine::Machine;
+use crate::decide::operator::{OperatorCommand, Refusal, Resolution};
 use crate::definition::StepKind;
 use crate::history::HistoryEvent;
 use crate::ids::{Name, Phase};
 use crate::json::JsonText;
 use crate::state::{
-    Cause, CauseKind, Finding, ParkCode, ParkReason, Progress, Question, StepState, Told, Unwinding,
+    Cause, CauseKind, Direction, ParkCode, ParkReason, PendingCommand, Progress, ResolutionKind, StepState,
+    UnverifiedResolution, Unwinding,
 };
 
 impl Machine<'_, '_> {
@@ -20,58 +21,71 @@ impl Machine<'_, '_> {
         &mut self,
         step: &Name,
         resolution: &Resolution,
-        order: &Order,
+        command: &OperatorCommand,
         who: Value,
     ) -> Result<(), Refusal> {
-        let (place, _) = self.ctx.definition.step(step).ok_or(Refusal::UnknownStep)?;
-        let doubt = self.doubt(place).ok_or(Refusal::NotInDoubt)?;
+        let (step_index, _) = self.ctx.definition.step(step).ok_or(Refusal::UnknownStep)?;
+        let doubt = self.doubt(step_index).ok_or(Refusal::NotInDoubt)?;
         match resolution {
-            Resolution::Happened { reply } => self.it_happened(place, doubt, reply, who)?,
-            Resolution::NeverHappened => self.it_never_happened(place, doubt, order, who)?,
-            Resolution::Compensated => self.it_was_compensated(place, doubt, who)?,
+            Resolution::Happened { reply } => self.it_happened(step_index, doubt, reply, who)?,
+            Resolution::NeverHappened => self.it_never_happened(step_index, doubt, command, who)?,
+            Resolution::Compensated => self.it_was_compensated(step_index, doubt, who)?,
         }
-        if self.hold.is_none() {
+        if self.state.hold.is_none() {
             self.ask_due();
         }
         Ok(())
     }
 
-    fn record_finding(&mut self, place: usize, phase: Phase, finding: Finding, mut who: Value) {
-        who["finding"] = json!(finding);
-        let name = self.step(place).name.clone();
+    fn record_resolution(
+        &mut self,
+        step_index: usize,
+        phase: Phase,
+        resolution: ResolutionKind,
+        mut who: Value,
+    ) {
+        who["resolution"] = json!(resolution);
+        let name = self.step(step_index).name.clone();
         self.record_unsent(HistoryEvent::Resolved, &name, phase, &who);
     }
 
     fn it_happened(
         &mut self,
-        place: usize,
+        step_index: usize,
         doubt: Doubt,
         reply: &JsonText,
         mut who: Value,
     ) -> Result<(), Refusal> {
-        let is_pivot = matches!(self.step(place).kind, StepKind::Pivot);
+        let is_pivot = matches!(self.step(step_index).kind, StepKind::Pivot);
         let data = match doubt {
-            Doubt::Undoing => return Err(Refusal::NotInDoubt),
+            Doubt::Undoing if self.is_contradicted(step_index) => {
+                self.clear_up(step_index, ResolutionKind::Happened, who);
+                return Ok(());
+            }
+            Doubt::Undoing | Doubt::Undone => return Err(Refusal::NotInDoubt),
             // Its reply was folded when its participant gave it.
             Doubt::Contradicted { happened: true } => None,
             Doubt::Unknown | Doubt::Contradicted { happened: false } => {
                 reply.check_storable().map_err(|_| Refusal::ReplyDoesNotFit)?;
-                let folded = self.step(place).fold_reply(&self.state.data, reply);
+                let folded = self.step(step_index).fold_reply(&self.state.data, reply);
                 Some(folded.map_err(|_| Refusal::ReplyDoesNotFit)?)
             }
         };
-        if is_pivot && matches!(self.course, Course::Back { .. }) && !self.may_turn_forward(place) {
+        if is_pivot
+            && matches!(self.state.direction, Direction::Back { .. })
+            && !self.may_turn_forward(step_index)
+        {
             return Err(Refusal::UndoneAlready);
         }
         who["reply"] = json!(reply);
-        self.record_finding(place, Phase::Action, Finding::Happened, who);
+        self.record_resolution(step_index, Phase::Action, ResolutionKind::Happened, who);
         if let Some(data) = data {
             self.state.data = data;
-            self.settle_doubt(place, doubt, Progress::Succeeded, Finding::Happened);
-            self.pass(place, Progress::Succeeded);
+            self.settle_doubt(step_index, doubt, Progress::Succeeded, ResolutionKind::Happened);
+            self.pass(step_index);
             self.plan_anew(is_pivot);
         } else {
-            self.forget_contradictions(place);
+            self.forget_contradictions(step_index);
         }
         self.advance();
         Ok(())
@@ -79,144 +93,186 @@ impl Machine<'_, '_> {
 
     fn it_never_happened(
         &mut self,
-        place: usize,
+        step_index: usize,
         doubt: Doubt,
-        order: &Order,
+        command: &OperatorCommand,
         who: Value,
     ) -> Result<(), Refusal> {
-        match (doubt, &self.step(place).kind) {
-            (Doubt::Undoing, _) => return Err(Refusal::NotInDoubt),
+        match (doubt, &self.step(step_index).kind) {
+            (Doubt::Undoing, _) if !self.is_contradicted(step_index) => return Err(Refusal::NotInDoubt),
+            (Doubt::Undoing | Doubt::Undone, _) => {
+                self.clear_up(step_index, ResolutionKind::NeverHappened, who);
+                return Ok(());
+            }
+            // The participant will say no more, and refuses a late command in the same way.
+            (Doubt::Unknown, StepKind::Retriable) if self.is_forgotten(step_index) => {
+                self.record_resolution(step_index, Phase::Action, ResolutionKind::NeverHappened, who);
+                self.must_be_asked_anew(step_index);
+                return Ok(());
+            }
+            // The success that an older generation reported did not happen; the command of this generation stays
+            // pending.
+            (Doubt::Unknown, StepKind::Retriable) if self.is_contradicted(step_index) => {
+                self.clear_up(step_index, ResolutionKind::NeverHappened, who);
+                return Ok(());
+            }
             (Doubt::Unknown, StepKind::Retriable) => return Err(Refusal::MustSucceed),
             (Doubt::Contradicted { happened: false }, StepKind::Retriable)
-                if !self.is_contradicted(place) =>
+                if !self.is_contradicted(step_index) =>
             {
                 return Err(Refusal::MustSucceed);
             }
             (Doubt::Contradicted { .. }, StepKind::Retriable) => {
-                self.record_finding(place, Phase::Action, Finding::NeverHappened, who);
-                self.must_be_asked_anew(place);
+                self.record_resolution(step_index, Phase::Action, ResolutionKind::NeverHappened, who);
+                self.must_be_asked_anew(step_index);
                 return Ok(());
             }
             (Doubt::Unknown | Doubt::Contradicted { .. }, _) => {}
         }
-        self.check_way_back(place)?;
-        self.record_finding(place, Phase::Action, Finding::NeverHappened, who);
+        self.check_way_back(step_index)?;
+        self.record_resolution(step_index, Phase::Action, ResolutionKind::NeverHappened, who);
         if doubt == (Doubt::Contradicted { happened: false }) {
-            self.forget_contradictions(place);
+            self.forget_contradictions(step_index);
             self.advance();
             return Ok(());
         }
-        self.settle_doubt(place, doubt, Progress::Fenced, Finding::NeverHappened);
-        self.turn_or_go_on_back(Cause {
-            step: Some(self.step(place).name.clone()),
+        self.settle_doubt(step_index, doubt, Progress::Fenced, ResolutionKind::NeverHappened);
+        self.fail_forward_or_continue_unwind(Cause {
+            step: Some(self.step(step_index).name.clone()),
             kind: CauseKind::Fenced,
             code: "resolved".to_owned(),
-            message: format!("{} told that the step never happened: {}", order.actor, order.reason),
+            message: format!("{} told that the step never happened: {}", command.actor, command.reason),
         });
         Ok(())
     }
 
-    fn it_was_compensated(&mut self, place: usize, doubt: Doubt, who: Value) -> Result<(), Refusal> {
-        if doubt != Doubt::Undoing {
-            return Err(Refusal::NotInDoubt);
+    fn it_was_compensated(&mut self, step_index: usize, doubt: Doubt, who: Value) -> Result<(), Refusal> {
+        match doubt {
+            Doubt::Undoing => {}
+            Doubt::Undone => {
+                self.record_resolution(step_index, Phase::Compensation, ResolutionKind::Compensated, who);
+                self.forget_contradictions(step_index);
+                self.advance();
+                return Ok(());
+            }
+            Doubt::Unknown | Doubt::Contradicted { .. } => return Err(Refusal::NotInDoubt),
         }
-        self.record_finding(place, Phase::Compensation, Finding::Compensated, who);
-        let stepped = &mut self.state.steps[place];
-        // Whether the action happened is asked on, if it was asked: a late command must meet a fence.
-        let verification = stepped.told.take().and_then(|told| told.verification);
-        stepped.told = Some(Told { finding: Finding::Compensated, verification });
-        self.undone(place);
+        self.record_resolution(step_index, Phase::Compensation, ResolutionKind::Compensated, who);
+        self.forget_contradictions(step_index);
+        let step_state = &mut self.state.steps[step_index];
+        // A verification that is under way goes on: a late command must meet a fence.
+        let verification = step_state.unverified.take().and_then(|unverified| unverified.verification);
+        step_state.unverified =
+            Some(UnverifiedResolution { resolution: ResolutionKind::Compensated, verification });
+        self.undone(step_index);
         Ok(())
     }
 
-    /// Whether a step may still be told not to have happened, so that the saga turns back.
-    fn check_way_back(&self, place: usize) -> Result<(), Refusal> {
-        if !matches!(self.course, Course::Forward) {
+    /// Clears up a contradiction, and goes on with the command that is pending meanwhile: the compensation, which does
+    /// nothing if there is no effect, or the action under a new key.
+    fn clear_up(&mut self, step_index: usize, resolution: ResolutionKind, who: Value) {
+        self.record_resolution(step_index, Phase::Action, resolution, who);
+        self.forget_contradictions(step_index);
+        self.advance();
+    }
+
+    /// Returns true if a step's participant has told that it remembers nothing of it.
+    fn is_forgotten(&self, step_index: usize) -> bool {
+        matches!(self.state.steps[step_index].parked(), Some((_, ParkCode::Expired)))
+    }
+
+    /// Checks that a step may still be resolved as never happened, so that the saga turns back.
+    fn check_way_back(&self, step_index: usize) -> Result<(), Refusal> {
+        if !matches!(self.state.direction, Direction::Forward) {
             return Ok(());
         }
         let Some((pivot, progress)) = self.pivot() else { return Ok(()) };
         let is_sent = *progress != Progress::Pending;
-        if pivot != place && is_sent {
+        if pivot != step_index && is_sent {
             return Err(Refusal::PivotSent);
         }
         let is_beyond =
-            |stepped: &StepState| !matches!(stepped.progress, Progress::Pending | Progress::Skipped);
+            |step_state: &StepState| !matches!(step_state.progress(), Progress::Pending | Progress::Skipped);
         if self.state.steps[pivot + 1..].iter().any(is_beyond) {
             return Err(Refusal::BeyondPivot);
         }
         Ok(())
     }
 
-    /// Whether a saga on its way back may go forward after all, past a pivot that was done: only if all that the pivot
-    /// rests on still stands.
+    /// Returns true if a saga on its way back may go forward after all, past a pivot that was done: only if everything
+    /// that the pivot rests on still stands.
     fn may_turn_forward(&self, pivot: usize) -> bool {
         let steps = &self.state.steps;
         let is_untouched = steps.iter().all(|step| step.compensation_attempts == 0);
-        is_untouched && steps[..pivot].iter().all(|step| step.progress.is_passed())
+        is_untouched && steps[..pivot].iter().all(|step| step.progress().is_passed())
     }
 
-    /// A step that must succeed and did not: parked as if its participant had said no, so that `retry` asks it under a
-    /// new key.
-    fn must_be_asked_anew(&mut self, place: usize) {
-        self.forget_contradictions(place);
-        let question = Question::new(Phase::Action, JsonText::null(), self.ctx.now);
+    /// Parks a step that must succeed and did not, or of which its participant remembers nothing, as if it had been
+    /// refused, so that `retry` sends it under a new key.
+    fn must_be_asked_anew(&mut self, step_index: usize) {
+        self.forget_contradictions(step_index);
+        self.release(step_index);
+        let question = PendingCommand::new(Phase::Action, JsonText::null(), self.ctx.now);
         let message =
             "an operator told that a retriable step never happened: `retry` asks it anew".to_owned();
-        self.park_step(place, question, ParkCode::RetriableRejected, message);
+        self.park_step(step_index, question, ParkCode::RetriableRejected, message);
     }
 
-    /// What is in doubt about a step, if anything is.
-    pub(super) fn doubt(&self, place: usize) -> Option<Doubt> {
-        let stepped = &self.state.steps[place];
-        let asked = stepped.open().or_else(|| stepped.parked().map(|(question, _)| question));
+    /// The doubt about a step, if there is any.
+    pub(super) fn doubt(&self, step_index: usize) -> Option<Doubt> {
+        let step_state = &self.state.steps[step_index];
+        let asked = step_state.open().or_else(|| step_state.parked().map(|(question, _)| question));
         if let Some(question) = asked {
-            let is_answered = matches!(stepped.parked(), Some((_, ParkCode::RetriableRejected)));
+            let is_answered = matches!(step_state.parked(), Some((_, ParkCode::RetriableRejected)));
             return Some(match question.phase {
                 Phase::Compensation => Doubt::Undoing,
                 Phase::Action | Phase::Settlement if is_answered => Doubt::Contradicted { happened: false },
                 Phase::Action | Phase::Settlement => Doubt::Unknown,
             });
         }
-        if !self.is_contradicted(place) {
+        if !self.is_contradicted(step_index) {
             return None;
         }
-        match &stepped.progress {
+        match step_state.progress() {
             Progress::Succeeded => Some(Doubt::Contradicted { happened: true }),
             Progress::Rejected | Progress::Fenced => Some(Doubt::Contradicted { happened: false }),
-            Progress::Pending
-            | Progress::Open(_)
-            | Progress::Skipped
-            | Progress::Compensated
-            | Progress::Parked { .. } => None,
+            Progress::Compensated => Some(Doubt::Undone),
+            Progress::Pending | Progress::Open(_) | Progress::Skipped | Progress::Parked { .. } => None,
         }
     }
 
-    fn settle_doubt(&mut self, place: usize, doubt: Doubt, progress: Progress, finding: Finding) {
-        self.close(place, Phase::Action, progress);
+    fn settle_doubt(
+        &mut self,
+        step_index: usize,
+        doubt: Doubt,
+        progress: Progress,
+        resolution: ResolutionKind,
+    ) {
+        self.close(step_index, Phase::Action, progress);
         match doubt {
-            Doubt::Unknown => self.verify(place, finding),
-            // The participant has had its say.
-            Doubt::Contradicted { .. } | Doubt::Undoing => {}
+            Doubt::Unknown => self.verify(step_index, resolution),
+            // The participant has answered already.
+            Doubt::Contradicted { .. } | Doubt::Undoing | Doubt::Undone => {}
         }
-        self.forget_contradictions(place);
+        self.forget_contradictions(step_index);
     }
 
-    fn forget_contradictions(&mut self, place: usize) {
-        let name = self.state.steps[place].name.clone();
+    fn forget_contradictions(&mut self, step_index: usize) {
+        let name = self.state.steps[step_index].name.clone();
         self.forget_reasons(|reason| is_contradiction_of(reason, &name));
     }
 
-    fn is_contradicted(&self, place: usize) -> bool {
-        let name = &self.state.steps[place].name;
-        self.reasons().iter().any(|reason| is_contradiction_of(reason, name))
+    fn is_contradicted(&self, step_index: usize) -> bool {
+        let name = &self.state.steps[step_index].name;
+        self.state.hold.reasons().any(|reason| is_contradiction_of(reason, name))
     }
 
-    /// A step that turns out to stand after the plan was frozen belongs into it; if it is the pivot, there is none.
+    /// A step that turns out to stand after the plan was frozen belongs into it; if it is the pivot, there is no plan.
     fn plan_anew(&mut self, is_pivot: bool) {
-        match &mut self.course {
-            Course::Back { .. } if is_pivot => self.course = Course::Forward,
-            Course::Back { unwinding, .. } => *unwinding = Unwinding::Settling,
-            Course::Forward | Course::Over(_) => {}
+        match &mut self.state.direction {
+            Direction::Back { .. } if is_pivot => self.state.direction = Direction::Forward,
+            Direction::Back { unwinding, .. } => *unwinding = Unwinding::Settling,
+            Direction::Forward | Direction::Ended(_) => {}
         }
     }
 }
@@ -225,13 +281,15 @@ fn is_contradiction_of(reason: &ParkReason, step: &Name) -> bool {
     reason.code == ParkCode::Contradiction && reason.step.as_ref() == Some(step)
 }
 
-/// What is in doubt about a step.
+/// A doubt about a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// Whether its action happened.
+    /// Its action may have happened or not.
     Unknown,
-    /// Its participant has answered, and then said the opposite, or what must not be.
+    /// Its participant has answered, and then said the opposite, or something that must not be.
     Contradicted { happened: bool },
-    /// Whether its compensation was done.
+    /// Its compensation may have been done or not.
     Undoing,
+    /// Its effect is undone, and its participant has said something that does not fit to that.
+    Undone,
 }

@@ -1,17 +1,18 @@
-//! Whether a fault can strike at all.
+//! Checks that a fault can strike at all.
 //!
-//! A slip in a name, or the phase left out, would make a test that injects nothing, and passes. So whoever takes a
-//! fault asks first whether any command of the definitions could carry it.
+//! A slip in a name, or the phase left out, would make a test that injects nothing, and passes. So a program that takes
+//! a fault checks first that some command of the definitions could carry it.
 
+use serde::Deserialize;
 use thiserror::Error;
 
-use super::Fault;
 use crate::definition::{SagaDefinition, Step, StepKind};
+use crate::fault::model::Fault;
 use crate::ids::{Name, Phase};
 
 /// A fault that no command could carry.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum StrikesNothing {
+pub enum UnmatchedFault {
     /// It names a saga that is not there.
     #[error("the fault would strike nothing: there is no saga `{saga}` here, only {known}")]
     NoSuchSaga {
@@ -20,12 +21,20 @@ pub enum StrikesNothing {
         /// Those that are there.
         known: String,
     },
-    /// No question of its phase is what it names.
+    /// It names a step that is not there.
+    #[error("the fault would strike nothing: no step is named `{step}`, only {known}")]
+    NoSuchStep {
+        /// The name.
+        step: Name,
+        /// Those that are there.
+        known: String,
+    },
+    /// No command of its phase is the one that it names.
     #[error("the fault would strike nothing: it fits no {phase}; there are {there}")]
     NoSuchCommand {
         /// The phase, which is `action` unless it says otherwise.
         phase: Phase,
-        /// The questions of that phase: step, service and command.
+        /// The commands of that phase: step, service and command.
         there: String,
     },
 }
@@ -33,12 +42,12 @@ pub enum StrikesNothing {
 /// The faults of a start that cannot be used.
 #[derive(Debug, Error)]
 pub enum InvalidFaults {
-    /// They are not what they should be.
+    /// They cannot be read as faults.
     #[error(transparent)]
     Unreadable(#[from] serde_json::Error),
     /// One of them would do nothing.
     #[error(transparent)]
-    StrikesNothing(#[from] StrikesNothing),
+    UnmatchedFault(#[from] UnmatchedFault),
 }
 
 /// A saga's own faults as given in a start: the saga may be left out.
@@ -54,24 +63,69 @@ pub fn of_saga(
             fields.entry("saga").or_insert_with(|| definition.name.as_str().into());
         }
     }
-    let faults: Vec<Fault> = serde_json::from_value(given)?;
-    faults.iter().try_for_each(|fault| fault.check_reach(&[definition]))?;
-    Ok(faults)
+    let faults: Vec<serde_json::Value> = serde_json::from_value(given)?;
+    faults.into_iter().map(|fault| read(fault, &[definition])).collect()
+}
+
+/// A fault as given, for these definitions. A name that is not there is told before anything else that is wrong with
+/// it: a client that mistyped a step should not have to put the rest right first.
+///
+/// # Errors
+/// [`InvalidFaults`] if it makes no sense, or reaches nothing in the definitions.
+pub fn read(given: serde_json::Value, definitions: &[&SagaDefinition]) -> Result<Fault, InvalidFaults> {
+    if let Ok(reach) = Reach::deserialize(&given) {
+        reach.check(definitions)?;
+    }
+    let fault: Fault = serde_json::from_value(given)?;
+    fault.check_reach(definitions)?;
+    Ok(fault)
+}
+
+/// Where a fault says that it strikes, whatever else it says.
+#[derive(Deserialize)]
+struct Reach {
+    saga: Option<Name>,
+    step: Option<Name>,
+}
+
+impl Reach {
+    fn check(&self, definitions: &[&SagaDefinition]) -> Result<(), UnmatchedFault> {
+        let sagas = sagas_named(self.saga.as_ref(), definitions)?;
+        let mut steps = sagas.iter().flat_map(|saga| &saga.steps).map(|step| &step.name);
+        match &self.step {
+            Some(step) if !steps.clone().any(|name| name == step) => {
+                let known = listed(steps.by_ref().map(ToString::to_string));
+                Err(UnmatchedFault::NoSuchStep { step: step.clone(), known })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The definitions of that name, or all of them.
+fn sagas_named<'a>(
+    saga: Option<&Name>,
+    definitions: &[&'a SagaDefinition],
+) -> Result<Vec<&'a SagaDefinition>, UnmatchedFault> {
+    let is_meant = |definition: &&SagaDefinition| saga.is_none_or(|saga| *saga == definition.name);
+    let sagas: Vec<&SagaDefinition> = definitions.iter().copied().filter(is_meant).collect();
+    match saga {
+        Some(saga) if sagas.is_empty() => {
+            let known = listed(definitions.iter().map(|definition| definition.name.to_string()));
+            Err(UnmatchedFault::NoSuchSaga { saga: saga.clone(), known })
+        }
+        Some(_) | None => Ok(sagas),
+    }
 }
 
 impl Fault {
-    /// Whether any command of these definitions could carry it, its `times` and `probability` aside.
+    /// Checks that some command of these definitions could carry it, its `times` and `probability` aside.
     ///
     /// # Errors
-    /// [`StrikesNothing`] if not, with what there is to strike.
-    pub fn check_reach(&self, definitions: &[&SagaDefinition]) -> Result<(), StrikesNothing> {
+    /// [`UnmatchedFault`] if not, with what there is to strike.
+    pub fn check_reach(&self, definitions: &[&SagaDefinition]) -> Result<(), UnmatchedFault> {
         let fits = |want: &Option<Name>, is: &Name| want.as_ref().is_none_or(|want| want == is);
-        let sagas: Vec<&SagaDefinition> =
-            definitions.iter().copied().filter(|saga| fits(&self.saga, &saga.name)).collect();
-        if let (Some(saga), true) = (&self.saga, sagas.is_empty()) {
-            let known = listed(definitions.iter().map(|definition| definition.name.to_string()));
-            return Err(StrikesNothing::NoSuchSaga { saga: saga.clone(), known });
-        }
+        let sagas = sagas_named(self.saga.as_ref(), definitions)?;
         let steps = sagas.iter().flat_map(|saga| &saga.steps);
         let asked: Vec<(&Step, &Name)> =
             steps.filter_map(|step| command_of(step, self.phase).map(|command| (step, command))).collect();
@@ -82,11 +136,11 @@ impl Fault {
             return Ok(());
         }
         let told = |(step, command): (&Step, &Name)| format!("{} ({} {command})", step.name, step.service);
-        Err(StrikesNothing::NoSuchCommand { phase: self.phase, there: listed(asked.into_iter().map(told)) })
+        Err(UnmatchedFault::NoSuchCommand { phase: self.phase, there: listed(asked.into_iter().map(told)) })
     }
 }
 
-/// What is asked for in this phase of the step, if anything that can be answered.
+/// The command of this phase of the step, if it is one that can be answered.
 fn command_of(step: &Step, phase: Phase) -> Option<&Name> {
     match (phase, &step.kind) {
         (Phase::Compensation, StepKind::Compensatable { compensation }) => {

@@ -1,18 +1,21 @@
-//! Where a step stands.
+//! The state of a step.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Name, Phase, Timestamp};
 use crate::json::JsonText;
-use crate::state::ParkCode;
+use crate::state::command::{PendingCommand, is_zero};
+use crate::state::park::ParkCode;
+use crate::state::progress::Progress;
+use crate::state::transition::{IllegalTransition, Transition};
 
 /// A step of a saga.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepState {
     /// Its name in the definition.
     pub name: Name,
-    /// Where it stands.
-    pub progress: Progress,
+    /// Where it stands; changes only by [`move_to`](Self::move_to).
+    progress: Progress,
     /// 1, and one more when an operator re-opens it.
     pub generation: u32,
     /// How often its action was sent.
@@ -30,48 +33,44 @@ pub struct StepState {
     /// When it got its last final answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// What went wrong last.
+    /// The last error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StepError>,
     /// A reply that could not be folded into the data: the closure failed, and a retry folds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfolded: Option<JsonText>,
-    /// What an operator has told of it, as long as no participant has told the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<Told>,
+    /// An operator's resolution, as long as no participant has told the same.
+    #[serde(default, rename = "told", skip_serializing_if = "Option::is_none")]
+    pub unverified: Option<UnverifiedResolution>,
 }
 
-/// What an operator has told of a step whose outcome was in doubt.
+/// An operator's resolution of a step whose outcome was in doubt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Told {
-    /// What it was.
-    pub finding: Finding,
-    /// The settlement that is asked until the participant tells its own outcome, so that no late command can take
-    /// effect behind the operator's back. `None` for a compensation, of which no participant can be asked.
+pub struct UnverifiedResolution {
+    /// The resolution.
+    #[serde(rename = "finding")]
+    pub resolution: ResolutionKind,
+    /// The settlement that is sent until the participant tells its own outcome, so that no late command can take effect
+    /// behind the operator's back. `None` for a compensation, of which no participant can be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verification: Option<Question>,
+    pub verification: Option<PendingCommand>,
 }
 
-/// An operator's word on a step.
+/// The kinds of resolutions of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Finding {
+pub enum ResolutionKind {
     /// The action took effect.
     Happened,
     /// The action did not take effect.
     NeverHappened,
-    /// What the action did was undone, outside of the saga.
+    /// The action's effect was undone, outside of the saga.
     Compensated,
     /// Nothing is said of it: the saga was closed.
     Unknown,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
-/// What went wrong with a step.
+/// An error of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepError {
     /// A stable word for programs: a rejection's code, or `failed`, `timed-out`, ...
@@ -80,64 +79,9 @@ pub struct StepError {
     pub message: String,
 }
 
-/// Where a step stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Progress {
-    /// Not sent yet.
-    Pending,
-    /// Asked, and without a final answer.
-    Open(Question),
-    /// Its effect stands.
-    Succeeded,
-    /// The participant said no; it has no effect.
-    Rejected,
-    /// It never happened and never will.
-    Fenced,
-    /// Its condition did not hold when its turn came; it has no effect.
-    Skipped,
-    /// Its effect is undone.
-    Compensated,
-    /// An operator must say what becomes of it.
-    Parked {
-        /// What it was being asked.
-        question: Question,
-        /// Why the engine cannot go on by itself.
-        code: ParkCode,
-    },
-}
-
-/// A question that has no final answer yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Question {
-    /// What is asked.
-    pub phase: Phase,
-    /// The attempt that was sent last, from 1; 0 if none was.
-    pub attempt: u32,
-    /// Whose turn it is.
-    pub turn: Turn,
-    /// When the turn ends.
-    pub until: Timestamp,
-    /// The command's payload, the same in every attempt.
-    pub payload: JsonText,
-    /// Attempts that no longer count, because an operator asked for another try.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub forgiven: u32,
-}
-
-/// Whose turn it is in an open question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Turn {
-    /// The participant's: the command was sent.
-    Asked,
-    /// Ours: the next attempt waits for its time.
-    Backoff,
-}
-
-/// A question that has been closed.
+/// A command that has its final answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closed {
+pub struct AnsweredCommand {
     /// The step.
     pub step: Name,
     /// Compensation, or else action; a settlement closes the action that it asks about.
@@ -160,12 +104,37 @@ impl StepState {
             ended_at: None,
             error: None,
             unfolded: None,
-            told: None,
+            unverified: None,
         }
     }
 
-    /// The question that is open.
-    pub const fn open(&self) -> Option<&Question> {
+    /// Where it stands.
+    pub const fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Moves to where it stands from now on.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] if no step moves from here to there; it stands where it stood then.
+    pub fn move_to(&mut self, to: Progress) -> Result<Transition, IllegalTransition> {
+        let transition = Transition { from: self.progress.kind(), to: to.kind() };
+        if !transition.is_legal() {
+            return Err(IllegalTransition { step: self.name.clone(), transition });
+        }
+        self.progress = to;
+        Ok(transition)
+    }
+
+    /// Ends the wait of the pending command at this time at the latest.
+    pub(crate) fn shorten_wait(&mut self, latest: Timestamp) {
+        if let Progress::Open(question) = &mut self.progress {
+            question.until = question.until.min(latest);
+        }
+    }
+
+    /// The pending command, if there is one.
+    pub const fn open(&self) -> Option<&PendingCommand> {
         match &self.progress {
             Progress::Open(question) => Some(question),
             Progress::Pending
@@ -178,8 +147,8 @@ impl StepState {
         }
     }
 
-    /// The question at which it is parked.
-    pub const fn parked(&self) -> Option<(&Question, ParkCode)> {
+    /// The command at which it is parked.
+    pub const fn parked(&self) -> Option<(&PendingCommand, ParkCode)> {
         match &self.progress {
             Progress::Parked { question, code } => Some((question, *code)),
             Progress::Pending
@@ -192,64 +161,20 @@ impl StepState {
         }
     }
 
-    /// What is still asked about what an operator has told.
-    pub fn verification(&self) -> Option<&Question> {
-        self.told.as_ref()?.verification.as_ref()
+    /// The pending verification of an operator's resolution.
+    pub fn verification(&self) -> Option<&PendingCommand> {
+        self.unverified.as_ref()?.verification.as_ref()
     }
 }
 
-impl Question {
-    /// A question that was not asked yet.
-    pub(crate) const fn new(phase: Phase, payload: JsonText, now: Timestamp) -> Self {
-        Self { phase, attempt: 0, turn: Turn::Backoff, until: now, payload, forgiven: 0 }
-    }
-
-    /// How many attempts count against the budget.
-    pub(crate) const fn counted(&self) -> u32 {
-        self.attempt.saturating_sub(self.forgiven)
-    }
-}
-
-impl Finding {
-    /// The finding as one word.
+impl ResolutionKind {
+    /// The resolution as one word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Happened => "happened",
             Self::NeverHappened => "never-happened",
             Self::Compensated => "compensated",
             Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl Progress {
-    /// The step's status as one word.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Open(Question { phase: Phase::Action, turn: Turn::Asked, .. }) => "running",
-            Self::Open(Question { phase: Phase::Action, turn: Turn::Backoff, .. }) => "waiting",
-            Self::Open(Question { phase: Phase::Settlement, .. }) => "settling",
-            Self::Open(Question { phase: Phase::Compensation, .. }) => "compensating",
-            Self::Succeeded => "succeeded",
-            Self::Rejected => "rejected",
-            Self::Fenced => "fenced",
-            Self::Skipped => "skipped",
-            Self::Compensated => "compensated",
-            Self::Parked { .. } => "parked",
-        }
-    }
-
-    /// Whether the saga goes forward past a step that stands here.
-    pub const fn is_passed(&self) -> bool {
-        match self {
-            Self::Succeeded | Self::Skipped => true,
-            Self::Pending
-            | Self::Open(_)
-            | Self::Rejected
-            | Self::Fenced
-            | Self::Compensated
-            | Self::Parked { .. } => false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A program of its own that holds a stack, so that it can be killed or run as somebody else.
+//! A program of its own that holds a stack, so that it can be killed or run as another user.
 //!
 //! It is this test binary again, filtered to one test, which does nothing unless the environment says so.
 
@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use redress_devstack::{Data, Durability, Stack, StackOptions};
+use redress_devstack::{Data, Durability, Stack, StackConfig};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -21,7 +21,7 @@ async fn holder() {
         "ephemeral" => Data::Ephemeral,
         dir => Data::Kept { dir: dir.into(), fresh: false },
     };
-    let options = StackOptions { durability: Durability::Relaxed, data, ..StackOptions::default() };
+    let options = StackConfig { durability: Durability::Relaxed, data, ..StackConfig::default() };
     println!("\n@starting");
     let stack = match Stack::start(options, &|line| println!("\n@notice {line}")).await {
         Ok(stack) => stack,

@@ -1,19 +1,19 @@
-//! Data that stay.
+//! Tests of data that are kept from one start to the next.
 
 use std::path::Path;
 use std::sync::Mutex;
 
-use redress_devstack::{Data, DevstackError, Durability, Stack, StackOptions};
+use redress_devstack::{Data, DevstackError, Durability, Stack, StackConfig};
 
 use crate::held::{hold, holder_command};
 use crate::{execute, messages, number, runs, store_message, until};
 
-fn at(dir: &Path, fresh: bool) -> StackOptions {
+fn at(dir: &Path, fresh: bool) -> StackConfig {
     let data = Data::Kept { dir: dir.to_owned(), fresh };
-    StackOptions { durability: Durability::Relaxed, data, ..StackOptions::default() }
+    StackConfig { durability: Durability::Relaxed, data, ..StackConfig::default() }
 }
 
-async fn start(options: StackOptions) -> Result<Stack, DevstackError> {
+async fn start(options: StackConfig) -> Result<Stack, DevstackError> {
     Stack::start(options, &|line| eprintln!("{line}")).await
 }
 
@@ -25,7 +25,7 @@ fn directory(mode: u32) -> tempfile::TempDir {
 }
 
 #[tokio::test]
-async fn data_are_kept_until_fresh_ones_are_asked_for() {
+async fn kept_data_stay_until_fresh_start_is_requested() {
     let base = directory(0o755);
     let dir = base.path().join("a/data directory");
 
@@ -47,7 +47,7 @@ async fn data_are_kept_until_fresh_ones_are_asked_for() {
 }
 
 #[tokio::test]
-async fn one_program_at_a_time() {
+async fn kept_directory_in_use_is_refused() {
     let base = directory(0o755);
     let dir = base.path().join("data");
     let stack = start(at(&dir, false)).await.unwrap();
@@ -59,7 +59,7 @@ async fn one_program_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_directory_of_somebody_else_is_left_alone() {
+async fn directory_with_foreign_files_is_left_alone() {
     let base = directory(0o755);
     std::fs::write(base.path().join("thesis.txt"), "ten years of work").unwrap();
     let refused = start(at(base.path(), true)).await.unwrap_err();
@@ -89,7 +89,7 @@ async fn data_of_another_major_version_are_refused() {
 }
 
 #[tokio::test]
-async fn after_kill_9_the_next_program_waits_for_the_guard_and_goes_on() {
+async fn next_program_waits_for_guard_after_kill_9() {
     let base = directory(0o755);
     let dir = base.path().join("data");
     let mut held = hold(holder_command(dir.to_str().unwrap())).await;
@@ -104,7 +104,7 @@ async fn after_kill_9_the_next_program_waits_for_the_guard_and_goes_on() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn servers_whose_guard_was_killed_too_are_stopped_by_the_next_program() {
+async fn orphaned_servers_are_stopped_by_next_program() {
     let base = directory(0o755);
     let dir = base.path().join("data");
     let mut held = hold(holder_command(dir.to_str().unwrap())).await;
@@ -141,8 +141,10 @@ fn guard_of(parent: u32) -> u32 {
     found[0]
 }
 
+/// Postgres refuses to run as root: data in a directory closed to its user go to `/var/lib/redress`, and the notice
+/// says so.
 #[tokio::test]
-async fn as_root_data_go_where_the_user_of_postgres_can_enter() {
+async fn kept_data_of_root_go_where_postgres_user_can_enter() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Nothing outlives the program.
+//! Tests that no server and no directory outlives the program.
 
 use std::path::Path;
 use std::time::Duration;
@@ -65,7 +65,7 @@ async fn servers_are_out_of_reach_of_a_terminals_ctrl_c() {
 }
 
 #[tokio::test]
-async fn a_program_that_ends_in_order_leaves_nothing() {
+async fn orderly_end_leaves_no_server_and_no_directory() {
     let held = hold(holder_command("ephemeral")).await;
     let (postgres, nats, dir) = (held.postgres.0, held.nats.0, held.dir.clone());
     held.release().await;
@@ -74,7 +74,7 @@ async fn a_program_that_ends_in_order_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn one_program_does_not_hold_the_servers_of_another() {
+async fn killed_program_leaves_servers_of_another_program_running() {
     let mut first = hold(holder_command("ephemeral")).await;
     let second = hold(holder_command("ephemeral")).await;
     first.kill().await;

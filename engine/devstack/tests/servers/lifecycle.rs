@@ -1,20 +1,20 @@
-//! Start, restart, wipe.
+//! Tests of the life of a stack: start, restart, wipe.
 
-use redress_devstack::{Data, Durability, Stack, StackOptions, StopMode, shared};
+use redress_devstack::{Data, Durability, Stack, StackConfig, StopMode, shared};
 
 use crate::{connect, execute, jetstream, messages, number, runs, store_message};
 
-fn relaxed() -> StackOptions {
-    StackOptions { durability: Durability::Relaxed, data: Data::Ephemeral, ..StackOptions::default() }
+fn relaxed() -> StackConfig {
+    StackConfig { durability: Durability::Relaxed, data: Data::Ephemeral, ..StackConfig::default() }
 }
 
-async fn start(options: StackOptions) -> Stack {
+async fn start(options: StackConfig) -> Stack {
     Stack::start(options, &|line| eprintln!("{line}")).await.unwrap()
 }
 
 #[tokio::test]
 async fn both_servers_serve_and_leave_nothing_behind() {
-    let stack = start(StackOptions::default()).await;
+    let stack = start(StackConfig::default()).await;
     let (postgres, nats) = (stack.postgres(), stack.nats());
     assert_eq!(number(&postgres.admin_url(), "SELECT 41 + 1").await.unwrap(), 42);
     assert_eq!(
@@ -45,7 +45,7 @@ async fn strangers_without_the_password_are_refused() {
 }
 
 #[tokio::test]
-async fn dropping_a_stack_stops_it() {
+async fn dropped_stack_is_stopped() {
     let stack = start(relaxed()).await;
     let dir = stack.dir().to_owned();
     let pids = [stack.postgres().pid(), stack.nats().pid()];
@@ -55,8 +55,8 @@ async fn dropping_a_stack_stops_it() {
 }
 
 #[tokio::test]
-async fn only_what_is_asked_for_is_started() {
-    let stack = start(StackOptions { postgres: false, ..relaxed() }).await;
+async fn stack_without_postgres_starts_nats_only() {
+    let stack = start(StackConfig { postgres: false, ..relaxed() }).await;
     jetstream(&stack.nats().url()).await.query_account().await.unwrap();
     assert!(!stack.dir().join("postgres").exists());
     stack.stop().await;
@@ -87,8 +87,8 @@ async fn postgres_comes_back_on_its_port_with_its_data() {
 }
 
 #[tokio::test]
-async fn a_client_finds_nats_again_after_every_restart() {
-    let stack = start(StackOptions { postgres: false, ..relaxed() }).await;
+async fn nats_client_reconnects_after_every_restart() {
+    let stack = start(StackConfig { postgres: false, ..relaxed() }).await;
     let nats = stack.nats();
     let url = nats.url();
     store_message(&url, "kept").await;
@@ -105,8 +105,8 @@ async fn a_client_finds_nats_again_after_every_restart() {
 }
 
 #[tokio::test]
-async fn a_wiped_store_has_no_streams() {
-    let stack = start(StackOptions { postgres: false, ..relaxed() }).await;
+async fn wiped_store_has_no_streams() {
+    let stack = start(StackConfig { postgres: false, ..relaxed() }).await;
     let url = stack.nats().url();
     store_message(&url, "wiped").await;
     stack.nats().wipe_store().await.unwrap();
@@ -117,7 +117,7 @@ async fn a_wiped_store_has_no_streams() {
 }
 
 #[tokio::test]
-async fn a_server_that_was_killed_by_others_can_be_started_again() {
+async fn server_killed_from_outside_can_be_started_again() {
     let stack = start(relaxed()).await;
     for pid in [stack.postgres().pid(), stack.nats().pid()] {
         let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
@@ -133,7 +133,7 @@ async fn a_server_that_was_killed_by_others_can_be_started_again() {
 }
 
 #[test]
-fn the_shared_stack_outlives_the_runtime_that_started_it() {
+fn shared_stack_outlives_runtime_that_started_it() {
     let in_a_runtime_of_its_own = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -7,6 +7,7 @@ mod kept;
 mod leaving;
 mod lifecycle;
 mod providing;
+mod strangers;
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process runs (a zombie does not).
+/// Returns true if a process runs (a zombie does not).
 pub(crate) fn runs(pid: u32) -> bool {
     let output =
         std::process::Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();

@@ -27,7 +27,7 @@ fn with_an_old_nats(command: &mut std::process::Command, dir: &Path) {
 }
 
 #[tokio::test]
-async fn from_an_empty_cache_two_programs_install_once_and_both_serve() {
+async fn concurrent_programs_install_into_empty_cache_once() {
     let cache = tempfile::tempdir().unwrap();
     let old = tempfile::tempdir().unwrap();
     let program = || {
@@ -58,7 +58,7 @@ async fn from_an_empty_cache_two_programs_install_once_and_both_serve() {
     third.release().await;
 }
 
-/// Whether this machine has a NATS of its own, which is then used instead of an installed one.
+/// Returns true if this machine has a NATS of its own, which is then used instead of an installed one.
 fn elsewhere() -> bool {
     let cache = inspect().into_iter().find(|finding| finding.subject == Subject::Cache).unwrap().place;
     inspect().into_iter().any(|finding| {
@@ -69,7 +69,7 @@ fn elsewhere() -> bool {
 }
 
 #[tokio::test]
-async fn without_a_server_and_without_pip_the_error_says_what_to_type() {
+async fn missing_server_and_pip_error_says_what_to_type() {
     if elsewhere() {
         return;
     }
@@ -96,7 +96,7 @@ async fn without_a_server_and_without_pip_the_error_says_what_to_type() {
 }
 
 #[tokio::test]
-async fn works_for_a_user_who_is_not_root() {
+async fn stack_serves_user_who_is_not_root() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
@@ -114,7 +114,8 @@ async fn works_for_a_user_who_is_not_root() {
     let mut program = command(program, "ephemeral");
     program.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw()).current_dir("/");
     program.env("HOME", home.path()).env_remove("XDG_CACHE_HOME").env_remove("REDRESS_CACHE");
-    // The Python of this machine may be closed to nobody; what root has found serves him too.
+    // The Python of this machine may be closed to the user `nobody`; the server that root has found serves that user
+    // too.
     if let Some(nats) = nats {
         program.env("REDRESS_NATS_BIN", nats.place);
     }
@@ -127,7 +128,7 @@ async fn works_for_a_user_who_is_not_root() {
 }
 
 #[test]
-fn the_doctor_hears_about_everything() {
+fn inspection_reports_every_subject() {
     let findings = inspect();
     for subject in [
         Subject::Server(Server::Postgres),

@@ -8,15 +8,24 @@
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
+mod company;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod fixture;
 #[cfg(test)]
 mod inbox;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
-mod place;
-#[cfg(test)]
 mod races;
+#[cfg(test)]
+mod size;
+#[cfg(test)]
+mod tables;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod testing;
 #[cfg(test)]
 mod till;
 #[cfg(test)]

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex};
 use redress_core::{Command, Phase};
 use redress_core::{CommandMessage, Rejection};
 use redress_participant::{
-    Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, Keyed, Listen, Outcome, Service, Tx,
-    Undone, done, reject,
+    Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, HandlerOutcome, Keyed, Listen,
+    Service, Tx, Undone, done, reject,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
-use crate::place::command;
+use crate::fixture::command;
 
 /// How a handler ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +30,8 @@ pub(crate) enum How {
     Panic,
     /// Replies with more than fits into a message.
     Huge,
+    /// Replies with as much as fits into a message.
+    Heavy,
     /// Replies with a NUL.
     Nul,
     /// Writes what only the commit finds to be wrong.
@@ -42,7 +44,7 @@ pub(crate) enum How {
     LoseConnection,
     /// Does not end.
     Hang,
-    /// Needs the drawer, which somebody may hold.
+    /// Needs the drawer, which another transaction may hold.
     Drawer,
     /// Writes what needs room on the disk, and only the commit finds that there is none.
     LargeAtCommit,
@@ -52,6 +54,8 @@ pub(crate) enum How {
     Wait,
     /// Takes five seconds.
     Slow,
+    /// Replies with the settings of the planner that are not the server's own.
+    Planner,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -119,7 +123,7 @@ pub(crate) fn settle(saga: u128) -> CommandMessage {
     command(saga, Phase::Settlement, Put::NAME, &())
 }
 
-/// The handlers, and what the test sees of them.
+/// The handlers, and the records of their calls for the test.
 #[derive(Clone)]
 pub(crate) struct Till {
     /// Of each call, how many commands it had.
@@ -198,14 +202,34 @@ impl Till {
             How::ErrOnce if self.first_time() => Err("the drawer is stuck".into()),
             How::Panic => panic!("the drawer is on fire"),
             How::Huge => receipt(&"x".repeat(300_000)),
+            How::Heavy => receipt(&"x".repeat(250_000)),
             How::Nul => receipt("a\0b"),
-            How::WrongAtCommit => {
-                sqlx::query("INSERT INTO checked_at_commit VALUES ($1), ($1)")
-                    .bind(slot)
-                    .execute(&mut **tx)
-                    .await?;
-                receipt("done")
+            How::Wait => {
+                self.entered.add_permits(1);
+                self.gate.acquire().await?.forget();
+                receipt("waited")
             }
+            How::Hang => {
+                self.entered.add_permits(1);
+                std::future::pending().await
+            }
+            How::ErrOnce => receipt("second time"),
+            How::CollideOnce
+            | How::WrongAtCommit
+            | How::LoseConnectionOnce
+            | How::LoseConnection
+            | How::Slow
+            | How::Planner
+            | How::Drawer
+            | How::LargeAtCommit
+            | How::Large => self.act_on_database(tx, slot, how).await,
+        }
+    }
+
+    /// Ends as it is told by what it does to the database.
+    async fn act_on_database(&self, tx: &mut Tx<'_>, slot: i64, how: How) -> Answer<Receipt> {
+        let receipt = |note: &str| done(Receipt { slot, note: note.to_owned() });
+        match how {
             How::CollideOnce if self.first_time() => {
                 sqlx::raw_sql("DO $$ BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END $$")
                     .execute(&mut **tx)
@@ -213,22 +237,26 @@ impl Till {
                 receipt("never")
             }
             How::LoseConnectionOnce if !self.first_time() => receipt("second time"),
+            How::WrongAtCommit => {
+                sqlx::query("INSERT INTO checked_at_commit VALUES ($1), ($1)")
+                    .bind(slot)
+                    .execute(&mut **tx)
+                    .await?;
+                receipt("done")
+            }
             How::LoseConnectionOnce | How::LoseConnection => {
                 sqlx::raw_sql("SELECT pg_terminate_backend(pg_backend_pid())").execute(&mut **tx).await?;
                 receipt("never")
-            }
-            How::Wait => {
-                self.entered.add_permits(1);
-                self.gate.acquire().await?.forget();
-                receipt("waited")
             }
             How::Slow => {
                 sqlx::raw_sql("SELECT pg_sleep(5)").execute(&mut **tx).await?;
                 receipt("slow")
             }
-            How::Hang => {
-                self.entered.add_permits(1);
-                std::future::pending().await
+            How::Planner => {
+                let planner = "SELECT coalesce(string_agg(name || '=' || setting, ' '), 'as ever') FROM pg_settings \
+                               WHERE (name LIKE 'enable%' OR name IN ('jit', 'plan_cache_mode')) \
+                                 AND setting <> boot_val";
+                receipt(&sqlx::query_scalar::<_, String>(planner).fetch_one(&mut **tx).await?)
             }
             How::Drawer => {
                 sqlx::query("SELECT slot FROM drawer FOR UPDATE").execute(&mut **tx).await?;
@@ -243,7 +271,17 @@ impl Till {
                 sqlx::raw_sql(both).execute(&mut **tx).await?;
                 receipt("large")
             }
-            How::ErrOnce | How::CollideOnce => receipt("second time"),
+            How::CollideOnce => receipt("second time"),
+            How::Done
+            | How::Reject
+            | How::Err
+            | How::ErrOnce
+            | How::Panic
+            | How::Huge
+            | How::Heavy
+            | How::Nul
+            | How::Wait
+            | How::Hang => unreachable!("it does nothing to the database"),
         }
     }
 
@@ -257,7 +295,7 @@ impl Till {
         tx: &mut Tx<'_>,
         kind: &str,
         set: Vec<(String, i64, How)>,
-    ) -> Result<Vec<Outcome<Receipt>>, HandlerError> {
+    ) -> Result<Vec<HandlerOutcome<Receipt>>, HandlerError> {
         self.calls.lock().unwrap().push(set.len());
         if set.iter().any(|(_, _, how)| *how == How::Hang) {
             std::future::pending::<()>().await;
@@ -274,10 +312,13 @@ impl Till {
         .await?;
         set.into_iter()
             .map(|(_, slot, how)| match how {
-                How::Reject => Ok(Outcome::Rejected(Rejection::new("till-closed", "come back tomorrow"))),
+                How::Reject => {
+                    Ok(HandlerOutcome::Rejected(Rejection::new("till-closed", "come back tomorrow")))
+                }
                 How::Err => Err("the drawer is stuck".into()),
-                How::Huge => Ok(Outcome::Done(Receipt { slot, note: "x".repeat(300_000) })),
-                _ => Ok(Outcome::Done(Receipt { slot, note: "piled".to_owned() })),
+                How::Huge => Ok(HandlerOutcome::Done(Receipt { slot, note: "x".repeat(300_000) })),
+                How::Heavy => Ok(HandlerOutcome::Done(Receipt { slot, note: "x".repeat(250_000) })),
+                _ => Ok(HandlerOutcome::Done(Receipt { slot, note: "piled".to_owned() })),
             })
             .collect()
     }
@@ -298,8 +339,8 @@ impl Listen<Put> for Till {
 impl Compensate<TakeBack> for Till {
     async fn compensate(&self, tx: &mut Tx<'_>, command: TakeBack) -> Undone<Receipt> {
         match self.act(tx, "take", command.slot, command.how).await? {
-            Outcome::Done(receipt) => Ok(receipt),
-            Outcome::Rejected(rejection) => Err(rejection.message.into()),
+            HandlerOutcome::Done(receipt) => Ok(receipt),
+            HandlerOutcome::Rejected(rejection) => Err(rejection.message.into()),
         }
     }
 }
@@ -309,7 +350,7 @@ impl HandleAll<Pile> for Till {
         &self,
         tx: &mut Tx<'_>,
         commands: Vec<Keyed<Pile>>,
-    ) -> Result<Vec<Outcome<Receipt>>, HandlerError> {
+    ) -> Result<Vec<HandlerOutcome<Receipt>>, HandlerError> {
         let set = commands.into_iter().map(|c| (c.key.to_string(), c.command.slot, c.command.how));
         self.act_on_set(tx, "pile", set.collect()).await
     }
@@ -324,8 +365,8 @@ impl CompensateAll<Unpile> for Till {
         let set = commands.into_iter().map(|c| (c.key.to_string(), c.command.slot, c.command.how));
         let outcomes = self.act_on_set(tx, "unpile", set.collect()).await?;
         let receipts = outcomes.into_iter().filter_map(|outcome| match outcome {
-            Outcome::Done(receipt) => Some(receipt),
-            Outcome::Rejected(_) => None,
+            HandlerOutcome::Done(receipt) => Some(receipt),
+            HandlerOutcome::Rejected(_) => None,
         });
         Ok(receipts.collect())
     }

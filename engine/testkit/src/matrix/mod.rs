@@ -1,8 +1,8 @@
 //! The unwind matrix: every step × phase × fault of a definition, each played to its end.
 //!
-//! Each cell says where something goes wrong, and it must have gone wrong *there*: the life of the saga and what its
+//! Each cell says where something goes wrong, and it must have gone wrong *there*: the run of the saga and what its
 //! participants saw show it at that step and phase, the end is the one that it must lead to, and everything that must
-//! hold of any saga holds ([`check`](crate::check)). A step that no input comes to is not passed over: it fails the
+//! hold of any saga holds ([`check`]). A step that no input comes to is not passed over: it fails the
 //! proof. One line in a test of yours proves a definition:
 //!
 //! ```no_run
@@ -10,7 +10,8 @@
 //! redress_testkit::unwind_matrix(my_saga());
 //! ```
 
-mod mishap;
+mod disruption;
+mod model;
 mod reach;
 mod table;
 
@@ -23,11 +24,12 @@ use serde_json::Value;
 
 use crate::check;
 use crate::example::Extent;
-use crate::participants::Without;
-use crate::story::{Life, Story};
-use mishap::{Mishap, evidence, mishaps};
+use crate::run_result::RunResult;
+use disruption::{Disruption, disruptions, evidence};
+use model::Ground;
 use reach::{Way, expected, fault, way};
 
+pub use model::UnwindMatrix;
 pub use table::{Cell, Failure, Table, Unreached};
 
 /// The columns, in the order in which a step may come to them.
@@ -36,7 +38,7 @@ const PHASES: [Phase; 3] = [Phase::Action, Phase::Settlement, Phase::Compensatio
 /// Proves a definition with an example for its input and its replies; prints the table.
 ///
 /// # Panics
-/// If anything does not hold, with the life in which it did not, or a step is never played. If the examples make no
+/// If anything does not hold, with the run in which it did not, or a step is never played. If the examples make no
 /// sense for your closures, give your own with [`UnwindMatrix`].
 pub fn unwind_matrix(definition: SagaDefinition) {
     match UnwindMatrix::of(definition).run() {
@@ -50,49 +52,7 @@ fn print(table: &Table) {
     println!("{table}");
 }
 
-/// The matrix of a definition, with inputs and replies of your own.
-#[must_use = "a matrix is played by `.run()`"]
-pub struct UnwindMatrix {
-    definition: SagaDefinition,
-    inputs: Vec<Value>,
-    replies: Vec<(String, Value)>,
-    without: Without,
-}
-
-/// What is given of a life before anything goes wrong, and how it is then.
-struct Ground {
-    input: Option<Value>,
-    extent: Extent,
-    undisturbed: Life,
-}
-
-impl Ground {
-    /// Whether the step's condition holds here.
-    fn plays(&self, step: &Step) -> bool {
-        let deliveries = &self.undisturbed.deliveries;
-        deliveries.iter().any(|seen| seen.key.phase == Phase::Action && seen.key.step == step.name)
-    }
-}
-
 impl UnwindMatrix {
-    /// The matrix of this definition.
-    pub fn of(definition: SagaDefinition) -> Self {
-        Self { definition, inputs: Vec::new(), replies: Vec::new(), without: Without::Nothing }
-    }
-
-    /// An input with which sagas are started. With several, each step is proven with the first for which it is played:
-    /// that is how steps are reached whose conditions exclude each other.
-    pub fn input(mut self, input: Value) -> Self {
-        self.inputs.push(input);
-        self
-    }
-
-    /// What a step's action replies.
-    pub fn reply(mut self, step: &str, reply: Value) -> Self {
-        self.replies.push((step.to_owned(), reply));
-        self
-    }
-
     /// Plays every cell.
     ///
     /// # Errors
@@ -107,9 +67,9 @@ impl UnwindMatrix {
                 continue;
             };
             for phase in PHASES {
-                for mishap in mishaps(step, phase) {
+                for disruption in disruptions(step, phase) {
                     if let Some(way) = way(self, ground, step, phase) {
-                        table.cells.push(self.cell(ground, way, step, phase, &mishap)?);
+                        table.cells.push(self.cell(ground, way, step, phase, &disruption)?);
                     }
                 }
             }
@@ -136,23 +96,11 @@ impl UnwindMatrix {
 
     fn ground(&self, input: Option<&Value>, extent: Extent) -> Result<Ground, Failure> {
         let input = input.cloned();
-        let undisturbed = self.told(input.as_ref(), extent).play();
+        let undisturbed = self.story_with(input.as_ref(), extent).play();
         match self.must_hold(&undisturbed, "completed") {
             Ok(()) => Ok(Ground { input, extent, undisturbed }),
             Err(wrong) => Err(Failure::of("-", Phase::Action, "nothing", wrong, &undisturbed)),
         }
-    }
-
-    fn story(&self, ground: &Ground) -> Story<'_> {
-        self.told(ground.input.as_ref(), ground.extent)
-    }
-
-    fn told(&self, input: Option<&Value>, extent: Extent) -> Story<'_> {
-        let mut story = Story::with_examples(&self.definition, extent).without(self.without);
-        if let Some(input) = input {
-            story = story.input(input.clone());
-        }
-        self.replies.iter().fold(story, |story, (step, reply)| story.reply(step, reply.clone()))
     }
 
     fn cell(
@@ -161,45 +109,45 @@ impl UnwindMatrix {
         way: Way<'_>,
         step: &Step,
         phase: Phase,
-        mishap: &Mishap,
+        disruption: &Disruption,
     ) -> Result<Cell, Failure> {
-        let must_end = expected(&way, step, phase, mishap);
-        let story = match mishap {
-            Mishap::Once(kind) => way.story.fault(fault(step, phase, kind.clone(), Some(1))),
-            Mishap::Always(kind) => way.story.fault(fault(step, phase, kind.clone(), None)),
-            Mishap::Lost => way.story.lost(&step.name),
+        let must_end = expected(&way, step, phase, disruption);
+        let story = match disruption {
+            Disruption::Once(kind) => way.story.fault(fault(step, phase, kind.clone(), Some(1))),
+            Disruption::Always(kind) => way.story.fault(fault(step, phase, kind.clone(), None)),
+            Disruption::Lost => way.story.lost(&step.name),
         };
         // An operator tries again what has been given up.
-        let life = story.order_after("parked", Verb::Retry { step: None }).play();
-        let verdict = evidence(&life, step, phase, mishap)
-            .and_then(|()| self.must_hold(&life, must_end))
-            .and_then(|()| caused(&life, step, mishap))
-            .and_then(|()| unchanged(&life, ground, step));
-        let fault = mishap.to_string();
+        let run = story.operator_after("parked", Verb::Retry { step: None }).play();
+        let verdict = evidence(&run, step, phase, disruption)
+            .and_then(|()| self.must_hold(&run, must_end))
+            .and_then(|()| caused(&run, step, disruption))
+            .and_then(|()| unchanged(&run, ground, step));
+        let fault = disruption.to_string();
         match verdict {
-            Ok(()) => Ok(Cell { step: step.name.to_string(), phase, fault, end: life.status() }),
-            Err(wrong) => Err(Failure::of(&step.name, phase, &fault, wrong, &life)),
+            Ok(()) => Ok(Cell { step: step.name.to_string(), phase, fault, end: run.status() }),
+            Err(wrong) => Err(Failure::of(&step.name, phase, &fault, wrong, &run)),
         }
     }
 
-    fn must_hold(&self, life: &Life, expected: &str) -> Result<(), String> {
-        if let Some(wrong) = &life.wrong {
+    fn must_hold(&self, run: &RunResult, expected: &str) -> Result<(), String> {
+        if let Some(wrong) = &run.wrong {
             return Err(wrong.clone());
         }
-        if life.status() != expected {
-            return Err(format!("it ends {}, and must end {expected}", life.status()));
+        if run.status() != expected {
+            return Err(format!("it ends {}, and must end {expected}", run.status()));
         }
-        let effect = |step: &Name| life.effects.get(step).copied().unwrap_or_default();
-        check::effects(&self.definition, &life.state, effect)?;
-        check::history(&self.definition, &life.history)
+        let effect = |step: &Name| run.effects.get(step).copied().unwrap_or_default();
+        check::effects(&self.definition, &run.state, effect)?;
+        check::history(&self.definition, &run.history)
     }
 }
 
 /// A rejection is the cause of what follows, and nothing else is.
-fn caused(life: &Life, step: &Step, mishap: &Mishap) -> Result<(), String> {
-    let is_rejection = matches!(mishap, Mishap::Once(FaultKind::Reject { .. }));
-    match life.state.cause() {
-        Some(cause) if is_rejection && life.status() == "compensated" => {
+fn caused(run: &RunResult, step: &Step, disruption: &Disruption) -> Result<(), String> {
+    let is_rejection = matches!(disruption, Disruption::Once(FaultKind::Reject { .. }));
+    match run.state.cause() {
+        Some(cause) if is_rejection && run.status() == "compensated" => {
             let is_it = cause.kind == CauseKind::Rejected && cause.step.as_ref() == Some(&step.name);
             if is_it { Ok(()) } else { Err(format!("it turned back for another reason: {cause}")) }
         }
@@ -208,9 +156,9 @@ fn caused(life: &Life, step: &Step, mishap: &Mishap) -> Result<(), String> {
 }
 
 /// Nothing follows from a notification, whatever became of it.
-fn unchanged(life: &Life, ground: &Ground, step: &Step) -> Result<(), String> {
+fn unchanged(run: &RunResult, ground: &Ground, step: &Step) -> Result<(), String> {
     let is_told = matches!(step.kind, StepKind::Notification);
-    match is_told && life.to_string() != ground.undisturbed.to_string() {
+    match is_told && run.to_string() != ground.undisturbed.to_string() {
         true => Err("something follows from a notification".to_owned()),
         false => Ok(()),
     }

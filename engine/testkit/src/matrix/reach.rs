@@ -1,18 +1,18 @@
-//! How a life comes to a phase of a step, and how it must end from there.
+//! How a run comes to a phase of a step, and how it must end from there.
 
 use redress_core::Phase;
 use redress_core::decide::Verb;
 use redress_core::definition::{LateSuccess, SagaDefinition, Step, StepKind};
 use redress_core::fault::{Fault, FaultKind};
 
-use super::mishap::{Mishap, reject};
-use super::{Ground, UnwindMatrix};
+use super::disruption::{Disruption, reject};
+use super::model::{Ground, UnwindMatrix};
 use crate::story::Story;
 
 /// A way to a phase of a step.
 pub(super) struct Way<'m> {
     pub(super) story: Story<'m>,
-    /// Whether the saga has turned back on it, whatever goes wrong then.
+    /// True if the saga has turned back on it, whatever goes wrong then.
     turned_back: bool,
 }
 
@@ -63,18 +63,18 @@ fn last_to_say_no<'d>(definition: &'d SagaDefinition, ground: &Ground, step: &St
     definition.steps[place + 1..].iter().rev().find(may_say_no)
 }
 
-/// An operator cancels while the step is done, and only the settlement tells that it was: what is answered twice is
-/// asked twice, and the second time without what goes wrong.
+/// An operator cancels while the step is done, and only the settlement tells that it was: a command that is answered
+/// twice is sent twice, and the second time without the fault.
 fn cancelled<'m>(definition: &'m SagaDefinition, story: Story<'m>, step: &Step) -> Way<'m> {
     let same_stage = definition.steps.iter().filter(|other| other.stage == step.stage);
     let story = same_stage
         .fold(story, |story, other| story.fault(fault(other, Phase::Action, FaultKind::DropReply, None)));
-    let story = story.order_after(&format!("sent action {} 1", step.name), Verb::Cancel);
+    let story = story.operator_after(&format!("sent action {} 1", step.name), Verb::Cancel);
     Way { story, turned_back: true }
 }
 
 /// How a saga must end in which this goes wrong on this way.
-pub(super) fn expected(way: &Way<'_>, step: &Step, phase: Phase, mishap: &Mishap) -> &'static str {
+pub(super) fn expected(way: &Way<'_>, step: &Step, phase: Phase, disruption: &Disruption) -> &'static str {
     if way.turned_back {
         return "compensated";
     }
@@ -85,13 +85,13 @@ pub(super) fn expected(way: &Way<'_>, step: &Step, phase: Phase, mishap: &Mishap
         LateSuccess::Accept => "completed",
     };
     let given_up_at_once = step.retry.attempts_max == Some(1) && !is_retriable;
-    match (phase, mishap) {
-        (Phase::Action, Mishap::Once(FaultKind::Reject { .. })) if !is_retriable => "compensated",
-        (Phase::Action, Mishap::Always(kind)) => given_up(kind, when_late),
-        (Phase::Action, Mishap::Once(kind)) if given_up_at_once => given_up(kind, when_late),
+    match (phase, disruption) {
+        (Phase::Action, Disruption::Once(FaultKind::Reject { .. })) if !is_retriable => "compensated",
+        (Phase::Action, Disruption::Always(kind)) => given_up(kind, when_late),
+        (Phase::Action, Disruption::Once(kind)) if given_up_at_once => given_up(kind, when_late),
         (Phase::Settlement, _) => when_late,
-        (Phase::Action | Phase::Compensation, Mishap::Once(_) | Mishap::Lost)
-        | (Phase::Compensation, Mishap::Always(_)) => "completed",
+        (Phase::Action | Phase::Compensation, Disruption::Once(_) | Disruption::Lost)
+        | (Phase::Compensation, Disruption::Always(_)) => "completed",
     }
 }
 

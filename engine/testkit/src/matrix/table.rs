@@ -1,14 +1,14 @@
-//! What came of a matrix.
+//! The table of a matrix: the result of each cell.
 
 use std::fmt;
 
 use redress_core::Phase;
 use redress_core::definition::{SagaDefinition, Step};
 
-/// What came of each cell.
+/// The results of all cells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Step, phase, what went wrong, and how it ended.
+    /// Step, phase, disruption and end.
     pub cells: Vec<Cell>,
     /// Steps of which nothing was proven; none in a table that [`run`](super::UnwindMatrix::run) gives.
     pub unreached: Vec<Unreached>,
@@ -22,13 +22,13 @@ pub struct Cell {
     pub step: String,
     /// The phase.
     pub phase: Phase,
-    /// What went wrong.
+    /// The disruption.
     pub fault: String,
     /// How it ended.
     pub end: &'static str,
 }
 
-/// A step that no life came to.
+/// A step that no run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreached {
     /// The step.
@@ -39,24 +39,24 @@ pub struct Unreached {
 
 /// A cell in which something did not hold, or a step of which nothing was proven.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{fault} at the {phase} of {step}: {wrong}\n{life}")]
+#[error("{fault} at the {phase} of {step}: {wrong}\n{run}")]
 pub struct Failure {
     /// The step.
     pub step: String,
     /// The phase.
     pub phase: Phase,
-    /// What went wrong by order.
+    /// The disruption that was ordered.
     pub fault: String,
-    /// What did not hold, and what to do about it.
+    /// The problem, and what to do about it.
     pub wrong: String,
-    /// The saga's life; the table if it is about no single life.
-    pub life: String,
+    /// The saga's run; the table if it is about no single run.
+    pub run: String,
 }
 
 impl Failure {
-    pub(super) fn of(step: &str, phase: Phase, fault: &str, wrong: String, life: &dyn fmt::Display) -> Self {
+    pub(super) fn of(step: &str, phase: Phase, fault: &str, wrong: String, run: &dyn fmt::Display) -> Self {
         let (step, fault) = (step.to_owned(), fault.to_owned());
-        Self { step, phase, fault, wrong, life: life.to_string() }
+        Self { step, phase, fault, wrong, run: run.to_string() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What operators, conditions, stages, children and late answers do to a saga, told as stories.
+//! Stories of what operators, conditions, stages, children and late answers do to a saga.
 
 #![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
 
@@ -10,3 +10,4 @@ mod retries;
 mod sale;
 mod shop;
 mod steps;
+mod unsent;

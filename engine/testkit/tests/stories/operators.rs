@@ -1,4 +1,4 @@
-//! What an operator may do, and what comes of it.
+//! Stories of operator commands and of their effects.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use redress_core::decide::{Resolution, Verb};
 use redress_testkit::Story;
 use serde_json::json;
 
-use crate::shop::{name, sell, sell_faster, told};
+use crate::shop::{name, played, sell, sell_faster};
 
 const RETRY: Verb = Verb::Retry { step: None };
 
 #[test]
-fn what_is_parked_is_tried_again_under_the_same_key_or_a_new_one() {
+fn retry_of_a_parked_step_keeps_its_key_or_opens_a_new_generation() {
     let definition = sell();
     let story = Story::of(&definition)
         .given(r#"{"step": "reserve", "kind": "reject", "code": "none-left"}"#)
         .given(r#"{"step": "charge", "phase": "compensation", "kind": "fail", "times": 4}"#)
-        .order_after("parked", RETRY);
-    insta::assert_snapshot!(told(&definition, story), @"
+        .operator_after("parked", RETRY);
+    insta::assert_snapshot!(played(&definition, story), @"
     started
     sent action charge 1
     done action charge 1
@@ -42,9 +42,9 @@ fn what_is_parked_is_tried_again_under_the_same_key_or_a_new_one() {
 
     let story = Story::of(&definition)
         .given(r#"{"step": "confirm", "kind": "reject", "code": "closed"}"#)
-        .order_after("parked", RETRY);
-    let life = told(&definition, story);
-    insta::assert_snapshot!(life, @"
+        .operator_after("parked", RETRY);
+    let run = played(&definition, story);
+    insta::assert_snapshot!(run, @"
     started
     sent action charge 1
     done action charge 1
@@ -60,16 +60,16 @@ fn what_is_parked_is_tried_again_under_the_same_key_or_a_new_one() {
     done action confirm 1
     completed
     ");
-    assert_eq!(life.state.steps[3].generation, 2, "its answer was final, so the question is a new one");
+    assert_eq!(run.state.steps[3].generation, 2, "its answer was final, so the question is a new one");
 }
 
 #[test]
-fn a_pause_hears_and_sends_nothing_until_it_is_over() {
+fn paused_saga_accepts_replies_and_sends_nothing() {
     let definition = sell();
-    let story = Story::of(&definition).order_after("sent action charge 1", Verb::Pause);
-    let life = told(&definition, story);
-    assert_eq!(life.status(), "paused");
-    insta::assert_snapshot!(life, @"
+    let story = Story::of(&definition).operator_after("sent action charge 1", Verb::Pause);
+    let run = played(&definition, story);
+    assert_eq!(run.status(), "paused");
+    insta::assert_snapshot!(run, @"
     started
     sent action charge 1
     paused
@@ -77,9 +77,9 @@ fn a_pause_hears_and_sends_nothing_until_it_is_over() {
     ");
 
     let story = Story::of(&definition)
-        .order_after("sent action charge 1", Verb::Pause)
-        .order_after("done action charge", Verb::Resume);
-    insta::assert_snapshot!(told(&definition, story), @"
+        .operator_after("sent action charge 1", Verb::Pause)
+        .operator_after("done action charge", Verb::Resume);
+    insta::assert_snapshot!(played(&definition, story), @"
     started
     sent action charge 1
     paused
@@ -96,12 +96,12 @@ fn a_pause_hears_and_sends_nothing_until_it_is_over() {
 }
 
 #[test]
-fn the_deadline_of_a_paused_saga_goes_on() {
+fn deadline_passes_while_the_saga_is_paused() {
     let definition = sell_faster();
     let story = Story::of(&definition)
-        .order_after("sent action charge 1", Verb::Pause)
-        .order_after("deadline-passed", Verb::Resume);
-    insta::assert_snapshot!(told(&definition, story), @"
+        .operator_after("sent action charge 1", Verb::Pause)
+        .operator_after("deadline-passed", Verb::Resume);
+    insta::assert_snapshot!(played(&definition, story), @"
     started
     sent action charge 1
     sent action reserve 1
@@ -120,17 +120,20 @@ fn the_deadline_of_a_paused_saga_goes_on() {
 }
 
 #[test]
-fn what_an_operator_tells_is_believed_and_verified() {
+fn resolution_is_believed_and_verified() {
     let definition = sell();
     let story = |resolution| {
         // The broker is silent about the settlement too, until the operator has spoken.
         Story::of(&definition)
             .given(r#"{"step": "reserve", "kind": "drop-reply", "times": 2}"#)
             .given(r#"{"step": "reserve", "phase": "settlement", "kind": "drop-reply", "times": 1}"#)
-            .order_after("timed-out settlement reserve", Verb::Resolve { step: name("reserve"), resolution })
+            .operator_after(
+                "timed-out settlement reserve",
+                Verb::Resolve { step: name("reserve"), resolution },
+            )
     };
     let reply = JsonText::null();
-    insta::assert_snapshot!(told(&definition, story(Resolution::Happened { reply })), @"
+    insta::assert_snapshot!(played(&definition, story(Resolution::Happened { reply })), @"
     started
     sent action charge 1
     done action charge 1
@@ -172,21 +175,21 @@ fn what_an_operator_tells_is_believed_and_verified() {
 }
 
 #[test]
-fn a_contradiction_is_resolved_by_whoever_has_looked() {
+fn contradiction_is_cleared_up_by_a_second_resolve() {
     let definition = sell();
     let reply = JsonText::null();
     let story = Story::of(&definition)
         .given(r#"{"step": "reserve", "kind": "drop-reply", "times": 2}"#)
         .given(r#"{"step": "reserve", "phase": "settlement", "kind": "drop-reply", "times": 1}"#)
-        .order_after(
+        .operator_after(
             "timed-out settlement reserve",
             Verb::Resolve { step: name("reserve"), resolution: Resolution::NeverHappened },
         )
-        .order_after(
+        .operator_after(
             "parked",
             Verb::Resolve { step: name("reserve"), resolution: Resolution::Happened { reply } },
         );
-    insta::assert_snapshot!(told(&definition, story), @"
+    insta::assert_snapshot!(played(&definition, story), @"
     started
     sent action charge 1
     done action charge 1
@@ -211,23 +214,23 @@ fn a_contradiction_is_resolved_by_whoever_has_looked() {
     ");
 }
 
-/// Told that it happened, the saga went on to its pivot; then the participant says that it never did. As long as the
+/// Resolved as happened, the saga went on to its pivot; then the participant says that it never did. As long as the
 /// pivot may still succeed there may be no way back.
 #[test]
-fn what_never_happened_is_told_too_late_once_the_pivot_is_under_way() {
+fn resolve_never_happened_while_the_pivot_is_pending_is_refused() {
     let definition = sell();
     let reserve = |resolution| Verb::Resolve { step: name("reserve"), resolution };
     let story = Story::of(&definition)
         .given(r#"{"step": "reserve", "kind": "drop-command", "times": 2}"#)
         .given(r#"{"step": "reserve", "phase": "settlement", "kind": "drop-command"}"#)
-        .order_after(
+        .operator_after(
             "timed-out settlement reserve",
             reserve(Resolution::Happened { reply: JsonText::null() }),
         )
-        .order_after("parked (contradiction)", reserve(Resolution::NeverHappened));
-    let life = told(&definition, story);
-    assert_eq!(life.refused, ["pivot-sent"]);
-    insta::assert_snapshot!(life, @"
+        .operator_after("parked (contradiction)", reserve(Resolution::NeverHappened));
+    let run = played(&definition, story);
+    assert_eq!(run.refused, ["pivot-sent"]);
+    insta::assert_snapshot!(run, @"
     started
     sent action charge 1
     done action charge 1
@@ -245,17 +248,17 @@ fn what_never_happened_is_told_too_late_once_the_pivot_is_under_way() {
     done action ship 1
     refused: pivot-sent
     ");
-    assert_eq!(life.effects[&name("charge")], 1, "what the pivot rests on is not undone");
+    assert_eq!(run.effects[&name("charge")], 1, "what the pivot rests on is not undone");
 }
 
 #[test]
-fn a_compensation_that_was_done_elsewhere_is_not_asked_for_any_more() {
+fn resolve_compensated_ends_a_parked_compensation() {
     let definition = sell();
     let compensated = Verb::Resolve { step: name("charge"), resolution: Resolution::Compensated };
     let story = Story::of(&definition)
         .given(r#"{"step": "reserve", "kind": "reject", "code": "none-left"}"#)
         .given(r#"{"step": "charge", "phase": "compensation", "kind": "fail", "times": 9}"#)
-        .order_after("parked", compensated);
+        .operator_after("parked", compensated);
     insta::assert_snapshot!(story.play(), @"
     started
     sent action charge 1
@@ -276,15 +279,15 @@ fn a_compensation_that_was_done_elsewhere_is_not_asked_for_any_more() {
 }
 
 #[test]
-fn a_closed_saga_asks_on_until_no_late_command_can_take_effect() {
+fn closed_saga_settles_its_pending_commands() {
     let definition = sell();
     let story = Story::of(&definition)
         .given(r#"{"step": "charge", "kind": "delay", "ms": 5000}"#)
-        .order_after("sent action charge 1", Verb::Pause)
-        .order_after("paused", Verb::Close);
-    let life = story.play();
-    assert_eq!(life.effects[&name("charge")], 0);
-    insta::assert_snapshot!(life, @"
+        .operator_after("sent action charge 1", Verb::Pause)
+        .operator_after("paused", Verb::Close);
+    let run = story.play();
+    assert_eq!(run.effects[&name("charge")], 0);
+    insta::assert_snapshot!(run, @"
     started
     sent action charge 1 (delay:5000)
     paused
@@ -296,13 +299,13 @@ fn a_closed_saga_asks_on_until_no_late_command_can_take_effect() {
 }
 
 #[test]
-fn orders_that_come_too_late_or_make_no_sense_are_refused() {
+fn invalid_operator_commands_are_refused() {
     let refused = |line: &str, verb: Verb| {
         let definition = sell();
         let before = Story::of(&definition).play().history.len();
-        let life = Story::of(&definition).order_after(line, verb).play();
-        assert_eq!(life.history.len(), before, "nothing changed");
-        life.refused.join(", ")
+        let run = Story::of(&definition).operator_after(line, verb).play();
+        assert_eq!(run.history.len(), before, "nothing changed");
+        run.refused.join(", ")
     };
     let resolve = |step: &str, resolution| Verb::Resolve { step: name(step), resolution };
     let happened = |reply: serde_json::Value| Resolution::Happened { reply: JsonText::of(&reply).unwrap() };
@@ -334,16 +337,16 @@ fn orders_that_come_too_late_or_make_no_sense_are_refused() {
 }
 
 #[test]
-fn a_reply_that_cannot_be_folded_is_kept_and_folded_on_a_retry() {
+fn unfoldable_reply_parks_and_is_kept_and_cancel_undoes_the_step() {
     let definition = sell();
-    let life = Story::of(&definition).reply("charge", json!({ "colour": "red" })).play();
-    assert_eq!(life.state.parked().unwrap().code.as_str(), "definition");
-    assert!(life.state.steps[0].unfolded.is_some());
-    // What stands can still be undone.
+    let run = Story::of(&definition).reply("charge", json!({ "colour": "red" })).play();
+    assert_eq!(run.state.parked().unwrap().code.as_str(), "definition");
+    assert!(run.state.steps[0].unfolded.is_some());
+    // A step that stands can still be undone.
     let story = Story::of(&definition)
         .reply("charge", json!({ "colour": "red" }))
-        .order_after("parked", Verb::Cancel);
-    insta::assert_snapshot!(told(&definition, story), @"
+        .operator_after("parked", Verb::Cancel);
+    insta::assert_snapshot!(played(&definition, story), @"
     started
     sent action charge 1
     done action charge 1
@@ -359,18 +362,18 @@ fn a_reply_that_cannot_be_folded_is_kept_and_folded_on_a_retry() {
 /// Day 0: charged, and the refund fails until it is given up. An operator tries again after the participant has
 /// forgotten: no second charge, and no amends that never was.
 #[test]
-fn what_the_participant_has_forgotten_is_not_undone_in_vain() {
+fn compensation_of_a_forgotten_action_parks_as_expired() {
     let definition = sell();
     let day = Duration::from_secs(86_400);
     let compensated = Verb::Resolve { step: name("charge"), resolution: Resolution::Compensated };
     let story = Story::of(&definition)
         .given(r#"{"step": "reserve", "kind": "reject", "code": "none-left"}"#)
         .given(r#"{"step": "charge", "phase": "compensation", "kind": "fail", "times": 3}"#)
-        .order_later("parked (compensation-failed)", 40 * day, RETRY)
-        .order_later("parked (expired)", day, compensated);
-    let life = story.play();
-    assert_eq!(life.effects[&name("charge")], 1, "what was charged stands until somebody has made it good");
-    insta::assert_snapshot!(life, @"
+        .operator_later("parked (compensation-failed)", 40 * day, RETRY)
+        .operator_later("parked (expired)", day, compensated);
+    let run = story.play();
+    assert_eq!(run.effects[&name("charge")], 1, "what was charged stands until somebody has made it good");
+    insta::assert_snapshot!(run, @"
     started
     sent action charge 1
     done action charge 1

@@ -1,4 +1,4 @@
-//! What a saga says that it would do and undo, and what it then does.
+//! Compares the plan of a saga with what the saga then does.
 
 use redress_core::Phase;
 use redress_core::decide::Verb;
@@ -6,23 +6,23 @@ use redress_core::history::HistoryEvent;
 use redress_core::plan::Plan;
 use redress_testkit::Story;
 
-use crate::shop::{sell, sell_bundle, sell_faster, told};
+use crate::shop::{played, sell, sell_bundle, sell_faster};
 
-/// Cancelled after each line of its life: what is undone then is what the plan said, with the same payloads, and what
-/// was in doubt and turned out to stand.
+/// Cancels after each line of a run: the steps undone then are those of the plan, with the same payloads, and those
+/// that were in doubt and turned out to stand.
 #[test]
-fn the_plan_is_exact_at_any_moment() {
+fn plan_matches_the_later_cancel_at_every_line() {
     let mut seen = 0;
     for definition in [sell(), sell_faster(), sell_bundle()] {
         let lines: Vec<String> =
             Story::of(&definition).play().to_string().lines().map(ToOwned::to_owned).collect();
         for line in lines {
-            let life = told(&definition, Story::of(&definition).order_after(&line, Verb::Cancel));
-            if !life.refused.is_empty() {
+            let run = played(&definition, Story::of(&definition).operator_after(&line, Verb::Cancel));
+            if !run.refused.is_empty() {
                 continue;
             }
-            let plan = &life.plans[0];
-            let undone: Vec<(String, String)> = life
+            let plan = &run.plans[0];
+            let undone: Vec<(String, String)> = run
                 .history
                 .iter()
                 .filter(|row| row.event == HistoryEvent::Sent && row.phase == Some(Phase::Compensation))
@@ -37,7 +37,7 @@ fn the_plan_is_exact_at_any_moment() {
                 .iter()
                 .map(|undo| (undo.step.to_string(), undo.payload.as_str().to_owned()))
                 .collect();
-            assert_eq!(undone, said, "cancelled after `{line}`:\n{life}");
+            assert_eq!(undone, said, "cancelled after `{line}`:\n{run}");
             seen += 1;
         }
     }
@@ -51,10 +51,9 @@ fn words(plan: &Plan) -> String {
     format!("still {remaining:?}, in doubt {in_doubt:?}, undone {undo:?}")
 }
 
-/// What is behind the pivot is asked for until it is done, and never settled: whether it was done is no doubt on which
-/// anything waits.
+/// A step behind the pivot is sent until it is done, and never settled: nothing waits for a doubt about it.
 #[test]
-fn behind_the_pivot_nothing_is_in_doubt() {
+fn plan_after_the_pivot_has_nothing_in_doubt() {
     let definition = sell();
     let moments = [
         ("sent action ship 1", Verb::Pause),
@@ -66,8 +65,8 @@ fn behind_the_pivot_nothing_is_in_doubt() {
         let story = Story::of(&definition)
             .given(r#"{"step": "confirm", "kind": "fail"}"#)
             .given(r#"{"step": "confirm", "kind": "reject", "code": "closed", "times": 2}"#);
-        let life = told(&definition, story.order_after(line, verb));
-        format!("{line}: {}", words(&life.plans[0]))
+        let run = played(&definition, story.operator_after(line, verb));
+        format!("{line}: {}", words(&run.plans[0]))
     });
     insta::assert_snapshot!(plans.join("\n"), @r#"
     sent action ship 1: still ["ship", "confirm"], in doubt ["ship"], undone ["reserve", "charge"]

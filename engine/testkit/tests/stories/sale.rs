@@ -1,7 +1,7 @@
 //! A saga that is decided on event by event, without a world around it.
 
 use chrono::TimeDelta;
-use redress_core::decide::{Context, Effect, Event, Order, Resolution, Verb, decide, start};
+use redress_core::decide::{Context, Effect, Event, OperatorCommand, Resolution, Verb, decide, start};
 use redress_core::fault::FaultBook;
 use redress_core::message::{Outcome, ReplyMessage};
 use redress_core::state::{ParkReason, SagaState};
@@ -15,7 +15,7 @@ pub(crate) struct Sale {
     pub(crate) definition: SagaDefinition,
     pub(crate) state: SagaState,
     now: Timestamp,
-    /// What the last decision sent.
+    /// The commands that the last decision sent.
     pub(crate) sent: Vec<CommandMessage>,
 }
 
@@ -46,22 +46,22 @@ impl Sale {
         self
     }
 
-    /// The word with which an order is refused.
+    /// The word with which an operator command is refused.
     pub(crate) fn refuses(&self, verb: Verb) -> &'static str {
         let (mut book, state) = (FaultBook::default(), self.state.clone());
-        let order = Event::Ordered(by_ann(verb));
+        let order = Event::Operator(by_ann(verb));
         match decide(&mut context(&self.definition, &mut book, self.now), state, order).effect {
             Effect::Refused(refusal) => refusal.as_str(),
             obeyed => panic!("{obeyed:?}"),
         }
     }
 
-    /// Time runs out for whatever is asked.
+    /// Time runs out for everything that is pending.
     pub(crate) fn in_vain(self) -> Self {
         self.later(3_600).after(Event::TimerFired)
     }
 
-    /// What the last decision sent, line by line.
+    /// The commands that the last decision sent, line by line.
     pub(crate) fn sends(&self) -> String {
         let line = |c: &CommandMessage| format!("{} {} {}", c.key.phase, c.key.step, c.key.generation);
         self.sent.iter().map(line).collect::<Vec<_>>().join(", ")
@@ -90,7 +90,7 @@ impl Sale {
     }
 
     pub(crate) fn ordered(self, verb: Verb) -> Self {
-        self.after(Event::Ordered(by_ann(verb)))
+        self.after(Event::Operator(by_ann(verb)))
     }
 
     pub(crate) fn resolved(self, step: &str, resolution: Resolution) -> Self {
@@ -98,7 +98,7 @@ impl Sale {
     }
 
     /// Where it stands, and every reason for which it is parked.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let mut words = vec![self.state.status_word().to_owned()];
         let reasons = self.state.parked().into_iter().chain(self.state.parked_also());
         let step = |r: &ParkReason| r.step.as_ref().map_or(String::new(), |step| format!("{step} "));
@@ -106,7 +106,7 @@ impl Sale {
         words.join(", ")
     }
 
-    /// All that is open is answered with `done` until nothing is.
+    /// Answers everything that is pending with `done` until nothing is.
     pub(crate) fn played_out(mut self) -> Self {
         loop {
             let open = self.state.open().next();
@@ -120,8 +120,8 @@ impl Sale {
     }
 }
 
-fn by_ann(verb: Verb) -> Order {
-    Order { verb, actor: "ann".to_owned(), reason: "why not".to_owned() }
+pub(crate) fn by_ann(verb: Verb) -> OperatorCommand {
+    OperatorCommand { verb, actor: "ann".to_owned(), reason: "why not".to_owned() }
 }
 
 pub(crate) fn context<'a>(

@@ -3,36 +3,59 @@
 use std::time::Duration;
 
 use redress_core::definition::LateSuccess;
-use redress_core::{Command, Compensates, Name, RetryPolicy, SagaDefinition, saga};
-use redress_testkit::{Life, Story, check};
+use redress_core::{Name, RetryPolicy, SagaDefinition, saga};
+use redress_macros::Command;
+use redress_testkit::{RunResult, Story, check};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-macro_rules! commands {
-    ($($name:ident = $service:literal $command:literal -> $reply:ty;)*) => { $(
-        #[derive(Serialize, Deserialize, JsonSchema)]
-        struct $name { number: u64 }
-        impl Command for $name {
-            const SERVICE: &'static str = $service;
-            const NAME: &'static str = $command;
-            type Reply = $reply;
-        }
-    )* };
+#[derive(Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "payment", name = "charge", reply = Receipt)]
+struct Charge {
+    number: u64,
 }
 
-commands! {
-    Charge = "payment" "charge" -> Receipt;
-    Refund = "payment" "refund" -> ();
-    Reserve = "stock" "reserve" -> ();
-    Release = "stock" "release" -> ();
-    Wrap = "stock" "wrap" -> ();
-    Ship = "shipping" "ship" -> ();
-    Confirm = "order" "confirm" -> ();
-    Tell = "dashboard" "tell" -> ();
+#[derive(Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "payment", name = "refund", compensates = Charge)]
+struct Refund {
+    number: u64,
 }
 
-impl Compensates<Charge> for Refund {}
-impl Compensates<Reserve> for Release {}
+#[derive(Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "stock", name = "reserve")]
+struct Reserve {
+    number: u64,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "stock", name = "release", compensates = Reserve)]
+struct Release {
+    number: u64,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "stock", name = "wrap")]
+struct Wrap {
+    number: u64,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "shipping", name = "ship")]
+struct Ship {
+    number: u64,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "order", name = "confirm")]
+struct Confirm {
+    number: u64,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "dashboard", name = "tell")]
+struct Tell {
+    number: u64,
+}
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Receipt {
@@ -66,7 +89,7 @@ pub(crate) fn sell() -> SagaDefinition {
         .build()
 }
 
-/// Side by side, a gift on condition, somebody who is told.
+/// Steps side by side, a gift on condition, a notification.
 pub(crate) fn sell_faster() -> SagaDefinition {
     saga::<Sale>("sell-faster", 1)
         .parallel(|stage| {
@@ -119,19 +142,19 @@ pub(crate) fn sell_bundle() -> SagaDefinition {
 }
 
 /// A story as it was told, once everything that must hold of any saga was seen to hold of it.
-pub(crate) fn told(definition: &SagaDefinition, story: Story<'_>) -> Life {
-    let life = story.play();
-    check::history(definition, &life.history).unwrap();
-    assert_eq!(life.wrong, None);
-    if matches!(life.status(), "completed" | "compensated") {
-        check::effects(definition, &life.state, |step| life.effects[step]).unwrap();
+pub(crate) fn played(definition: &SagaDefinition, story: Story<'_>) -> RunResult {
+    let run = story.play();
+    check::history(definition, &run.history).unwrap();
+    assert_eq!(run.wrong, None);
+    if matches!(run.status(), "completed" | "compensated") {
+        check::effects(definition, &run.state, |step| run.effects[step]).unwrap();
     }
-    life
+    run
 }
 
 pub(crate) fn check_story(definition: SagaDefinition, given: &[&str]) -> String {
     let story = given.iter().fold(Story::of(&definition), |story, fault| story.given(fault));
-    told(&definition, story).to_string()
+    played(&definition, story).to_string()
 }
 
 pub(crate) fn name(text: &str) -> Name {

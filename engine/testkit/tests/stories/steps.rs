@@ -7,13 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::shop::{check_story, sell, sell_bundle, sell_faster, told};
+use crate::shop::{check_story, played, sell, sell_bundle, sell_faster};
 
 #[test]
-fn steps_of_a_stage_run_side_by_side_and_a_condition_skips() {
+fn stage_steps_run_in_parallel_and_a_false_condition_skips() {
     let definition = sell_faster();
-    let life = told(&definition, Story::of(&definition));
-    insta::assert_snapshot!(life, @"
+    let run = played(&definition, Story::of(&definition));
+    insta::assert_snapshot!(run, @"
     started
     sent action charge 1
     sent action reserve 1
@@ -25,18 +25,18 @@ fn steps_of_a_stage_run_side_by_side_and_a_condition_skips() {
     done action ship 1
     completed
     ");
-    let told = &life.notifications[0];
+    let told = &run.notifications[0];
     assert_eq!((told.command.as_str(), told.payload.as_str()), ("tell", r#"{"number":1}"#));
 }
 
 #[test]
-fn a_child_is_done_and_undone_with_its_parent() {
+fn child_saga_is_done_and_undone_with_its_parent() {
     let definition = sell_bundle();
     let story = Story::of(&definition)
         .reply("payment-charge", json!({ "number": 7 }))
         .given(r#"{"step": "ship", "kind": "reject", "code": "no-truck"}"#);
-    let life = told(&definition, story);
-    insta::assert_snapshot!(life, @"
+    let run = played(&definition, story);
+    insta::assert_snapshot!(run, @"
     started
     sent action reserve 1
     done action reserve 1
@@ -52,16 +52,16 @@ fn a_child_is_done_and_undone_with_its_parent() {
     done compensation reserve 1
     compensated because ship rejected: no-truck (injected)
     ");
-    insta::assert_snapshot!(life.state.data.as_str(), @r#"{"number":1,"sale":{"number":1,"receipt":7}}"#);
+    insta::assert_snapshot!(run.state.data.as_str(), @r#"{"number":1,"sale":{"number":1,"receipt":7}}"#);
     let sent = |step: &str| {
-        let row = life.history.iter().find(|row| row.step.as_ref().is_some_and(|s| *s == *step)).unwrap();
+        let row = run.history.iter().find(|row| row.step.as_ref().is_some_and(|s| *s == *step)).unwrap();
         row.detail.as_str().to_owned()
     };
     assert!(sent("ship").contains(r#""payload":{"number":7}"#), "the parent reads what the child has learnt");
 }
 
 #[test]
-fn the_first_failure_of_a_stage_settles_the_others_before_anything_is_undone() {
+fn failed_stage_settles_its_other_steps_before_any_undo() {
     insta::assert_snapshot!(check_story(sell_faster(), &[
         r#"{"step": "reserve", "kind": "delay-reply", "ms": 3000}"#,
         r#"{"step": "charge", "kind": "reject", "code": "no-money"}"#,
@@ -81,7 +81,7 @@ fn the_first_failure_of_a_stage_settles_the_others_before_anything_is_undone() {
 }
 
 #[test]
-fn a_late_success_is_accepted_or_undone_as_the_step_says() {
+fn late_success_is_accepted_or_undone_by_the_step_policy() {
     insta::assert_snapshot!(check_story(sell(), &[r#"{"step": "charge", "kind": "drop-reply", "times": 9}"#]), @"
     started
     sent action charge 1 (drop-reply)
@@ -116,12 +116,12 @@ fn a_late_success_is_accepted_or_undone_as_the_step_says() {
 }
 
 #[test]
-fn an_undo_is_waited_for_as_long_as_it_says() {
+fn compensation_timeout_is_its_own() {
     let definition = sell();
     let silent = r#"{"step": "charge", "phase": "compensation", "kind": "drop-reply", "times": 2}"#;
     let story =
         Story::of(&definition).given(silent).given(r#"{"step": "ship", "kind": "reject", "code": "no"}"#);
-    let waited: Vec<String> = told(&definition, story)
+    let waited: Vec<String> = played(&definition, story)
         .history
         .iter()
         .filter(|row| row.event == HistoryEvent::TimedOut)
@@ -144,20 +144,20 @@ impl Command for Letter {
     type Reply = String;
 }
 
-/// A payload is frozen once it is made: sent as it is it would be refused by the broker for ever, and nobody would know.
+/// A payload is frozen once it is made: the broker would refuse one that is too large for ever, unnoticed.
 #[test]
-fn a_command_that_cannot_travel_parks_its_saga_and_says_why() {
+fn oversized_payload_parks_its_saga_with_the_reason() {
     let definition = saga::<Letter>("write", 1)
         .pivot("draft", |_| Letter::default())
         .on_reply(|letter, text| letter.text = text)
         .retriable("print", |letter| Letter { text: letter.text.clone() })
         .build();
-    let life = told(&definition, Story::of(&definition).reply("draft", json!("x".repeat(300_000))));
-    insta::assert_snapshot!(life, @"
+    let run = played(&definition, Story::of(&definition).reply("draft", json!("x".repeat(300_000))));
+    insta::assert_snapshot!(run, @"
     started
     sent action draft 1
     done action draft 1
     parked (definition)
     ");
-    insta::assert_snapshot!(life.state.parked().unwrap().message, @"what the `action` of step `print` makes is unusable: it has 300011 bytes, more than 262144");
+    insta::assert_snapshot!(run.state.parked().unwrap().message, @"what the `action` of step `print` makes is unusable: it has 300011 bytes, more than 262144");
 }

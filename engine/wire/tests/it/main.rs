@@ -1,13 +1,15 @@
-//! The wire on a real server: what arrives, what comes again, and what survives a bad day.
+//! The wire on a real server: messages that arrive, that come again, and that survive outages.
 
 #![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
 
 mod batches;
-mod exam;
+mod conformance;
+mod fixture;
 mod outages;
-mod place;
 mod poison;
 mod publishing;
 mod round_trip;
 mod settling;
+mod strangers;
 mod streams;
+mod unreadable;

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use redress_core::CommandMessage;
 use redress_devstack::StopMode;
-use redress_wire::{Inflow, Settings, Wire};
+use redress_wire::{Consumer, Wire, WireConfig};
 
-use crate::place::{
-    beside, beside_shared, command, commands, name, own_server, prefix, publish, sagas, settings, soon,
-    stored, until_sent, wire, wire_of,
+use crate::fixture::{
+    beside, beside_shared, command, commands, name, own_server, prefix, publish, sagas, soon, stored,
+    until_sent, wire, wire_config, wire_of,
 };
 
-/// Sends the command of `saga` until it arrives; what came before it is passed over.
-async fn flows_again(wire: &Wire, till: &mut Inflow<CommandMessage>, saga: u32) {
+/// Sends the command of `saga` until it arrives; the messages before it are passed over.
+async fn flows_again(wire: &Wire, till: &mut Consumer<CommandMessage>, saga: u32) {
     soon("messages flow again", async {
         for attempt in 1.. {
             let again = CommandMessage { attempt, ..command(saga) };
@@ -40,7 +40,7 @@ fn rebuilds(wire: &Wire) -> u64 {
 }
 
 #[tokio::test]
-async fn a_consumer_that_is_deleted_is_built_anew() {
+async fn deleted_consumer_is_built_anew() {
     let wire = wire().await;
     let mut till = wire.commands(&name("till"));
     flows_again(&wire, &mut till, 1).await;
@@ -52,7 +52,7 @@ async fn a_consumer_that_is_deleted_is_built_anew() {
 }
 
 #[tokio::test]
-async fn streams_that_are_deleted_are_built_anew() {
+async fn deleted_streams_are_built_anew() {
     let wire = wire().await;
     let mut till = wire.commands(&name("till"));
     flows_again(&wire, &mut till, 1).await;
@@ -65,9 +65,9 @@ async fn streams_that_are_deleted_are_built_anew() {
 }
 
 #[tokio::test]
-async fn a_restarted_server_is_found_again_and_nothing_is_lost() {
+async fn restarted_server_is_found_again_and_nothing_is_lost() {
     let stack = own_server().await;
-    let wire = wire_of(&stack.nats().url(), &prefix(), Settings::for_tests()).await;
+    let wire = wire_of(&stack.nats().url(), &prefix(), WireConfig::for_tests()).await;
     let mut till = wire.commands(&name("till"));
     flows_again(&wire, &mut till, 0).await;
     for (round, mode) in (1..).zip([StopMode::Kill, StopMode::Fast]) {
@@ -76,7 +76,7 @@ async fn a_restarted_server_is_found_again_and_nothing_is_lost() {
         stack.nats().restart(mode).await.unwrap();
         let mut seen = BTreeSet::new();
         let context = beside(&stack.nats().url()).await;
-        // What was acknowledged while the server was away comes again; in the end nothing is left.
+        // Messages that were acknowledged while the server was away come again; in the end nothing is left.
         let stream = wire.topology().commands_stream();
         while stored(&context, &stream).await > 0 {
             tokio::select! {
@@ -98,9 +98,9 @@ async fn a_restarted_server_is_found_again_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_wiped_store_is_built_anew() {
+async fn wiped_store_is_built_anew() {
     let stack = own_server().await;
-    let wire = wire_of(&stack.nats().url(), &prefix(), settings()).await;
+    let wire = wire_of(&stack.nats().url(), &prefix(), wire_config()).await;
     let mut till = wire.commands(&name("till"));
     flows_again(&wire, &mut till, 0).await;
     assert_eq!(wire.stats().reconnects.load(Ordering::Relaxed), 0);
@@ -122,10 +122,10 @@ async fn a_wiped_store_is_built_anew() {
 }
 
 #[tokio::test]
-async fn acknowledgements_of_a_former_life_hit_nothing_of_the_new_one() {
+async fn acknowledgements_of_former_incarnation_hit_no_new_message() {
     let stack = own_server().await;
     let prefix = prefix();
-    let wire = wire_of(&stack.nats().url(), &prefix, settings()).await;
+    let wire = wire_of(&stack.nats().url(), &prefix, wire_config()).await;
     let mut till = wire.commands(&name("till"));
     publish(&wire, &commands(0..20)).await;
     // Ten in hand, ten waiting in the client.
@@ -139,7 +139,7 @@ async fn acknowledgements_of_a_former_life_hit_nothing_of_the_new_one() {
 
     stack.nats().wipe_store().await.unwrap();
     // Another process is faster: stream and consumer exist again before ours looks.
-    let faster = wire_of(&stack.nats().url(), &prefix, settings()).await;
+    let faster = wire_of(&stack.nats().url(), &prefix, wire_config()).await;
     let mut elsewhere = faster.commands(&name("till"));
     publish(&faster, &commands(100..120)).await;
     // It takes them all, so that none is on its way when it goes, and gives them back.

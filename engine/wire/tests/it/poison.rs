@@ -1,20 +1,18 @@
-//! What nobody can read comes out, says what is wrong, and blocks nothing.
+//! Messages that cannot be read come out with a reason, and block nothing.
 
 use async_nats::HeaderMap;
 use redress_core::{CommandMessage, IdempotencyKey, Outcome, ReplyMessage};
 use redress_wire::headers::{of_command, of_reply};
-use redress_wire::{DeadLetter, Malformed, Wire, WireHealth};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use redress_wire::{DeadLetter, Kept, Malformed, Wire};
 
-use crate::place::{beside_shared, command, name, publish, reply, soon, stored, wire};
+use crate::fixture::{beside_shared, command, name, publish, reply, soon, stored, wire};
 
 async fn inject(subject: String, headers: HeaderMap, payload: &[u8]) {
     let context = beside_shared().await;
     context.publish_with_headers(subject, headers, payload.to_vec().into()).await.unwrap().await.unwrap();
 }
 
-/// A line for people: what came of a message.
+/// A line for people: the outcome of a message.
 fn told(message: Result<IdempotencyKey, Malformed>) -> String {
     match message {
         Ok(key) => format!("fine: {key}"),
@@ -40,7 +38,7 @@ async fn come(wire: &Wire, commands: usize) -> Vec<Result<CommandMessage, Malfor
 }
 
 #[tokio::test]
-async fn commands_that_nobody_can_read() {
+async fn unreadable_commands_are_reported_and_block_nothing() {
     let wire = wire().await;
     let subject = wire.topology().command_subject("till", "charge");
     let good = || of_command(&command(0), "somewhere");
@@ -95,7 +93,7 @@ async fn commands_that_nobody_can_read() {
 }
 
 #[tokio::test]
-async fn poison_keeps_what_came() {
+async fn poison_keeps_headers_and_payload() {
     let wire = wire().await;
     let subject = wire.topology().command_subject("till", "charge");
     let mut headers = HeaderMap::new();
@@ -110,7 +108,7 @@ async fn poison_keeps_what_came() {
 }
 
 #[tokio::test]
-async fn replies_that_nobody_can_read() {
+async fn unreadable_replies_are_reported_and_block_nothing() {
     let wire = wire().await;
     let done = reply(&command(0), Outcome::Fenced);
     let subject = wire.topology().reply_subject(&done);
@@ -167,7 +165,7 @@ async fn replies_that_nobody_can_read() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_keeps_what_came_and_why() {
+async fn dead_letter_keeps_message_and_reason() {
     let wire = wire().await;
     let mut headers = redress_wire::headers::to_text(&of_command(&command(0), "somewhere"));
     headers.push(("Odd".to_owned(), "one\r\ntwo".to_owned()));
@@ -194,42 +192,42 @@ async fn a_dead_letter_keeps_what_came_and_why() {
     assert_eq!(header("Redress-Subject"), Some("redress.command.till.charge"));
     assert_eq!(header("Redress-Saga"), Some("place-order"));
     assert_eq!(header("Odd"), Some("one  two"));
+    assert_eq!(header("Redress-Original-Nats-Msg-Id"), Some(&*format!("{}#1", command(0).key)));
 }
 
-/// Stores a message whose header block no client library would write.
-async fn inject_by_hand(subject: &str, block: &str) {
-    let shared = redress_devstack::shared().await;
-    let url: async_nats::ServerAddr = shared.nats().url().parse().unwrap();
-    let (user, password) = (url.username().unwrap(), url.password().unwrap());
-    let mut socket = TcpStream::connect(("127.0.0.1", shared.nats().port())).await.unwrap();
-    let talk = format!(
-        "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"verbose\":false,\"headers\":true}}\r\n\
-         HPUB {subject} {} {}\r\n{block}null\r\nPING\r\n",
-        block.len(),
-        block.len() + "null".len(),
-    );
-    socket.write_all(talk.as_bytes()).await.unwrap();
-    let mut heard = String::new();
-    while !heard.contains("PONG") {
-        let mut buffer = [0; 1024];
-        let length = socket.read(&mut buffer).await.unwrap();
-        assert_ne!(length, 0, "{heard}");
-        heard.push_str(&String::from_utf8_lossy(&buffer[..length]));
+/// Orders to the server, in the headers of a message that becomes a letter, would have the letter refused.
+#[tokio::test]
+async fn dead_letter_gives_server_no_orders() {
+    let wire = wire().await;
+    for order in
+        ["Nats-Expected-Stream", "Nats-Expected-Last-Sequence", "Nats-Rollup", "Nats-TTL", "Nats-Schedule"]
+    {
+        let letter = DeadLetter {
+            service: name("till"),
+            subject: "redress.command.till.charge".to_owned(),
+            reason: "odd".to_owned(),
+            headers: vec![(order.to_owned(), "1h".to_owned())],
+            payload: Vec::new(),
+        };
+        assert_eq!(wire.publish_dead_letter(&letter).await, Ok(Kept::Whole), "{order}");
     }
 }
 
 #[tokio::test]
-async fn a_client_that_poison_has_ended_is_not_healthy() {
+async fn refused_dead_letter_is_kept_reduced() {
     let wire = wire().await;
-    assert_eq!(wire.health(), WireHealth::Connected);
-    let subject = wire.topology().command_subject("till", "charge");
-    inject_by_hand(&subject, "NATS/1.0\r\nName: a\rb\r\n\r\n").await;
-    let mut till = wire.commands(&name("till"));
-    soon("the end shows", async {
-        tokio::select! {
-            _ = till.next_batch(1) => panic!("the client library reads it now: have it come out as malformed"),
-            () = async { while wire.health() == WireHealth::Connected { tokio::task::yield_now().await } } => {}
-        }
-    })
-    .await;
+    let letter = DeadLetter {
+        service: name("till"),
+        subject: "redress.command.till.charge".to_owned(),
+        reason: "odd".to_owned(),
+        // As many as a message may have, so that a letter about it has too many.
+        headers: vec![("Odd".to_owned(), "x".repeat(65_490)), ("Idempotency-Key".to_owned(), "k".to_owned())],
+        payload: vec![b'x'; 10_000],
+    };
+    assert_eq!(wire.publish_dead_letter(&letter).await, Ok(Kept::Reduced));
+    let stream = beside_shared().await.get_stream(wire.topology().dead_letters_stream()).await.unwrap();
+    let kept = stream.get_raw_message(1).await.unwrap();
+    assert_eq!(kept.payload.len(), 4 << 10);
+    assert_eq!(kept.headers.get("Idempotency-Key").unwrap().as_str(), "k");
+    assert_eq!(kept.headers.get("Redress-Reduced").unwrap().as_str(), "2 headers and 10000 bytes came");
 }

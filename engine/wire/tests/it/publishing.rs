@@ -1,4 +1,4 @@
-//! What publishing answers, and when.
+//! The answers of publishing, and their time limits.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use futures_util::future::join_all;
 use redress_core::message::PAYLOAD_BYTES_MAX;
 use redress_core::{CommandMessage, JsonText, Outcome};
 use redress_devstack::StopMode;
-use redress_wire::{PublishError, Settings};
+use redress_wire::{PublishError, WireConfig};
 
-use crate::place::{
+use crate::fixture::{
     STREAM_BYTES_MAX, beside_shared, command, commands, name, own_server, prefix, publish, reply, sagas,
-    settings, soon, stored, wire, wire_of, wire_with,
+    soon, stored, wire, wire_config, wire_of, wire_with,
 };
 
 #[tokio::test]
-async fn an_attempt_is_stored_once_and_the_next_attempt_again() {
+async fn command_attempt_is_stored_once_and_next_attempt_again() {
     let wire = wire().await;
     let first = command(1);
     publish(&wire, std::slice::from_ref(&first)).await;
@@ -36,7 +36,7 @@ async fn an_attempt_is_stored_once_and_the_next_attempt_again() {
 }
 
 #[tokio::test]
-async fn a_reply_is_stored_as_often_as_it_is_sent() {
+async fn reply_is_stored_as_often_as_it_is_sent() {
     let wire = wire().await;
     let answer = reply(&command(1), Outcome::Fenced);
     for _ in 0..2 {
@@ -46,8 +46,8 @@ async fn a_reply_is_stored_as_often_as_it_is_sent() {
 }
 
 #[tokio::test]
-async fn what_piles_up_for_one_service_leaves_room_for_the_others() {
-    let wire = wire_with(Settings { subject_messages_max: 10, ..settings() }).await;
+async fn backlog_of_one_service_leaves_room_for_others() {
+    let wire = wire_with(WireConfig { subject_messages_max: 10, ..wire_config() }).await;
     let answers = soon("every answer", wire.publish_commands(&commands(0..15))).await;
     let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
     assert_eq!(refused, vec![PublishError::StreamFull; 5]);
@@ -66,8 +66,8 @@ async fn what_piles_up_for_one_service_leaves_room_for_the_others() {
 }
 
 #[tokio::test]
-async fn a_full_stream_refuses_and_loses_nothing() {
-    let wire = wire_with(Settings { stream_bytes_max: 64 << 10, ..settings() }).await;
+async fn full_stream_refuses_and_loses_nothing() {
+    let wire = wire_with(WireConfig { stream_bytes_max: 64 << 10, ..wire_config() }).await;
     let heavy: Vec<CommandMessage> = commands(0..40)
         .into_iter()
         .map(|command| CommandMessage { payload: JsonText::of(&"x".repeat(4 << 10)).unwrap(), ..command })
@@ -99,7 +99,7 @@ async fn a_full_stream_refuses_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_oversize_payload_fails_alone() {
+async fn oversize_payload_fails_alone() {
     let wire = wire().await;
     let oversize = JsonText::of(&"x".repeat(PAYLOAD_BYTES_MAX)).unwrap();
     let bytes = oversize.as_bytes().len();
@@ -108,8 +108,8 @@ async fn an_oversize_payload_fails_alone() {
 }
 
 #[tokio::test]
-async fn more_at_once_than_may_be_in_flight_is_sent_in_portions() {
-    let wire = wire_with(Settings { publishes_in_flight_max: 16, ..settings() }).await;
+async fn burst_beyond_in_flight_limit_is_sent_in_portions() {
+    let wire = wire_with(WireConfig { publishes_in_flight_max: 16, ..wire_config() }).await;
     let bursts: Vec<Vec<CommandMessage>> =
         (0..8).map(|burst| commands(burst * 100..burst * 100 + 100)).collect();
     let results = soon("all bursts", join_all(bursts.iter().map(|burst| wire.publish_commands(burst)))).await;
@@ -118,12 +118,12 @@ async fn more_at_once_than_may_be_in_flight_is_sent_in_portions() {
 }
 
 #[tokio::test]
-async fn a_burst_ends_in_time_while_the_server_is_down() {
+async fn burst_ends_in_time_while_server_is_down() {
     let stack = own_server().await;
     let wire = wire_of(
         &stack.nats().url(),
         &prefix(),
-        Settings { publish_timeout: Duration::from_millis(300), ..settings() },
+        WireConfig { publish_timeout: Duration::from_millis(300), ..wire_config() },
     )
     .await;
     stack.nats().stop(StopMode::Kill).await.unwrap();
@@ -137,8 +137,8 @@ async fn a_burst_ends_in_time_while_the_server_is_down() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_gone_is_made_again_though_nobody_reads() {
-    let wire = wire_with(Settings { stream_bytes_max: STREAM_BYTES_MAX, ..settings() }).await;
+async fn missing_stream_is_made_anew_without_consumers() {
+    let wire = wire_with(WireConfig { stream_bytes_max: STREAM_BYTES_MAX, ..wire_config() }).await;
     let context = beside_shared().await;
     for stream in [wire.topology().commands_stream(), wire.topology().dead_letters_stream()] {
         context.delete_stream(&stream).await.unwrap();

@@ -3,7 +3,7 @@
 use redress_core::fault::FaultKind;
 use redress_core::{CommandMessage, IdempotencyKey, JsonText, Outcome, Phase, Rejection, ReplyMessage};
 
-use crate::place::{command, name, reply, soon, wire};
+use crate::fixture::{command, name, reply, soon, wire};
 
 fn kinds_of_commands() -> Vec<CommandMessage> {
     let faults = [
@@ -95,7 +95,7 @@ async fn replies_arrive_as_they_were() {
 }
 
 #[tokio::test]
-async fn each_takes_only_its_own() {
+async fn consumers_take_only_their_own_messages() {
     let wire = wire().await;
     let other_service = CommandMessage { service: name("stock"), ..command(1) };
     let other_version = CommandMessage { version: 2, ..command(2) };

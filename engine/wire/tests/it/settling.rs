@@ -1,11 +1,11 @@
-//! What acknowledging does.
+//! The effects of settling a message: acknowledged, put back, worked on, given up.
 
 use std::time::Duration;
 
-use redress_wire::Settings;
+use redress_wire::WireConfig;
 
-use crate::place::{
-    beside_shared, command, commands, name, publish, sagas, settings, soon, stored, wire, wire_with,
+use crate::fixture::{
+    beside_shared, command, commands, name, publish, sagas, soon, stored, wire, wire_config, wire_with,
 };
 
 async fn until_stored(wire: &redress_wire::Wire, messages: u64) {
@@ -15,8 +15,8 @@ async fn until_stored(wire: &redress_wire::Wire, messages: u64) {
 }
 
 #[tokio::test]
-async fn what_is_acknowledged_is_gone_and_what_is_not_comes_again() {
-    let wire = wire_with(Settings { ack_wait: Duration::from_millis(500), ..settings() }).await;
+async fn acknowledged_message_is_gone_and_unacknowledged_comes_again() {
+    let wire = wire_with(WireConfig { ack_wait: Duration::from_millis(500), ..wire_config() }).await;
     publish(&wire, &commands(0..2)).await;
     let mut till = wire.commands(&name("till"));
     let mut seen = Vec::new();
@@ -37,7 +37,7 @@ async fn what_is_acknowledged_is_gone_and_what_is_not_comes_again() {
 }
 
 #[tokio::test]
-async fn what_is_put_back_comes_again_after_its_pause() {
+async fn message_put_back_comes_again_after_its_pause() {
     let wire = wire().await;
     publish(&wire, &[command(0)]).await;
     let mut till = wire.commands(&name("till"));
@@ -49,9 +49,9 @@ async fn what_is_put_back_comes_again_after_its_pause() {
 }
 
 #[tokio::test]
-async fn what_is_worked_on_does_not_come_again() {
+async fn message_in_work_does_not_come_again() {
     let ack_wait = Duration::from_millis(600);
-    let wire = wire_with(Settings { ack_wait, ..settings() }).await;
+    let wire = wire_with(WireConfig { ack_wait, ..wire_config() }).await;
     publish(&wire, &[command(0)]).await;
     let mut till = wire.commands(&name("till"));
     let batch = soon("the command", till.next_batch(9)).await;
@@ -67,7 +67,7 @@ async fn what_is_worked_on_does_not_come_again() {
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_gone_and_leaves_an_advisory() {
+async fn message_given_up_is_gone_and_leaves_advisory() {
     let wire = wire().await;
     publish(&wire, &[command(0)]).await;
     let mut till = wire.commands(&name("till"));

@@ -1,19 +1,19 @@
-//! What the streams are, and when Redress refuses to use them.
+//! The configuration of the streams, and the reasons for which Redress refuses to use them.
 
 use std::error::Error;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use redress_core::Outcome;
-use redress_wire::{Settings, Topology, Wire};
+use redress_wire::{Topology, Wire, WireConfig};
 
-use crate::place::{
-    anchors, beside_shared, command, commands, name, own_server, prefix, publish, reply, sagas, settings,
-    soon, stored, wire, wire_of,
+use crate::fixture::{
+    anchors, beside_shared, command, commands, name, own_server, prefix, publish, reply, sagas, soon, stored,
+    wire, wire_config, wire_of,
 };
 
 #[tokio::test]
-async fn streams_are_work_queues_on_disk_that_refuse_what_does_not_fit() {
+async fn streams_are_work_queues_on_disk_that_refuse_overflow() {
     let wire = wire().await;
     let context = beside_shared().await;
     for (stream, retention) in [
@@ -25,25 +25,25 @@ async fn streams_are_work_queues_on_disk_that_refuse_what_does_not_fit() {
         assert_eq!(config.retention, retention);
         assert_eq!(config.discard, DiscardPolicy::New);
         assert_eq!(config.storage, StorageType::File);
-        assert_eq!(config.max_bytes, wire.settings().stream_bytes_max);
-        assert_eq!(config.max_age, wire.settings().stream_age_max);
+        assert_eq!(config.max_bytes, wire.config().stream_bytes_max);
+        assert_eq!(config.max_age, wire.config().stream_age_max);
         assert_eq!(config.duplicate_window, Duration::from_secs(120));
     }
 }
 
 #[tokio::test]
-async fn what_an_operator_added_stays_and_what_is_set_follows_the_settings() {
+async fn operators_stream_additions_stay_and_limits_follow_config() {
     let shared = redress_devstack::shared().await;
     let url = shared.nats().url();
     let prefix = prefix();
-    let wire = wire_of(&url, &prefix, settings()).await;
+    let wire = wire_of(&url, &prefix, wire_config()).await;
     let context = beside_shared().await;
     let stream = wire.topology().commands_stream();
     let mut config = context.get_stream(&stream).await.unwrap().cached_info().config.clone();
     config.description = Some("ours, do not touch".to_owned());
     context.update_stream(config).await.unwrap();
 
-    let smaller = Settings { stream_bytes_max: 1 << 20, subject_messages_max: 10, ..settings() };
+    let smaller = WireConfig { stream_bytes_max: 1 << 20, subject_messages_max: 10, ..wire_config() };
     wire_of(&url, &prefix, smaller).await;
     let config = context.get_stream(&stream).await.unwrap().cached_info().config.clone();
     assert_eq!(config.description.as_deref(), Some("ours, do not touch"));
@@ -51,7 +51,7 @@ async fn what_an_operator_added_stays_and_what_is_set_follows_the_settings() {
 }
 
 #[tokio::test]
-async fn a_stream_that_would_lose_work_is_refused() {
+async fn stream_that_would_lose_work_is_refused() {
     let shared = redress_devstack::shared().await;
     let context = beside_shared().await;
     let mut story = Vec::new();
@@ -71,7 +71,7 @@ async fn a_stream_that_would_lose_work_is_refused() {
             ..Config::default()
         };
         context.create_stream(config).await.unwrap();
-        let error = Wire::connect(&shared.nats().url(), topology, settings()).await.unwrap_err();
+        let error = Wire::connect(&shared.nats().url(), topology, wire_config()).await.unwrap_err();
         story.push(error.to_string().replace(&prefix.to_ascii_uppercase(), "REDRESS"));
     }
     insta::assert_snapshot!(story.join("\n"), @r"
@@ -82,7 +82,7 @@ async fn a_stream_that_would_lose_work_is_refused() {
 }
 
 #[tokio::test]
-async fn a_taken_subject_is_named() {
+async fn taken_subject_is_named() {
     let shared = redress_devstack::shared().await;
     let context = beside_shared().await;
     let prefix = prefix();
@@ -93,7 +93,7 @@ async fn a_taken_subject_is_named() {
     };
     context.create_stream(config).await.unwrap();
     let topology = Topology::new(&prefix).unwrap();
-    let error = Wire::connect(&shared.nats().url(), topology, settings()).await.unwrap_err();
+    let error = Wire::connect(&shared.nats().url(), topology, wire_config()).await.unwrap_err();
     let mut story = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -107,7 +107,7 @@ async fn a_taken_subject_is_named() {
 }
 
 #[tokio::test]
-async fn two_prefixes_on_one_server_do_not_see_each_other() {
+async fn prefixes_on_one_server_are_isolated() {
     let (one, other) = (wire().await, wire().await);
     publish(&one, &[command(1)]).await;
     publish(&other, &[command(2)]).await;
@@ -121,7 +121,7 @@ async fn two_prefixes_on_one_server_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn each_work_queue_keeps_one_anchor_that_nobody_takes() {
+async fn work_queue_keeps_one_anchor_that_is_never_taken() {
     let wire = wire().await;
     let context = beside_shared().await;
     let [queue, replies] = [wire.topology().commands_stream(), wire.topology().replies_stream()];
@@ -156,28 +156,28 @@ async fn each_work_queue_keeps_one_anchor_that_nobody_takes() {
 }
 
 #[tokio::test]
-async fn a_bad_url_and_an_absent_server_are_told() {
+async fn bad_url_and_absent_server_are_reported() {
     let topology = Topology::new("redress").unwrap();
     let mut story = Vec::new();
     for url in ["nats://[", "nats://127.0.0.1:1"] {
-        story.push(Wire::connect(url, topology.clone(), settings()).await.unwrap_err().to_string());
+        story.push(Wire::connect(url, topology.clone(), wire_config()).await.unwrap_err().to_string());
     }
-    insta::assert_snapshot!(story.join("\n"), @r"
-    the NATS URL is unusable; it looks like nats://user:password@host:4222
+    insta::assert_snapshot!(story.join("\n"), @"
+    the NATS URL is unusable; it looks like nats://user:password@host:4222, several with commas between
     no connection to the NATS server; check NATS_URL and that the server runs
     ");
 }
 
 #[tokio::test]
-async fn connecting_waits_for_a_server_if_it_shall() {
+async fn connecting_waits_for_server_if_configured() {
     let stack = own_server().await;
     stack.nats().stop(redress_devstack::StopMode::Fast).await.unwrap();
     let url = stack.nats().url();
     let topology = Topology::new("redress").unwrap();
     let waiting =
-        Settings { wait_for_server: true, publish_timeout: Duration::from_millis(100), ..settings() };
+        WireConfig { wait_for_server: true, publish_timeout: Duration::from_millis(100), ..wire_config() };
     let connecting = tokio::spawn(async move { Wire::connect(&url, topology, waiting).await });
-    // Long enough for a first question to be given up.
+    // Long enough for a first request to be given up.
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     for _ in 0..3 {
         ticks.tick().await;

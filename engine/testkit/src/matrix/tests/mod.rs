@@ -1,4 +1,4 @@
-//! What the matrix proves, and what it refuses to call proven.
+//! Tests of the unwind matrix: the definitions that it proves, and those that it refuses to call proven.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::*;
-use crate::specimen::{Cancel, Confirm, Create, Release, Reserve, branching, five_steps, nested};
+use crate::fixtures::{Cancel, Confirm, Create, Release, Reserve, branching, five_steps, nested};
+use crate::participants::DisabledRule;
 
 #[test]
-fn one_after_the_other() {
+fn matrix_of_sequential_steps() {
     insta::assert_snapshot!(UnwindMatrix::of(five_steps(2, 8)).run().unwrap(), @"
-    specimen v1: 125 cells
+    fixture v1: 125 cells
     create action
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
       compensated  reject:injected, always fail, always drop-command
@@ -46,7 +47,7 @@ fn one_after_the_other() {
 }
 
 #[test]
-fn a_saga_inside_a_saga() {
+fn matrix_of_a_saga_with_a_child() {
     insta::assert_snapshot!(UnwindMatrix::of(nested(2, 8)).run().unwrap().cells.len(), @"115");
 }
 
@@ -99,7 +100,7 @@ struct Parcel {
     gift: bool,
 }
 
-/// Something is told only if there is a gift, and the last step can be undone: no step behind it can say no.
+/// A notification is sent only if there is a gift, and the last step can be undone: no step behind it can say no.
 fn wrap(heavy_grams: u32) -> SagaDefinition {
     saga::<Parcel>("wrap", 1)
         .step("create", |_| Create {})
@@ -113,7 +114,7 @@ fn wrap(heavy_grams: u32) -> SagaDefinition {
 }
 
 #[test]
-fn a_step_on_condition_a_notification_and_a_last_step_that_can_be_undone() {
+fn matrix_of_condition_notification_and_compensatable_last_step() {
     let table = UnwindMatrix::of(wrap(0)).run().unwrap();
     insta::assert_snapshot!(table, @"
     wrap v1: 63 cells
@@ -136,8 +137,9 @@ fn a_step_on_condition_a_notification_and_a_last_step_that_can_be_undone() {
     ");
 }
 
+/// The last steps of a stage are undone though no step behind them can say no.
 #[test]
-fn the_last_steps_of_a_stage_are_undone_where_nobody_behind_them_can_say_no() {
+fn matrix_of_a_last_stage_whose_steps_are_compensatable() {
     let ask_for_ever = RetryPolicy::FOR_EVER;
     let definition = saga::<Parcel>("both", 1)
         .parallel(|stage| {
@@ -171,7 +173,7 @@ fn the_last_steps_of_a_stage_are_undone_where_nobody_behind_them_can_say_no() {
 }
 
 #[test]
-fn a_step_that_is_never_played_is_not_proven() {
+fn matrix_fails_for_a_step_that_no_input_reaches() {
     let failure = UnwindMatrix::of(wrap(1_000)).run().unwrap_err();
     insta::assert_snapshot!(failure, @"
     whatever goes wrong at the action of reserve: not reached: its condition holds with none of 2 inputs, so nothing is proven of it; give one for which it is played with `UnwindMatrix::input(..)`, or a reply with `reply(..)`
@@ -188,7 +190,7 @@ fn a_step_that_is_never_played_is_not_proven() {
     reserve
       not reached: its condition holds with none of 2 inputs
     ");
-    // With an input for which it is played it is; what that one leaves out, another one plays.
+    // With an input for which the step is played it is proven; a step that this input leaves out, another input plays.
     let heavy = json!({ "grams": 1_001 });
     let failure = UnwindMatrix::of(wrap(1_000)).input(heavy.clone()).run().unwrap_err();
     assert_eq!(failure.step, "tell");
@@ -198,32 +200,32 @@ fn a_step_that_is_never_played_is_not_proven() {
 }
 
 #[test]
-fn no_cell_is_no_proof() {
+fn matrix_without_cells_fails() {
     let mut nothing = five_steps(2, 8);
     nothing.steps.clear();
     let failure = UnwindMatrix::of(nothing).run().unwrap_err();
     assert!(failure.wrong.contains("the definition has no step"), "{failure}");
 }
 
-/// A matrix that believed what was ordered would prove nothing once nobody plays it.
+/// A matrix that took an ordered fault for a played one would prove nothing once participants ignore it.
 #[test]
-fn a_participant_that_does_not_play_what_is_ordered_is_found_in_every_cell() {
+fn matrix_detects_in_every_cell_a_fault_that_is_not_played() {
     let mut found: BTreeMap<&str, usize> = BTreeMap::new();
     for definition in [five_steps(2, 8), branching(2, 8), wrap(0)] {
         let steps = definition.steps.clone();
         let mut matrix = UnwindMatrix::of(definition);
         for (step, phase) in steps.iter().flat_map(|step| PHASES.map(|phase| (step, phase))) {
-            for mishap in mishaps(step, phase) {
-                matrix.without = Without::Obedience(mishap.word());
+            for disruption in disruptions(step, phase) {
+                matrix.without = DisabledRule::Obedience(disruption.word());
                 let grounds = matrix.grounds().unwrap();
                 let ground = grounds.iter().find(|ground| ground.plays(step)).unwrap();
                 let Some(way) = way(&matrix, ground, step, phase) else { continue };
-                let failure = matrix.cell(ground, way, step, phase, &mishap).unwrap_err();
+                let failure = matrix.cell(ground, way, step, phase, &disruption).unwrap_err();
                 let is_seen = failure.wrong.contains("was ordered and not played");
                 // The way there needs it too.
                 let is_not_there = failure.wrong.contains("did not strike there");
                 assert!(is_seen || is_not_there, "{failure}");
-                *found.entry(mishap.word()).or_default() += usize::from(is_seen);
+                *found.entry(disruption.word()).or_default() += usize::from(is_seen);
             }
         }
     }

@@ -1,0 +1,4 @@
+//! Builds anew when a migration changes: the service has them within.
+fn main() {
+    println!("cargo:rerun-if-changed=migrations");
+}

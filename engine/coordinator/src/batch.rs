@@ -1,0 +1,305 @@
+//! Decides one unit of work: turns locked sagas and their events into rows to write and messages to publish.
+//!
+//! Pure but for the jitter, which the clock hands in. Several events of one saga are decided one after the other; a saga
+//! that cannot be decided (its row is unreadable, the definition panics) becomes a dead letter alone and its row stays as
+//! it was.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use redress_core::decide::{Context, Decision, Effect, Event, NotSent, Refusal, Unsent};
+use redress_core::fault::FaultBook;
+use redress_core::history::HistoryEvent;
+use redress_core::message::NotificationMessage;
+use redress_core::state::{IllegalTransition, SagaState};
+use redress_core::{CommandMessage, IdempotencyKey, SagaDefinition, SagaId, Timestamp};
+
+use crate::broker::{Broker, BrokerState, all_unsent};
+use crate::crash::{CrashHook, CrashPoint};
+use crate::ports::{Bus, Change, Changes, Clock, Snapshot, Stored, StoredState};
+use crate::rules::Rules;
+use crate::waiters::Ended;
+
+/// The bytes that a message or a row of history weighs beside its payload: about the length of its names and times.
+const MESSAGE_BYTES: usize = 512;
+
+/// The messages that leave the coordinator once a decision is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    pub(crate) commands: Vec<CommandMessage>,
+    pub(crate) notifications: Vec<NotificationMessage>,
+}
+
+impl Outgoing {
+    /// Its weight, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let commands = self.commands.iter().map(|command| command.payload.as_bytes().len());
+        let notifications = self.notifications.iter().map(|told| told.payload.as_bytes().len());
+        commands.chain(notifications).map(|payload| payload + MESSAGE_BYTES).sum()
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.commands.extend(other.commands);
+        self.notifications.extend(other.notifications);
+    }
+
+    /// Publishes it all, and returns the commands that are not known to be stored; a notification is sent even if the
+    /// commands before it were not stored.
+    pub(crate) async fn publish(self, bus: &impl Bus, broker: &Broker, crash: &CrashHook) -> Vec<NotSent> {
+        let questions: Vec<IdempotencyKey> = if crash.is_armed() {
+            self.commands.iter().map(|command| command.key.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        crash.pass(CrashPoint::BeforeSending, &questions);
+        let not_sent = match broker.state() {
+            BrokerState::Away => all_unsent(&self.commands),
+            BrokerState::There { .. } if self.commands.is_empty() => Vec::new(),
+            BrokerState::There { .. } => bus.publish(&self.commands).await,
+        };
+        let is_unknown = |not_sent: &NotSent| matches!(not_sent.why, Unsent::Unknown { .. });
+        if !not_sent.is_empty() && not_sent.len() == self.commands.len() && not_sent.iter().all(is_unknown) {
+            broker.doubt();
+        }
+        if !self.notifications.is_empty() {
+            bus.tell(self.notifications).await;
+        }
+        crash.pass(CrashPoint::AfterSending, &questions);
+        not_sent
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.notifications.is_empty()
+    }
+}
+
+/// The outcome of a unit of work once it is committed.
+#[derive(Debug, Default)]
+pub(crate) struct CommitEffects {
+    pub(crate) outgoing: Outgoing,
+    pub(crate) healed: u64,
+    pub(crate) ended: Vec<(String, Ended)>,
+    pub(crate) events: BTreeMap<(String, HistoryEvent), u64>,
+    pub(crate) refusals: Vec<(SagaId, Refusal)>,
+    pub(crate) dead_letters: u64,
+    /// Selected too, and not decided: with them the batch would be too large.
+    pub(crate) left: Vec<SagaId>,
+    /// Written by a newer program, in this form: for others to decide on.
+    pub(crate) newer: Vec<(SagaId, u32)>,
+}
+
+/// Why sagas are decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// Something happened to them.
+    Events,
+    /// Their time has come: it is set anew in any case.
+    Due {
+        /// A command that was sent before this may be lost at the broker.
+        asked_before: Timestamp,
+    },
+    /// They may wait for too long: their time is set anew if they do.
+    Recheck,
+}
+
+/// Decides all events of a batch, until their consequences weigh `bytes_max` (but always those of one saga).
+pub(crate) fn decide_batch<C: Clock>(
+    rules: &Rules<C>,
+    snapshot: Snapshot,
+    mut events: BTreeMap<SagaId, Vec<Event>>,
+    occasion: Occasion,
+    bytes_max: usize,
+) -> (Changes, CommitEffects) {
+    let mut batch = Batch {
+        rules,
+        changes: Changes::default(),
+        outcome: CommitEffects::default(),
+        faults: snapshot.faults,
+        now: snapshot.now,
+        occasion,
+        bytes: 0,
+    };
+    batch.outcome.left = snapshot.left;
+    for stored in snapshot.sagas {
+        if batch.bytes >= bytes_max {
+            batch.outcome.left.push(stored.id);
+            continue;
+        }
+        let events = match occasion {
+            Occasion::Events => events.remove(&stored.id).unwrap_or_default(),
+            Occasion::Due { asked_before } => vec![Event::MayBeLost { asked_before }, Event::TimerFired],
+            Occasion::Recheck => vec![Event::TimerFired],
+        };
+        batch.decide_saga(stored, events);
+    }
+    for id in &batch.outcome.left {
+        events.remove(id);
+    }
+    for events in events.into_values() {
+        for event in events {
+            batch.dead_letter(&event, "the saga does not exist in this journal");
+        }
+    }
+    batch.changes.struck = batch.faults.struck().collect();
+    (batch.changes, batch.outcome)
+}
+
+struct Batch<'r, C> {
+    rules: &'r Rules<C>,
+    changes: Changes,
+    outcome: CommitEffects,
+    faults: FaultBook,
+    now: Timestamp,
+    occasion: Occasion,
+    /// The weight of the consequences so far, in bytes.
+    bytes: usize,
+}
+
+impl<C: Clock> Batch<'_, C> {
+    fn decide_saga(&mut self, stored: Stored, events: Vec<Event>) {
+        let Some(definition) = self.rules.registry.get(&stored.saga, stored.version) else {
+            for event in &events {
+                self.dead_letter(event, "this coordinator does not know the definition of the saga");
+            }
+            return;
+        };
+        let before = match stored.state {
+            StoredState::Readable(state) => *state,
+            StoredState::Newer(format) => return self.outcome.newer.push((stored.id, format)),
+            StoredState::Unreadable(problem) => {
+                return self.set_aside(
+                    stored.id,
+                    &events,
+                    &format!("the saga's row is unreadable: {problem}"),
+                );
+            }
+        };
+        let decided =
+            catch_unwind(AssertUnwindSafe(|| self.fold(definition, stored.id, before.clone(), &events)));
+        match decided {
+            Ok(Ok(folded)) => self.keep(definition, stored.id, stored.revision, &before, folded),
+            Ok(Err(illegal)) => self.set_aside(stored.id, &events, &illegal.to_string()),
+            Err(_) => self.set_aside(stored.id, &events, "deciding on it panicked; see the log for where"),
+        }
+    }
+
+    fn fold(
+        &mut self,
+        definition: &SagaDefinition,
+        saga_id: SagaId,
+        mut state: SagaState,
+        events: &[Event],
+    ) -> Result<Folded, IllegalTransition> {
+        let mut folded = Folded::default();
+        for event in events {
+            let mut context = Context {
+                definition,
+                saga_id,
+                now: self.now,
+                jitter: self.rules.jitter(),
+                faults: &mut self.faults,
+                traceparent: None,
+            };
+            let decision = (self.rules.decide)(&mut context, state, event.clone());
+            state = folded.take(decision, event)?;
+        }
+        folded.state = Some(state);
+        Ok(folded)
+    }
+
+    fn keep(
+        &mut self,
+        definition: &SagaDefinition,
+        id: SagaId,
+        revision: i64,
+        before: &SagaState,
+        folded: Folded,
+    ) {
+        self.bytes += folded.bytes();
+        let Some(state) = folded.state else { return };
+        self.outcome.healed += folded.healed;
+        self.outcome.outgoing.extend(folded.outgoing);
+        self.outcome.refusals.extend(folded.refusals.into_iter().map(|refusal| (id, refusal)));
+        for event in &folded.contradictions {
+            self.dead_letter(event, "a participant took back what it had promised");
+        }
+        let rested = before.is_ended() || before.parked().is_some();
+        if !rested && (state.is_ended() || state.parked().is_some()) {
+            let ended = Ended { id, status: state.status_word() };
+            self.outcome.ended.push((definition.name.to_string(), ended));
+        }
+        for entry in &folded.history {
+            *self.outcome.events.entry((definition.name.to_string(), entry.event)).or_default() += 1;
+        }
+        let moved = folded.moved;
+        self.changes.history.extend(folded.history.into_iter().map(|entry| (id, entry)));
+        let fired = match self.occasion {
+            Occasion::Events => false,
+            Occasion::Due { .. } => true,
+            Occasion::Recheck => *before != state,
+        };
+        if moved || fired {
+            let new_data = before.data != state.data;
+            self.bytes += if new_data { state.data.as_bytes().len() } else { 0 };
+            self.changes.sagas.push(Change { id, revision, moved, fired, new_data, state });
+        }
+    }
+
+    /// Leaves a saga as it is; the messages that came for it are kept.
+    fn set_aside(&mut self, id: SagaId, events: &[Event], reason: &str) {
+        tracing::error!(saga_id = %id, reason, "saga set aside");
+        self.changes.set_aside.push(id);
+        for event in events {
+            self.dead_letter(event, reason);
+        }
+    }
+
+    fn dead_letter(&mut self, event: &Event, reason: &str) {
+        match event {
+            Event::Reply(reply) => {
+                let letter = self.rules.letter_of(reply, reason.to_owned());
+                self.outcome.dead_letters += 1;
+                self.changes.dead_letters.push(letter);
+            }
+            // The timer fires again by itself, an unsent command is sent again, and the operator gets an answer.
+            Event::TimerFired | Event::NotSent(_) | Event::MayBeLost { .. } | Event::Operator(_) => {}
+        }
+    }
+}
+
+#[derive(Default)]
+struct Folded {
+    state: Option<SagaState>,
+    outgoing: Outgoing,
+    /// True if there is a new state to write; not every move leaves a row of history.
+    moved: bool,
+    history: Vec<redress_core::history::HistoryEntry>,
+    healed: u64,
+    refusals: Vec<Refusal>,
+    contradictions: Vec<Event>,
+}
+
+impl Folded {
+    /// The weight of the consequences, in bytes.
+    fn bytes(&self) -> usize {
+        let rows = self.history.iter().map(|entry| entry.detail.as_bytes().len() + MESSAGE_BYTES);
+        self.outgoing.bytes() + rows.sum::<usize>()
+    }
+
+    fn take(&mut self, decision: Decision, event: &Event) -> Result<SagaState, IllegalTransition> {
+        match decision.effect {
+            Effect::Moved | Effect::Noted => self.moved = true,
+            Effect::Ignored => self.healed += decision.commands.len() as u64,
+            Effect::Refused(refusal) => self.refusals.push(refusal),
+            Effect::Contradiction => {
+                self.moved = true;
+                self.contradictions.push(event.clone());
+            }
+            Effect::Illegal(illegal) => return Err(illegal),
+        }
+        let Decision { commands, notifications, .. } = decision;
+        self.outgoing.extend(Outgoing { commands, notifications });
+        self.history.extend(decision.history);
+        Ok(decision.state)
+    }
+}

@@ -1,0 +1,30 @@
+//! Finds the ends that another coordinator brought about, for the callers that wait here.
+//!
+//! Ends of our own wake their callers at once. The others are found by looking: one query for all callers, as often as
+//! each of them may be kept waiting.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use crate::ports::{Clock, JournalReads};
+use crate::shared::Shared;
+
+/// The pause between two looks: an end elsewhere is told so much later at most.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Sagas that one query asks for.
+const IDS_MAX: usize = 1_000;
+
+/// Looks until the coordinator is gone.
+pub(crate) async fn run<J: JournalReads, B, C: Clock>(shared: Weak<Shared<J, B, C>>, clock: C) {
+    loop {
+        clock.sleep(LOOK_EVERY).await;
+        let Some(shared) = shared.upgrade() else { return };
+        for ids in shared.waiters.awaited().chunks(IDS_MAX) {
+            match shared.journal.at_rest(ids).await {
+                Ok(ended) => shared.waiters.wake(ended),
+                // Each caller looks once more when its time is over, and hears of it then.
+                Err(error) => tracing::debug!(error = error.with_causes(), "no look for ends elsewhere"),
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Standing faults of the installation.
+
+use redress_core::fault::Fault;
+
+use crate::engine::Engine;
+use crate::journal::{ListedFault, PgJournal};
+use crate::ports::{Bus, Clock, JournalError};
+use crate::requests::FaultError;
+
+impl<J, B, C> Engine<J, B, C> {
+    /// Returns true if failures may be injected.
+    pub fn allows_faults(&self) -> bool {
+        self.shared.config.allow_faults
+    }
+}
+
+impl<B: Bus, C: Clock> Engine<PgJournal, B, C> {
+    /// The standing faults.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn faults(&self) -> Result<Vec<ListedFault>, JournalError> {
+        self.shared.journal.faults().await
+    }
+
+    /// Reads a standing fault as it was given, and looks first if the step or command that it names is there.
+    ///
+    /// # Errors
+    /// [`FaultError::NotAllowed`] unless faults are allowed; [`FaultError::UnmatchedFault`] if no definition here has
+    /// the step or command that it names; [`FaultError::Unreadable`] if something else is wrong with it.
+    pub fn read_fault(&self, given: serde_json::Value) -> Result<Fault, FaultError> {
+        if !self.shared.config.allow_faults {
+            return Err(FaultError::NotAllowed);
+        }
+        let definitions: Vec<_> = self.shared.registry.all().iter().collect();
+        Ok(redress_core::fault::read(given, &definitions)?)
+    }
+
+    /// Adds a standing fault and gives its number.
+    ///
+    /// # Errors
+    /// [`FaultError::NotAllowed`] unless faults are allowed; [`FaultError::UnmatchedFault`] if no definition here has
+    /// the step or command that it names.
+    pub async fn add_fault(&self, fault: &Fault) -> Result<i64, FaultError> {
+        if !self.shared.config.allow_faults {
+            return Err(FaultError::NotAllowed);
+        }
+        fault.check_reach(&self.shared.registry.all().iter().collect::<Vec<_>>())?;
+        Ok(self.shared.journal.add_fault(fault).await?)
+    }
+
+    /// Takes all standing faults away and says how many there were.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn clear_faults(&self) -> Result<u64, JournalError> {
+        self.shared.journal.clear_faults().await
+    }
+}

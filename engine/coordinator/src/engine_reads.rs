@@ -1,0 +1,96 @@
+//! Reads of sagas: as they are, their lists, their history, their plan, their end.
+
+use redress_core::history::HistoryEntry;
+use redress_core::plan::{Plan, plan};
+use redress_core::{Name, SagaId, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::engine::Engine;
+use crate::ports::{Bus, Clock, JournalError, JournalReads, ListFilter, Rows, SagaRow};
+use crate::requests::PlanError;
+use crate::view::{Page, SagaView};
+use crate::waiters::Ended;
+
+impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
+    /// A saga that was started before this, and goes on, is stalled.
+    fn stalled_before(&self) -> Timestamp {
+        self.shared.journal_clock.now() - self.shared.config.stalled_after
+    }
+
+    /// A saga as it is now.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn saga(&self, id: SagaId) -> Result<Option<SagaView>, JournalError> {
+        Ok(self.shared.journal.saga(id).await?.map(|row| self.view(row)))
+    }
+
+    fn view(&self, row: SagaRow) -> SagaView {
+        let definition =
+            Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
+        SagaView::new(row, definition, self.stalled_before())
+    }
+
+    /// A page of sagas, newest first; `next` is the id to go on after.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn sagas(&self, mut filter: ListFilter) -> Result<Page<SagaView>, JournalError> {
+        filter.stalled_before = filter.stalled.then(|| self.stalled_before());
+        let Rows { rows, more } = self.shared.journal.sagas(&filter).await?;
+        let id = |row: &Result<SagaRow, SagaId>| row.as_ref().map_or_else(|id| *id, |row| row.id).to_string();
+        let next = rows.last().filter(|_| more).map(id);
+        let mut page = Page { items: Vec::with_capacity(rows.len()), next, unreadable: Vec::new() };
+        for row in rows {
+            match row {
+                Ok(row) => page.items.push(self.view(row)),
+                Err(id) => page.unreadable.push(id.to_string()),
+            }
+        }
+        Ok(page)
+    }
+
+    /// A page of a saga's history, oldest first, after row number `after`; nothing if there is no such saga.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn history(
+        &self,
+        id: SagaId,
+        after: u32,
+        limit: i64,
+    ) -> Result<Option<Page<HistoryEntry>>, JournalError> {
+        let after = i32::try_from(after).unwrap_or(i32::MAX);
+        let Rows { rows: items, more } = self.shared.journal.history(id, after, limit).await?;
+        if items.is_empty() && self.shared.journal.saga(id).await?.is_none() {
+            return Ok(None);
+        }
+        let next = items.last().filter(|_| more).map(|entry| entry.seq.to_string());
+        Ok(Some(Page { items, next, unreadable: Vec::new() }))
+    }
+
+    /// The steps that a saga would still do and those that it would undo now; nothing if there is no such saga, an
+    /// error inside if its definition is not known here or fails on its data.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn plan(&self, id: SagaId) -> Result<Option<Result<Plan, PlanError>>, JournalError> {
+        let Some(row) = self.shared.journal.saga(id).await? else { return Ok(None) };
+        let definition =
+            Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
+        Ok(Some(match definition {
+            None => Err(PlanError::VersionNotHere(row.saga, row.version)),
+            Some(definition) => plan(definition, &row.state).map_err(PlanError::Closure),
+        }))
+    }
+
+    /// The number of sagas whose end is waited for here.
+    pub fn waiting(&self) -> usize {
+        self.shared.waiters.waited_for()
+    }
+
+    /// Every saga that this coordinator ends or parks from now on.
+    pub fn watch_ended(&self) -> mpsc::UnboundedReceiver<Ended> {
+        self.shared.waiters.watch()
+    }
+}

@@ -1,0 +1,70 @@
+//! Reads of one saga, and of the ends of many: the reads for callers that wait, which come as often as sagas do.
+
+use redress_core::SagaId;
+use redress_postgres::{FailureClass, Origin, classify};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::pg::PgJournal;
+use super::reads::{IS_REPLY, REPLIES_BYTES_MAX, replied, saga_row};
+use crate::ports::{Include, JournalError, SagaRow};
+
+impl PgJournal {
+    /// One saga, with everything that belongs to it.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer or the row is unreadable.
+    pub async fn saga(&self, id: SagaId) -> Result<Option<SagaRow>, JournalError> {
+        let row = self.reading(async {
+            let mut lease = self.read_leases.take().await?;
+            let row = match fetch(&mut lease, id).await {
+                // The server has closed it while it rested; a read may be done again.
+                Err(error) if lease.origin() == Origin::Rest && classify(&error) == FailureClass::Down => {
+                    self.read_leases.close_resting();
+                    drop(lease.into_pooled().detach());
+                    lease = self.read_leases.take().await?;
+                    fetch(&mut lease, id).await?
+                }
+                row => row?,
+            };
+            lease.keep();
+            Ok::<_, sqlx::Error>(row)
+        });
+        let Some(row) = row.await? else { return Ok(None) };
+        let mut saga = saga_row(&row, Include::ALL, self.state_format)?;
+        let steps: Option<Vec<Option<String>>> = row.try_get("steps")?;
+        let details: Option<Vec<Option<Vec<u8>>>> = row.try_get("details")?;
+        let replies = steps.into_iter().flatten().zip(details.into_iter().flatten());
+        saga.replies = replies
+            .filter_map(|(step, detail)| Some((step.unwrap_or_default(), replied(detail.as_deref())?)))
+            .collect();
+        Ok(Some(saga))
+    }
+
+    /// Those of these sagas that have ended or are parked.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub(crate) async fn at_rest(&self, ids: &[SagaId]) -> Result<Vec<SagaId>, JournalError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let at_rest = sqlx::query_scalar(
+            "SELECT id FROM sagas WHERE id = ANY($1) AND (ended_at IS NOT NULL OR status = 'parked')",
+        );
+        let at_rest: Vec<Uuid> = self.reading(at_rest.bind(ids).fetch_all(&self.read)).await?;
+        Ok(at_rest.into_iter().map(SagaId).collect())
+    }
+}
+
+async fn fetch(connection: &mut PgConnection, id: SagaId) -> Result<Option<PgRow>, sqlx::Error> {
+    let saga = format!(
+        "SELECT id, saga, version, revision, state_format, state, data, input, tags, steps, details \
+         FROM sagas, LATERAL ( \
+             SELECT array_agg(step ORDER BY seq) AS steps, \
+                    array_agg(CASE WHEN bytes <= $2 THEN detail END ORDER BY seq) AS details \
+             FROM (SELECT seq, step, detail, sum(octet_length(detail)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes \
+                   FROM saga_history WHERE saga_id = sagas.id AND {IS_REPLY}) AS replies \
+         ) AS replied WHERE id = $1"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(saga)).bind(id.0).bind(REPLIES_BYTES_MAX).fetch_optional(connection).await
+}

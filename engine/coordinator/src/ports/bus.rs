@@ -1,0 +1,98 @@
+//! The port of the broker: commands out, replies in.
+
+use std::future::Future;
+use std::time::Duration;
+
+use redress_core::decide::NotSent;
+use redress_core::message::NotificationMessage;
+use redress_core::{CommandMessage, Name, ReplyMessage};
+
+use super::data::DeadLetter;
+
+/// The bus that carries commands to participants and their replies back. Cheap to clone.
+///
+/// It may lose, double, delay and reorder what it carries; nothing depends on it but how soon a saga ends.
+pub trait Bus: Clone + Send + Sync + 'static {
+    /// One consumer of replies.
+    type Replies: Replies;
+    /// Names the store in which messages are kept: another one is a store that has lost them.
+    type Incarnation: PartialEq + Send + Sync;
+
+    /// Publishes commands whose decision is committed, and returns those that are not known to be stored: those are no
+    /// attempts.
+    fn publish(&self, commands: &[CommandMessage]) -> impl Future<Output = Vec<NotSent>> + Send;
+
+    /// Sends notifications whose decision is committed: once, delivered or not.
+    fn tell(&self, notifications: Vec<NotificationMessage>) -> impl Future<Output = ()> + Send;
+
+    /// A consumer of the replies to the sagas of one definition; all consumers of a definition share its replies.
+    fn replies(&self, saga: &Name, version: u32) -> Self::Replies;
+
+    /// The connection's health, which costs nothing to ask.
+    fn health(&self) -> BusHealth;
+
+    /// The store that holds the messages; `None` if the broker gives no answer. May wait for it for ever.
+    fn incarnation(&self) -> impl Future<Output = Option<Self::Incarnation>> + Send;
+
+    /// Waits until the acknowledgements that were sent have left this process.
+    fn flush(&self) -> impl Future<Output = ()> + Send;
+
+    /// Returns true if this process can go on by itself: if not, a new one must take its place.
+    fn is_alive(&self) -> bool;
+
+    /// A reply as it travels: published again like this, it is the same reply.
+    fn raw_reply(&self, reply: &ReplyMessage) -> RawMessage;
+}
+
+/// A consumer of replies.
+pub trait Replies: Send + 'static {
+    /// The right to settle a reply.
+    type Acknowledge: Acknowledge;
+
+    /// Waits for replies and takes those that are there, from one to `max` of them. May be dropped while it waits:
+    /// then nothing was taken, or it comes again.
+    fn next_batch(&mut self, max: usize) -> impl Future<Output = Vec<Incoming<Self::Acknowledge>>> + Send;
+}
+
+/// The right to settle a message. What is not settled comes again after a while, and what was settled may come again.
+pub trait Acknowledge: Send + Sync + 'static {
+    /// It is done: never again.
+    fn ack(&self) -> impl Future<Output = ()> + Send;
+
+    /// Not now: again after `pause`.
+    fn nak(&self, pause: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Give it up: never again, though it was not done.
+    fn term(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// A reply that came, and the right to settle it.
+#[derive(Debug)]
+pub struct Incoming<A> {
+    /// The reply, or the malformed message that came instead.
+    pub message: Result<ReplyMessage, DeadLetter>,
+    /// The right to settle it.
+    pub acknowledge: A,
+}
+
+/// A message as it travels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawMessage {
+    /// The subject on which it travels.
+    pub subject: String,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub payload: Vec<u8>,
+}
+
+/// The health of the connection to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BusHealth {
+    /// Connected.
+    Connected,
+    /// Not connected.
+    Disconnected,
+    /// Connected, and the store belongs to another installation.
+    Strange,
+}

@@ -1,0 +1,32 @@
+//! The ports of the coordinator: the parts of the outside world that its loops run on.
+//!
+//! | port | what it promises | the real one |
+//! |---|---|---|
+//! | [`Journal`] | a unit of work is written as a whole, on the revisions that it was decided on, or not at all | [`PgJournal`] |
+//! | [`JournalReads`] | sagas and their history as they are stored, for people | the same |
+//! | [`JournalUpkeep`] | counts of open sagas, waking them, and pruning: never an open one | the same |
+//! | [`Bus`] | messages arrive at least once, in any order, or are lost; a reply comes again until it is acknowledged | [`Wire`] |
+//! | [`Clock`] | a monotonic time, pauses, jitter, new ids | [`SystemClock`](crate::SystemClock) |
+//!
+//! The vocabulary is that of the core: nothing here names SQL, NATS or a runtime. `redress_testkit::conformance` says in
+//! tests what each promise means; every adapter passes it, and so can a journal of somebody's own.
+//!
+//! [`PgJournal`]: crate::journal::PgJournal
+//! [`Wire`]: redress_wire::Wire
+
+mod bus;
+mod clock;
+mod data;
+mod errors;
+mod journal;
+mod reads;
+
+pub use bus::{Acknowledge, Bus, BusHealth, Incoming, RawMessage, Replies};
+pub use clock::Clock;
+pub use data::{
+    Audit, Change, Changes, DeadLetter, Fingerprint, Inserted, NewSaga, Selection, Snapshot, Stored,
+    StoredStart, StoredState,
+};
+pub use errors::{Cause, JournalError, RegisterError};
+pub use journal::{Journal, JournalReads, JournalUpkeep, Keep};
+pub use reads::{HistoryRow, Include, ListFilter, OpenSagas, Replied, Rows, SagaRow, UnderWay};

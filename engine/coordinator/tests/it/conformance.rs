@@ -1,0 +1,62 @@
+//! Postgres and JetStream pass the conformance suite that the adapters in memory have passed.
+
+use redress_coordinator::journal::PgJournal;
+use redress_core::{CommandMessage, IdempotencyKey, JsonText, Phase, ReplyMessage, SagaId, Timestamp};
+use redress_testkit::conformance::{self, FarEnd};
+use redress_wire::{Consumer, Wire};
+
+use crate::fixture::{Fixture, name};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_journal_passes_conformance_suite() {
+    let fixture = Fixture::new().await;
+    let journal = PgJournal::connect(&fixture.config()).await.unwrap();
+    journal.migrate(redress_coordinator::Migrations::Apply).await.unwrap();
+    conformance::journal(&journal).await;
+}
+
+/// The participants of JetStream.
+struct Participants {
+    wire: Wire,
+    commands: Consumer<CommandMessage>,
+}
+
+impl FarEnd for Participants {
+    async fn next_command(&mut self) -> CommandMessage {
+        let (message, _, handle) = self.commands.next_batch(1).await.remove(0).split();
+        handle.ack().await;
+        message.unwrap()
+    }
+
+    async fn reply(&mut self, reply: ReplyMessage) {
+        self.wire.publish_replies(&[reply]).await.remove(0).unwrap();
+    }
+}
+
+fn command(number: u32) -> CommandMessage {
+    CommandMessage {
+        key: IdempotencyKey {
+            saga_id: SagaId(uuid::Uuid::from_u128(number.into())),
+            step: name("create"),
+            phase: Phase::Action,
+            generation: 1,
+        },
+        attempt: 1,
+        saga: name("fixture"),
+        version: 1,
+        service: name("world"),
+        command: name("create"),
+        action_sent_at: Timestamp::UNIX_EPOCH,
+        fault: None,
+        traceparent: None,
+        payload: JsonText::null(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_passes_conformance_suite() {
+    let wire = Fixture::new().await.wire;
+    wire.ensure_streams().await.unwrap();
+    let mut participants = Participants { commands: wire.commands(&name("world")), wire: wire.clone() };
+    conformance::replies(&wire, &mut participants, command).await;
+}

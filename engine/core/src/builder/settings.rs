@@ -1,0 +1,83 @@
+//! Policies of the last step, and of the saga.
+
+use std::time::Duration;
+
+use crate::builder::Builder;
+use crate::builder::draft::{Draft, DraftKind};
+use crate::builder::phase::{HasCompensation, HasStep};
+use crate::contract::SagaData;
+use crate::definition::LateSuccess;
+use crate::retry::RetryPolicy;
+
+impl<D: SagaData, P, L> Builder<D, P, L> {
+    /// How long one attempt of the last step may stay unanswered, at least 1 ms; default 10 seconds.
+    ///
+    /// Counts for its action, its settlement and, unless it has [its own](Self::compensation_timeout), its
+    /// compensation.
+    pub fn timeout(mut self, timeout: Duration) -> Self
+    where
+        L: HasStep,
+    {
+        if let Some(step) = self.last_step() {
+            step.timeout_ms = millis(timeout);
+        }
+        self
+    }
+
+    /// How often and how soon the last step's action is tried again; of a retriable step only the pauses count.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self
+    where
+        L: HasStep,
+    {
+        if let Some(step) = self.last_step() {
+            step.retry = match step.kind {
+                DraftKind::Retriable => RetryPolicy { attempts_max: None, ..policy },
+                DraftKind::Compensatable(_) | DraftKind::Pivot | DraftKind::Notification => policy,
+            };
+        }
+        self
+    }
+
+    /// How often and how soon the last step's compensation is tried again before the saga parks.
+    pub fn compensation_retry(mut self, policy: RetryPolicy) -> Self
+    where
+        L: HasCompensation,
+    {
+        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
+            compensation.retry = policy;
+        }
+        self
+    }
+
+    /// How long one attempt of the last step's compensation may stay unanswered, at least 1 ms; default is the step's.
+    pub fn compensation_timeout(mut self, timeout: Duration) -> Self
+    where
+        L: HasCompensation,
+    {
+        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
+            compensation.timeout_ms = Some(millis(timeout));
+        }
+        self
+    }
+
+    /// The policy if the last step succeeded after it had been given up; default is to go on.
+    pub fn late_success(mut self, policy: LateSuccess) -> Self
+    where
+        L: HasCompensation,
+    {
+        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
+            compensation.late_success = policy;
+        }
+        self
+    }
+
+    /// How long the saga may take, from its start, before it turns back; has no power after the pivot.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline_ms = Some(millis(deadline));
+        self
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,84 @@
+//! The command of a step that waits for its final answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Phase, Timestamp};
+use crate::json::JsonText;
+
+/// A command that has no final answer yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PendingCommand {
+    /// The phase.
+    pub phase: Phase,
+    /// The attempt that was sent last, from 1; 0 if none was. One that is not known to be stored by the broker does not
+    /// count: the next one has its number.
+    pub attempt: u32,
+    /// The state of the attempt: sent, or waiting for its time.
+    #[serde(rename = "turn")]
+    pub attempt_state: AttemptState,
+    /// When that ends.
+    pub until: Timestamp,
+    /// The command's payload, the same in every attempt.
+    pub payload: JsonText,
+    /// Attempts that no longer count, because an operator asked for another try.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub forgiven: u32,
+    /// Attempts since then that were not answered.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub silent: u32,
+    /// How often in a row its next attempt was sent already and is not known to be stored by the broker.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unsent: u32,
+}
+
+/// Where the attempts at a pending command stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptState {
+    /// The command was sent, and the participant is to answer.
+    #[serde(rename = "asked")]
+    Sent,
+    /// The next attempt waits for its time.
+    Backoff,
+}
+
+impl PendingCommand {
+    /// A command that was not sent yet.
+    pub(crate) const fn new(phase: Phase, payload: JsonText, now: Timestamp) -> Self {
+        Self {
+            phase,
+            attempt: 0,
+            attempt_state: AttemptState::Backoff,
+            until: now,
+            payload,
+            forgiven: 0,
+            silent: 0,
+            unsent: 0,
+        }
+    }
+
+    /// How many attempts were made since the last that was forgiven.
+    pub(crate) const fn counted(&self) -> u32 {
+        self.attempt.saturating_sub(self.forgiven)
+    }
+
+    /// How many of these count against the budget: of a compensation only those that were answered, since an undo that
+    /// no participant takes has not failed.
+    pub(crate) const fn spent(&self) -> u32 {
+        match self.phase {
+            Phase::Action | Phase::Settlement => self.counted(),
+            Phase::Compensation => self.counted().saturating_sub(self.silent),
+        }
+    }
+
+    /// The same command, to be sent as if it had not been sent before: all attempts so far are forgiven.
+    pub(crate) fn forgiven(self) -> Self {
+        Self { forgiven: self.attempt, silent: 0, unsent: 0, ..self }
+    }
+}
+
+/// Leaves a count of nothing out of the stored form.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(super) fn is_zero(count: &u32) -> bool {
+    *count == 0
+}

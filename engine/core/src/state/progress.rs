@@ -1,0 +1,95 @@
+//! Where a step stands.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Phase;
+use crate::state::command::{AttemptState, PendingCommand};
+use crate::state::park::ParkCode;
+use crate::state::transition::ProgressKind;
+
+/// Where a step stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// Not sent yet.
+    Pending,
+    /// Sent, and without a final answer.
+    Open(PendingCommand),
+    /// Its effect stands.
+    Succeeded,
+    /// The participant said no; it has no effect.
+    Rejected,
+    /// It never happened and never will.
+    Fenced,
+    /// Its condition did not hold when its turn came; it has no effect.
+    Skipped,
+    /// Its effect is undone.
+    Compensated,
+    /// An operator must say what becomes of it.
+    Parked {
+        /// The command that was pending.
+        question: PendingCommand,
+        /// Why the engine cannot go on by itself.
+        code: ParkCode,
+    },
+}
+
+impl Progress {
+    /// The kind, without the data.
+    pub const fn kind(&self) -> ProgressKind {
+        match self {
+            Self::Pending => ProgressKind::Pending,
+            Self::Open(PendingCommand { phase: Phase::Action, .. }) => ProgressKind::Action,
+            Self::Open(PendingCommand { phase: Phase::Settlement, .. }) => ProgressKind::Settlement,
+            Self::Open(PendingCommand { phase: Phase::Compensation, .. }) => ProgressKind::Compensation,
+            Self::Succeeded => ProgressKind::Succeeded,
+            Self::Rejected => ProgressKind::Rejected,
+            Self::Fenced => ProgressKind::Fenced,
+            Self::Skipped => ProgressKind::Skipped,
+            Self::Compensated => ProgressKind::Compensated,
+            Self::Parked { question: PendingCommand { phase: Phase::Action, .. }, .. } => {
+                ProgressKind::ParkedAction
+            }
+            Self::Parked { question: PendingCommand { phase: Phase::Settlement, .. }, .. } => {
+                ProgressKind::ParkedSettlement
+            }
+            Self::Parked { question: PendingCommand { phase: Phase::Compensation, .. }, .. } => {
+                ProgressKind::ParkedCompensation
+            }
+        }
+    }
+
+    /// The step's status as one word.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Open(PendingCommand {
+                phase: Phase::Action, attempt_state: AttemptState::Sent, ..
+            }) => "running",
+            Self::Open(PendingCommand {
+                phase: Phase::Action, attempt_state: AttemptState::Backoff, ..
+            }) => "waiting",
+            Self::Open(PendingCommand { phase: Phase::Settlement, .. }) => "settling",
+            Self::Open(PendingCommand { phase: Phase::Compensation, .. }) => "compensating",
+            Self::Succeeded => "succeeded",
+            Self::Rejected => "rejected",
+            Self::Fenced => "fenced",
+            Self::Skipped => "skipped",
+            Self::Compensated => "compensated",
+            Self::Parked { .. } => "parked",
+        }
+    }
+
+    /// Returns true if the saga goes forward past a step that stands here.
+    pub const fn is_passed(&self) -> bool {
+        match self {
+            Self::Succeeded | Self::Skipped => true,
+            Self::Pending
+            | Self::Open(_)
+            | Self::Rejected
+            | Self::Fenced
+            | Self::Compensated
+            | Self::Parked { .. } => false,
+        }
+    }
+}

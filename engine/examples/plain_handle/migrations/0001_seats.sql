@@ -1,0 +1,4 @@
+CREATE TABLE seats (
+    number bigint PRIMARY KEY,
+    traveller text NOT NULL
+);

@@ -1,0 +1,85 @@
+//! Macros for contracts and services: they write the impls that follow from what a user has said already.
+//!
+//! The trait form is what the macros write: `Command`, `Compensates`, `Handle`, `Compensate`, `HandleAll` and
+//! `CompensateAll` by hand are the same thing, may stand beside the macros, and are what to read to understand them.
+//! The macros add checks: names are names, a compensation is of the service of its action, every action has a
+//! compensation or says that it has none. A mistake is an error at the word that is to be mended.
+//!
+//! A contract:
+//!
+//! ```
+//! # use redress_macros::Command;
+//! # use schemars::JsonSchema;
+//! # use serde::{Deserialize, Serialize};
+//! #[derive(Serialize, Deserialize, JsonSchema, Command)]
+//! #[command(service = "payment", name = "charge", reply = PaymentCharged)]
+//! pub struct ChargePayment { account: i64, amount: i64 }
+//!
+//! #[derive(Serialize, Deserialize, JsonSchema)]
+//! pub struct PaymentCharged { left: i64 }
+//!
+//! #[derive(Serialize, Deserialize, JsonSchema, Command)]
+//! #[command(service = "payment", name = "refund", compensates = ChargePayment)]
+//! pub struct RefundPayment { account: i64, amount: i64 }
+//! ```
+//!
+//! Its service is an `impl` under `#[service("payment")]`; the docs of `redress_participant::ServiceHandlers` show it whole.
+//!
+//! The generated code says `::redress_core` and `::redress_participant`. A crate that depends on the facade alone writes
+//! `crate = ::redress` into both attributes.
+
+mod command;
+mod keys;
+mod name;
+mod service;
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+/// Writes `impl Command`, and `impl Compensates` for a compensation.
+///
+/// `#[command(..)]` takes, each at most once and in any order:
+///
+/// | key | meaning |
+/// |---|---|
+/// | `service = "payment"` | the service that handles the command; a name |
+/// | `name = "charge"` | the command's name within the service; a name |
+/// | `reply = PaymentCharged` | the type of the answer; `()` without it |
+/// | `compensates = ChargePayment` | the action that this command undoes, of the same service |
+/// | `crate = ::redress` | the crate that has `Command` and `Compensates`; `::redress_core` without it |
+///
+/// A name is a lowercase letter and up to 62 lowercase letters, digits and hyphens. A command that
+/// undoes several actions names the others by hand: `impl Compensates<Other> for Refund {}`. A command has no type
+/// parameters, since its name stands for one payload.
+#[proc_macro_derive(Command, attributes(command))]
+pub fn command(item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as DeriveInput);
+    command::expand(&item).into()
+}
+
+/// Makes the marked methods of an `impl` the handlers of a service.
+///
+/// `#[service("payment")]` names the service; `#[service("payment", crate = ::redress)]` is for crates that depend on the
+/// facade. Methods that have no mark stay what they are. A handler is an `async fn` that takes `&self`, `tx: &mut Tx<'_>`
+/// and a command `C` with the reply `R`, or a set of them:
+///
+/// | mark | takes | answers | trait |
+/// |---|---|---|---|
+/// | `#[action]` | `C` | `Answer<R>` | `Handle<C>` |
+/// | `#[actions]` | `Vec<Keyed<C>>` | `Result<Vec<HandlerOutcome<R>>, HandlerError>` | `HandleAll<C>` |
+/// | `#[compensation(of = ..)]` | `C` | `Undone<R>` | `Compensate<C>` |
+/// | `#[compensations(of = ..)]` | `Vec<Keyed<C>>` | `Result<Vec<R>, HandlerError>` | `CompensateAll<C>` |
+///
+/// `of` names the method of the action that is undone, or several: `of = [charge, charge_card]`. An action that nothing
+/// undoes is marked `#[action(no_compensation)]` or `#[actions(no_compensation)]`; without that word it needs a
+/// compensation in the same `impl`. The command of a compensation must be declared as that of the action
+/// (`Compensates`), and all commands must be of this service and have different names.
+///
+/// Besides the traits, the macro writes `ServiceHandlers` with the service's name and the registration of every handler,
+/// so that `Service::of(Payments, migrator)` is the whole service. One `impl` holds all handlers of a type. Listeners have
+/// no mark: a service that also listens is
+/// `Service::new(Payments::SERVICE, migrator, |p| Payments::register(p).listen::<Told>(), Payments)`.
+#[proc_macro_attribute]
+pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    service::expand(arguments.into(), item.into()).into()
+}

@@ -1,0 +1,180 @@
+//! One marked method: its mark, and the command in its signature.
+//!
+//! The signature is read as it is written, since a macro knows no types: the transaction is a `&mut Tx`, a set is a
+//! `Vec<Keyed<C>>`. Types that only look right are found by the compiler in the code that is generated.
+
+use proc_macro2::Span;
+use quote::ToTokens;
+use syn::parse::ParseStream;
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Error, FnArg, GenericArgument, GenericParam, Ident, ImplItemFn, Meta, PathArguments, Receiver,
+    Result, ReturnType, Signature, Token, Type, bracketed, token,
+};
+
+use super::kind::Kind;
+use crate::keys;
+
+/// A method that handles a command.
+pub(crate) struct Handler {
+    pub(crate) kind: Kind,
+    pub(crate) method: Ident,
+    pub(crate) command: Type,
+    /// Where the answer's type stands: a wrong one is shown there.
+    pub(crate) answer: Span,
+    /// Where the mark stands.
+    pub(crate) mark: Span,
+    /// Of an action: the word that says that nothing undoes it.
+    pub(crate) no_compensation: Option<Ident>,
+    /// Of a compensation: the methods that it undoes.
+    pub(crate) of: Vec<Ident>,
+}
+
+impl Handler {
+    /// Takes the mark off a method and reads it; a method without a mark is no handler.
+    pub(crate) fn take(method: &mut ImplItemFn) -> Result<Option<Self>> {
+        let is_mark = |attribute: &mut Attribute| Kind::of(attribute.path()).is_some();
+        let marks: Vec<Attribute> = method.attrs.extract_if(.., is_mark).collect();
+        let Some(mark) = marks.first() else { return Ok(None) };
+        let Some(kind) = Kind::of(mark.path()) else { return Ok(None) };
+        if let Some(second) = marks.get(1) {
+            let message = format!("`{}` has two marks: a handler has one", method.sig.ident);
+            return Err(Error::new(second.path().span(), message));
+        }
+        if let Some(cfg) = method.attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
+            let message =
+                "a handler has no `#[cfg(..)]` of its own: a service knows the same commands in every build";
+            return Err(Error::new(cfg.path().span(), message));
+        }
+        let (no_compensation, of) = marked(kind, mark)?;
+        let command = command(kind, &method.sig)?;
+        Ok(Some(Self {
+            kind,
+            method: method.sig.ident.clone(),
+            command,
+            answer: match &method.sig.output {
+                ReturnType::Type(_, answer) => answer.span(),
+                ReturnType::Default => method.sig.ident.span(),
+            },
+            mark: mark.path().span(),
+            no_compensation,
+            of,
+        }))
+    }
+
+    /// The command as it is written, to compare.
+    pub(crate) fn command_text(&self) -> String {
+        self.command.to_token_stream().to_string()
+    }
+}
+
+/// The words in the mark's parentheses.
+fn marked(kind: Kind, mark: &Attribute) -> Result<(Option<Ident>, Vec<Ident>)> {
+    let (mut no_compensation, mut of) = (None, None);
+    let mut take = |key: &Ident, input: ParseStream<'_>| match key.to_string().as_str() {
+        "no_compensation" if kind.is_action() => keys::once(key, &mut no_compensation, key.clone()),
+        "of" if !kind.is_action() => keys::once(key, &mut of, actions(key, input)?),
+        _ => {
+            let known = if kind.is_action() { "no_compensation" } else { "of = .." };
+            let message = format!("`{key}` is no key of `#[{}(..)]`; there is `{known}`", kind.mark());
+            Err(Error::new(key.span(), message))
+        }
+    };
+    if !matches!(mark.meta, Meta::Path(_)) {
+        mark.parse_args_with(|input: ParseStream<'_>| keys::each(input, &mut take))?;
+    }
+    Ok((no_compensation, of.unwrap_or_default()))
+}
+
+/// `of = charge`, or `of = [charge, charge_card]`.
+fn actions(key: &Ident, input: ParseStream<'_>) -> Result<Vec<Ident>> {
+    if input.peek(Token![=]) && input.peek2(token::Bracket) {
+        input.parse::<Token![=]>()?;
+        let list;
+        bracketed!(list in input);
+        let names: Punctuated<Ident, Token![,]> = list.call(Punctuated::parse_terminated)?;
+        return Ok(names.into_iter().collect());
+    }
+    Ok(vec![keys::value(key, input, "charge")?])
+}
+
+/// The command that a handler takes, if its signature is that of a handler.
+fn command(kind: Kind, signature: &Signature) -> Result<Type> {
+    let wrong = |span: Span, problem: &str| {
+        let mark = kind.mark();
+        Error::new(span, format!("{problem}; `#[{mark}]` stands above `{}`", kind.signature()))
+    };
+    if signature.asyncness.is_none() {
+        return Err(wrong(signature.fn_token.span, "a handler is an `async fn`"));
+    }
+    let is_lifetime = |parameter: &GenericParam| matches!(parameter, GenericParam::Lifetime(_));
+    if let Some(parameter) = signature.generics.params.iter().find(|parameter| !is_lifetime(parameter)) {
+        return Err(wrong(
+            parameter.span(),
+            "a handler has no type parameters, since it handles one command",
+        ));
+    }
+    let at_parentheses = signature.paren_token.span.join();
+    let mut arguments = signature.inputs.iter();
+    let receiver = arguments.next();
+    if !receiver.is_some_and(is_shared_self) {
+        let span = receiver.map_or(at_parentheses, Spanned::span);
+        return Err(wrong(
+            span,
+            "a handler takes `&self` first, since a service handles many commands at once",
+        ));
+    }
+    let tx = arguments.next();
+    if !tx.is_some_and(|argument| typed(argument).is_some_and(is_transaction)) {
+        let span = tx.map_or(at_parentheses, Spanned::span);
+        return Err(wrong(span, "a handler takes the transaction second, as `tx: &mut Tx<'_>`"));
+    }
+    let Some(taken) = arguments.next().and_then(typed) else {
+        return Err(wrong(at_parentheses, "a handler takes a command after the transaction"));
+    };
+    if let Some(surplus) = arguments.next() {
+        return Err(wrong(surplus.span(), "a handler takes nothing after the command"));
+    }
+    if matches!(signature.output, ReturnType::Default) {
+        return Err(wrong(signature.ident.span(), "a handler says what became of the command"));
+    }
+    let of_set = argument_of(taken, "Vec").and_then(|member| argument_of(member, "Keyed"));
+    match (kind.is_set(), of_set) {
+        (true, Some(command)) => Ok(command.clone()),
+        (false, None) => Ok(taken.clone()),
+        (is_set, _) => {
+            let takes = if is_set { "a set, as `Vec<Keyed<C>>`" } else { "one command" };
+            let (mark, other) = (kind.mark(), kind.counterpart().mark());
+            Err(wrong(taken.span(), &format!("`#[{mark}]` takes {takes}; the mark for this is `#[{other}]`")))
+        }
+    }
+}
+
+fn is_shared_self(argument: &FnArg) -> bool {
+    matches!(argument, FnArg::Receiver(Receiver { reference: Some(_), mutability: None, .. }))
+}
+
+fn typed(argument: &FnArg) -> Option<&Type> {
+    match argument {
+        FnArg::Typed(argument) => Some(&argument.ty),
+        FnArg::Receiver(_) => None,
+    }
+}
+
+fn is_transaction(of: &Type) -> bool {
+    let Type::Reference(reference) = of else { return false };
+    let Type::Path(path) = &*reference.elem else { return false };
+    reference.mutability.is_some() && path.path.segments.last().is_some_and(|last| last.ident == "Tx")
+}
+
+/// `C` of a type that is written as `wrapper<C>`.
+fn argument_of<'t>(of: &'t Type, wrapper: &str) -> Option<&'t Type> {
+    let Type::Path(path) = of else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == wrapper)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(argument)) if arguments.args.len() == 1 => Some(argument),
+        _ => None,
+    }
+}

@@ -1,0 +1,98 @@
+//! The code that stands beside the user's `impl`: traits that call its methods, their registration, and checks.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{ItemImpl, LitStr, Type};
+
+use super::handler::Handler;
+use super::pairs;
+use super::roots::Roots;
+use crate::keys;
+
+/// Everything that the macro adds.
+pub(crate) fn traits(item: &ItemImpl, service: &LitStr, roots: &Roots, handlers: &[Handler]) -> TokenStream {
+    let calls = handlers.iter().map(|handler| call(item, roots, handler));
+    let registration = registration(item, service, roots, handlers);
+    let checks = checks(service, roots, handlers);
+    quote!(#(#calls)* #registration #checks)
+}
+
+/// The trait of one handler, which calls the method.
+fn call(item: &ItemImpl, roots: &Roots, handler: &Handler) -> TokenStream {
+    let Handler { kind, method, command, answer, .. } = handler;
+    let (on, takes, answers) = kind.traits(roots, command);
+    let name = kind.register();
+    let (generics, _, conditions) = item.generics.split_for_impl();
+    let (this, participant) = (&item.self_ty, &roots.participant);
+    // An answer of another type is shown where the method says it.
+    let body = quote_spanned!(answer.resolved_at(Span::call_site())=> Self::#method(self, tx, command).await);
+    quote! {
+        #[automatically_derived]
+        impl #generics #on<#command> for #this #conditions {
+            async fn #name(&self, tx: &mut #participant::Tx<'_>, command: #takes) -> #answers {
+                #body
+            }
+        }
+    }
+}
+
+/// The name of the service and the list of its handlers.
+pub(crate) fn registration(
+    item: &ItemImpl,
+    service: &LitStr,
+    roots: &Roots,
+    handlers: &[Handler],
+) -> TokenStream {
+    let registered = handlers.iter().map(|Handler { kind, command, .. }| {
+        let register = kind.register();
+        quote!(.#register::<#command>())
+    });
+    let (generics, _, conditions) = item.generics.split_for_impl();
+    let (this, participant) = (&item.self_ty, &roots.participant);
+    quote! {
+        #[automatically_derived]
+        impl #generics #participant::ServiceHandlers for #this #conditions {
+            const SERVICE: &'static str = #service;
+
+            fn register(participant: #participant::Participant<Self>) -> #participant::Participant<Self> {
+                participant #(#registered)*
+            }
+        }
+    }
+}
+
+/// Checks that need the types: each command's service, different names, and a compensation for its own action.
+fn checks(service: &LitStr, roots: &Roots, handlers: &[Handler]) -> TokenStream {
+    let of_service = handlers.iter().map(|handler| of_service(&handler.command, service, roots));
+    let at = service.span().resolved_at(Span::call_site());
+    let core = keys::located(&roots.core, at);
+    let commands = handlers.iter().map(|handler| &handler.command);
+    let named_apart = quote_spanned! {at=>
+        const _: () = #core::checks::different_texts(&[#(<#commands as #core::Command>::NAME),*])
+            .expect("two handlers of this service are for commands of the same name: one of them would never be called");
+    };
+    let pairs =
+        pairs::of(handlers).map(|(action, compensation)| pair(&action.command, &compensation.command, roots));
+    quote!(#(#of_service)* #named_apart #(#pairs)*)
+}
+
+fn of_service(command: &Type, service: &LitStr, roots: &Roots) -> TokenStream {
+    let at = command.span().resolved_at(Span::call_site());
+    let core = keys::located(&roots.core, at);
+    quote_spanned! {at=>
+        const _: () = #core::checks::same_text(<#command as #core::Command>::SERVICE, #service)
+            .expect("this is a command of another service: handle it there, or correct the name in `#[service(..)]`");
+    }
+}
+
+fn pair(action: &Type, compensation: &Type, roots: &Roots) -> TokenStream {
+    let at = compensation.span().resolved_at(Span::call_site());
+    let core = keys::located(&roots.core, at);
+    quote_spanned! {at=>
+        const _: fn() = || {
+            fn compensates<K: #core::Compensates<A>, A: #core::Command>() {}
+            compensates::<#compensation, #action>();
+        };
+    }
+}

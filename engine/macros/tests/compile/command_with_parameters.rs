@@ -1,0 +1,7 @@
+#[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema, redress_macros::Command)]
+#[command(service = "payment", name = "charge")]
+pub struct Charge<T> {
+    of: T,
+}
+
+fn main() {}

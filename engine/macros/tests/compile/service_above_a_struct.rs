@@ -1,0 +1,4 @@
+#[redress_macros::service("payment")]
+struct Payments;
+
+fn main() {}

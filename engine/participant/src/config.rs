@@ -1,0 +1,152 @@
+//! The configuration of a participant, and its counters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redress_core::inbox::Retention;
+
+use crate::dispatch::Limits;
+
+/// The treatment of injected failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FaultMode {
+    /// The header is ignored.
+    #[default]
+    Refused,
+    /// Obeyed; a crash abandons its delivery after the commit, unanswered and unacknowledged.
+    Abandon,
+    /// Obeyed; a crash ends the process with code 86 after the commit.
+    Exit,
+}
+
+/// Tuning of a participant.
+#[derive(Clone, Debug)]
+pub struct ParticipantConfig {
+    /// The most commands in one transaction: past a few hundred the gain per command is small, and a batch that
+    /// fails as a whole costs more.
+    pub batch_max: usize,
+    /// Batches in flight. One: commands that come meanwhile make the next batch larger, and larger batches cost less
+    /// than a second lane gains; more than one helps a service whose handlers wait for others.
+    pub lanes: usize,
+    /// How long the inbox remembers.
+    pub retention: Retention,
+    /// How often rows that the inbox need not remember are pruned.
+    pub prune_every: Duration,
+    /// How often a command that has come again and again is run alone, before it is given up: a handler that kills its
+    /// process must not do so for ever.
+    pub tries_max: u32,
+    /// Until what age an unknown command is left for a newer instance that may know it.
+    pub unknown_command_age: Duration,
+    /// How long the database may stay silent before its connection is given up: longer than it lets any statement run.
+    pub silence_max: Duration,
+    /// The longest that one call of a handler may take. Past it its transaction is rolled back, the command is answered
+    /// `failed`, and the others of its batch run on: a handler that waits must not hold them up for ever. They wait as
+    /// long as it does, so it is short; but longer than the database lets any statement run (30 s), so that a slow
+    /// statement fails with its own error and only a wait outside the database is cut off.
+    pub handler_time_max: Duration,
+    /// The longest that a batch waits for a row which another transaction holds. Past it the members run one by one,
+    /// and those that meet the row again are answered `failed`. Longer than a batch of another instance takes, and
+    /// short, because an operator may hold the row by hand, and all commands of the service wait as long.
+    pub lock_wait_max: Duration,
+    /// How long a message rests while the database is down.
+    pub database_down_pause: Duration,
+    /// The treatment of injected failures.
+    pub faults: FaultMode,
+}
+
+impl Default for ParticipantConfig {
+    fn default() -> Self {
+        Self {
+            batch_max: 500,
+            lanes: 1,
+            retention: Retention::DEFAULT,
+            prune_every: Duration::from_secs(10 * 60),
+            tries_max: 10,
+            unknown_command_age: Duration::from_secs(30),
+            silence_max: Duration::from_secs(40),
+            handler_time_max: Duration::from_secs(60),
+            lock_wait_max: Duration::from_secs(3),
+            database_down_pause: Duration::from_secs(1),
+            faults: FaultMode::Refused,
+        }
+    }
+}
+
+/// The longest age that anything is compared with: a hundred years, longer than any inbox lives and short enough for
+/// every clock to count back. A `Duration::MAX` that is meant as "never" becomes this.
+const AGE_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+impl ParticipantConfig {
+    pub(crate) const fn limits(&self) -> Limits {
+        Limits { silence: self.silence_max, handler: self.handler_time_max }
+    }
+
+    /// No age is longer than can be counted back.
+    pub(crate) fn clamp_ages(mut self) -> Self {
+        for age in [&mut self.retention.keep, &mut self.prune_every] {
+            *age = AGE_MAX.min(*age);
+        }
+        self
+    }
+}
+
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// The counts of a participant since its start.
+        #[derive(Debug, Default)]
+        pub struct Stats { $($(#[$doc])* pub $name: AtomicU64),+ }
+
+        impl Stats {
+            /// Adds the counts of another one.
+            pub(crate) fn add(&self, other: &Self) {
+                $(self.$name.fetch_add(other.$name.load(Ordering::Relaxed), Ordering::Relaxed);)+
+            }
+
+            /// Names and values, for logs and tests.
+            pub fn read(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed))),+]
+            }
+        }
+    };
+}
+
+stats! {
+    /// Handlers that said `done`.
+    done,
+    /// Handlers that said no.
+    rejected,
+    /// Attempts that failed.
+    failed,
+    /// Commands answered from memory.
+    duplicates,
+    /// Actions refused because of a fence.
+    fenced,
+    /// Compensations that had nothing to undo.
+    null_compensations,
+    /// Settlements answered.
+    settled,
+    /// Commands older than the inbox remembers.
+    expired,
+    /// Messages given up.
+    dead_letters,
+    /// Those of them of which the broker kept only a reduced letter.
+    dead_letters_reduced,
+    /// Those of them that the broker refused and the service's own database keeps.
+    dead_letters_kept_here,
+    /// Those of them that are kept nowhere but in the log.
+    dead_letters_lost,
+    /// Batches that had to be run again.
+    batch_retries,
+    /// Rows of the inbox that were pruned.
+    pruned,
+    /// Notifications that were heard.
+    heard,
+    /// Notifications that were lost here.
+    unheard,
+    /// Deliveries that carried on after an injected failure.
+    injected,
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

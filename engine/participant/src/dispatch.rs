@@ -1,0 +1,359 @@
+//! Runs the handlers of all command types behind one trait.
+//!
+//! A [`Way`] says which trait of the author's is called, and with how many commands; all else is the same for all: one
+//! savepoint for each call, an answer for each command, and a command that is not `done` has left no write behind.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use redress_core::{Command, IdempotencyKey, JsonText, Phase, Rejection};
+use serde::Serialize;
+use sqlx::PgConnection;
+use tokio::time::timeout;
+
+use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, HandlerError, HandlerOutcome, Keyed};
+use crate::savepoint::Savepoints;
+use crate::tx::Tx;
+use crate::unit_error::UnitError;
+
+/// A command whose handler must run.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) key: IdempotencyKey,
+    pub(crate) payload: JsonText,
+}
+
+/// Time limits.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// For the database.
+    pub(crate) silence: Duration,
+    /// For one call of a handler.
+    pub(crate) handler: Duration,
+}
+
+/// The result of a call.
+pub(crate) enum HandlerResult {
+    Done(JsonText),
+    Rejected(Rejection),
+    Failed(String),
+    /// The payload is not of the command's type: no attempt will ever do better.
+    Unreadable(String),
+}
+
+impl HandlerResult {
+    /// About how much it takes in memory beside its place.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Done(reply) => reply.as_bytes().len(),
+            Self::Rejected(rejection) => rejection.code.len() + rejection.message.len(),
+            Self::Failed(text) | Self::Unreadable(text) => text.len(),
+        }
+    }
+}
+
+pub(crate) type Running<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<HandlerResult>, UnitError>> + Send + 'a>>;
+
+/// The handlers of a service for one command, as the batch calls them.
+pub(crate) trait Dispatch<S>: Send + Sync {
+    fn phase(&self) -> Phase;
+    fn run<'a>(
+        &'a self,
+        service: &'a S,
+        connection: &'a mut PgConnection,
+        calls: &'a [Call],
+        limits: Limits,
+    ) -> Running<'a>;
+}
+
+/// The answers to a set, in its order.
+type Answers<R> = Result<Vec<HandlerOutcome<R>>, HandlerError>;
+
+/// A way to handle commands: which trait of the author's is called, and with how many commands.
+pub(crate) trait Way<S>: Send + Sync + 'static {
+    type Command: Command;
+    const PHASE: Phase;
+    const SIZE: CallSize;
+    /// Calls the author's handler; a call of [`CallSize::One`] has one member.
+    fn call(
+        service: &S,
+        tx: &mut Tx<'_>,
+        set: Vec<Keyed<Self::Command>>,
+    ) -> impl Future<Output = Answers<<Self::Command as Command>::Reply>> + Send;
+}
+
+/// How many commands one call of a handler takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallSize {
+    One,
+    Set,
+}
+
+pub(crate) struct Action<C>(PhantomData<fn() -> C>);
+pub(crate) struct Undo<C>(PhantomData<fn() -> C>);
+pub(crate) struct ActionSet<C>(PhantomData<fn() -> C>);
+pub(crate) struct UndoSet<C>(PhantomData<fn() -> C>);
+
+impl<C: Command, S: Handle<C>> Way<S> for Action<C> {
+    type Command = C;
+    const PHASE: Phase = Phase::Action;
+    const SIZE: CallSize = CallSize::One;
+
+    async fn call(service: &S, tx: &mut Tx<'_>, set: Vec<Keyed<C>>) -> Answers<C::Reply> {
+        let mut answers = Vec::with_capacity(set.len());
+        for Keyed { command, .. } in set {
+            answers.push(service.handle(tx, command).await?);
+        }
+        Ok(answers)
+    }
+}
+
+impl<C: Command, S: Compensate<C>> Way<S> for Undo<C> {
+    type Command = C;
+    const PHASE: Phase = Phase::Compensation;
+    const SIZE: CallSize = CallSize::One;
+
+    async fn call(service: &S, tx: &mut Tx<'_>, set: Vec<Keyed<C>>) -> Answers<C::Reply> {
+        let mut answers = Vec::with_capacity(set.len());
+        for Keyed { command, .. } in set {
+            answers.push(HandlerOutcome::Done(service.compensate(tx, command).await?));
+        }
+        Ok(answers)
+    }
+}
+
+impl<C: Command, S: HandleAll<C>> Way<S> for ActionSet<C> {
+    type Command = C;
+    const PHASE: Phase = Phase::Action;
+    const SIZE: CallSize = CallSize::Set;
+
+    async fn call(service: &S, tx: &mut Tx<'_>, set: Vec<Keyed<C>>) -> Answers<C::Reply> {
+        service.handle_all(tx, set).await
+    }
+}
+
+impl<C: Command, S: CompensateAll<C>> Way<S> for UndoSet<C> {
+    type Command = C;
+    const PHASE: Phase = Phase::Compensation;
+    const SIZE: CallSize = CallSize::Set;
+
+    async fn call(service: &S, tx: &mut Tx<'_>, set: Vec<Keyed<C>>) -> Answers<C::Reply> {
+        let replies = service.compensate_all(tx, set).await?;
+        Ok(replies.into_iter().map(HandlerOutcome::Done).collect())
+    }
+}
+
+/// The handlers that are called in the way `W`.
+pub(crate) struct Typed<W>(PhantomData<fn() -> W>);
+
+impl<W> Typed<W> {
+    pub(crate) fn boxed<S>() -> Box<dyn Dispatch<S>>
+    where
+        S: Sync,
+        W: Way<S>,
+    {
+        Box::new(Self(PhantomData))
+    }
+}
+
+impl<S: Sync, W: Way<S>> Dispatch<S> for Typed<W> {
+    fn phase(&self) -> Phase {
+        W::PHASE
+    }
+
+    fn run<'a>(
+        &'a self,
+        service: &'a S,
+        connection: &'a mut PgConnection,
+        calls: &'a [Call],
+        limits: Limits,
+    ) -> Running<'a> {
+        Box::pin(async move {
+            if W::SIZE == CallSize::Set
+                && calls.len() > 1
+                && let Some(all) = run_together::<S, W>(service, connection, calls, limits).await?
+            {
+                return Ok(all);
+            }
+            run_each::<S, W>(service, connection, calls, limits).await
+        })
+    }
+}
+
+/// Answers every command with `null`.
+pub(crate) struct Echo(pub(crate) Phase);
+
+impl<S: Send + Sync> Dispatch<S> for Echo {
+    fn phase(&self) -> Phase {
+        self.0
+    }
+
+    fn run<'a>(&'a self, _: &'a S, _: &'a mut PgConnection, calls: &'a [Call], _: Limits) -> Running<'a> {
+        Box::pin(async move { Ok(calls.iter().map(|_| HandlerResult::Done(JsonText::null())).collect()) })
+    }
+}
+
+/// The whole set behind one savepoint; nothing if it failed and was taken back, so that its members run one by one and
+/// the culprit fails alone.
+async fn run_together<S: Sync, W: Way<S>>(
+    service: &S,
+    connection: &mut PgConnection,
+    calls: &[Call],
+    limits: Limits,
+) -> Result<Option<Vec<HandlerResult>>, UnitError> {
+    let (mut set, mut ran) = (Vec::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
+    for call in calls {
+        match read::<W::Command>(call) {
+            Ok(member) => {
+                set.push(member);
+                ran.push(None);
+            }
+            Err(unreadable) => ran.push(Some(unreadable)),
+        }
+    }
+    let members = set.len();
+    if members < 2 {
+        return Ok(None);
+    }
+    let mut savepoints = Savepoints::new(connection, limits.silence);
+    let tx = &mut Tx::new(savepoints.begin().await?, set[0].key.clone());
+    let answers = guarded(limits, calls, W::call(service, tx, set)).await?;
+    let answers = match answers.and_then(|answers| packed_all(answers, members)) {
+        Ok(answers) => {
+            savepoints.keep();
+            Some(answers)
+        }
+        Err(error) => {
+            UnitError::of_handler(error)?;
+            savepoints.take_back();
+            None
+        }
+    };
+    savepoints.close().await?;
+    Ok(answers.map(|answers| {
+        let mut answers = answers.into_iter();
+        ran.into_iter().filter_map(|unreadable| unreadable.or_else(|| answers.next())).collect()
+    }))
+}
+
+/// Each command behind its own savepoint.
+async fn run_each<S: Sync, W: Way<S>>(
+    service: &S,
+    connection: &mut PgConnection,
+    calls: &[Call],
+    limits: Limits,
+) -> Result<Vec<HandlerResult>, UnitError> {
+    let mut savepoints = Savepoints::new(connection, limits.silence);
+    let mut ran = Vec::with_capacity(calls.len());
+    for call in calls {
+        let member = match read::<W::Command>(call) {
+            Ok(member) => member,
+            Err(unreadable) => {
+                ran.push(unreadable);
+                continue;
+            }
+        };
+        let tx = &mut Tx::new(savepoints.begin().await?, call.key.clone());
+        let answers = guarded(limits, std::slice::from_ref(call), W::call(service, tx, vec![member])).await?;
+        let result = match answers.and_then(packed_one) {
+            Ok(result) => result,
+            Err(error) => {
+                let error = UnitError::of_handler(error)?;
+                HandlerResult::Failed(truncate_message(&error.chain()))
+            }
+        };
+        match result {
+            HandlerResult::Done(_) => savepoints.keep(),
+            HandlerResult::Rejected(_) | HandlerResult::Failed(_) | HandlerResult::Unreadable(_) => {
+                savepoints.take_back();
+            }
+        }
+        ran.push(result);
+    }
+    savepoints.close().await?;
+    Ok(ran)
+}
+
+/// The longest text about a failure, in characters: enough for people, and far below the broker's limit for headers.
+const SAYABLE_CHARS_MAX: usize = 2_000;
+
+const WRONG_COUNT: &str = "the set-oriented handler answered another number of commands than it was given";
+
+/// The command, or the answer to one that is none.
+fn read<C: Command>(call: &Call) -> Result<Keyed<C>, HandlerResult> {
+    match call.payload.read() {
+        Ok(command) => Ok(Keyed { key: call.key.clone(), command }),
+        Err(error) => Err(HandlerResult::Unreadable(format!("the payload is no `{}`: {error}", C::NAME))),
+    }
+}
+
+/// A handler that panics has failed, and nothing more. One that does not end leaves the connection in the middle of
+/// something, so that the transaction is lost.
+async fn guarded<T>(
+    limits: Limits,
+    calls: &[Call],
+    handler: impl Future<Output = Result<T, HandlerError>>,
+) -> Result<Result<T, HandlerError>, UnitError> {
+    match timeout(limits.handler, AssertUnwindSafe(handler).catch_unwind()).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Ok(Err("the handler panicked; see the service's log for where".into())),
+        Err(_) => {
+            let keys = calls.iter().map(|call| call.key.clone()).collect();
+            Err(UnitError::Overdue { limit: limits.handler, keys })
+        }
+    }
+}
+
+/// A reply that cannot travel is poison, as a command is that cannot: no attempt will ever do better.
+fn packed<R: Serialize>(outcome: HandlerOutcome<R>) -> Result<HandlerResult, HandlerError> {
+    match outcome {
+        HandlerOutcome::Rejected(rejection) => Ok(HandlerResult::Rejected(Rejection {
+            code: truncate_message(&rejection.code),
+            message: truncate_message(&rejection.message),
+        })),
+        HandlerOutcome::Done(reply) => {
+            let reply = JsonText::of(&reply)?;
+            match reply.check_sendable() {
+                Ok(()) => Ok(HandlerResult::Done(reply)),
+                Err(unfit) => Ok(HandlerResult::Unreadable(format!("the reply cannot travel: {unfit}"))),
+            }
+        }
+    }
+}
+
+fn packed_one<R: Serialize>(mut outcomes: Vec<HandlerOutcome<R>>) -> Result<HandlerResult, HandlerError> {
+    match (outcomes.pop(), outcomes.is_empty()) {
+        (Some(outcome), true) => packed(outcome),
+        (Some(_) | None, _) => Err(WRONG_COUNT.into()),
+    }
+}
+
+/// One reply that cannot travel fails the set, because the writes of its member must go.
+fn packed_all<R: Serialize>(
+    outcomes: Vec<HandlerOutcome<R>>,
+    expected: usize,
+) -> Result<Vec<HandlerResult>, HandlerError> {
+    if outcomes.len() != expected {
+        return Err(WRONG_COUNT.into());
+    }
+    let mut answers = Vec::with_capacity(expected);
+    for outcome in outcomes {
+        match packed(outcome)? {
+            HandlerResult::Unreadable(reason) => return Err(reason.into()),
+            answer @ (HandlerResult::Done(_) | HandlerResult::Rejected(_) | HandlerResult::Failed(_)) => {
+                answers.push(answer);
+            }
+        }
+    }
+    Ok(answers)
+}
+
+/// A text that fits into a message and a database: no NUL, not endless.
+pub(crate) fn truncate_message(text: &str) -> String {
+    text.chars().take(SAYABLE_CHARS_MAX).map(|char| if char == '\0' { '\u{fffd}' } else { char }).collect()
+}

@@ -1,0 +1,49 @@
+//! A command on its way through the participant, as plain data: delivered, ruled on, settled or put back.
+
+use redress_core::{CommandMessage, Outcome};
+use redress_wire::delivery::AckHandle;
+
+/// A command that will be ruled on, and the right to settle it.
+pub(crate) struct Member {
+    pub(crate) command: CommandMessage,
+    pub(crate) ack: AckHandle,
+    /// This one included.
+    pub(crate) deliveries: u64,
+}
+
+/// A command that this instance does not know.
+pub(crate) struct UnknownCommand {
+    pub(crate) command: CommandMessage,
+    pub(crate) deliveries: u64,
+    pub(crate) ack: AckHandle,
+}
+
+/// The verdict on a command.
+#[derive(Clone, Debug)]
+pub(crate) enum Verdict {
+    /// Answer this and acknowledge.
+    Answered(Outcome),
+    /// No participant can use it: answer `refused`, keep it as a dead letter, never run it again.
+    Poison { reason: String },
+    /// Not ruled on: its answer does not fit into this transaction any more. In the next one.
+    Left,
+}
+
+/// How the run of a batch ended.
+pub(crate) enum End {
+    /// With an answer for each member.
+    Settled,
+    /// Its only member could not be run and comes again.
+    PutBack(CountsAsAttempt),
+    /// There is no use in going on.
+    DatabaseDown(CountsAsAttempt),
+}
+
+/// Tells if a failed run counts as an attempt, because the command itself may have caused the failure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CountsAsAttempt {
+    /// Its connection was lost, perhaps by its own doing: this was an attempt.
+    Yes,
+    /// The database has run out of something, or another transaction is at work on the same command: this was none.
+    No,
+}

@@ -1,0 +1,196 @@
+//! The handlers of a service as its author registers them, and the start of its work.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use redress_core::{Command, Name, Phase};
+use redress_postgres::{Cutoff, Leases};
+use redress_wire::Wire;
+use sqlx::PgPool;
+use tokio::sync::Notify;
+
+use crate::config::{ParticipantConfig, Stats};
+use crate::dispatch::{Action, ActionSet, Dispatch, Echo, Typed, Undo, UndoSet};
+use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, Listen};
+use crate::handlers::Handlers;
+use crate::inbox::Inbox;
+use crate::listen::{Listener, Listening, TypedListener};
+use crate::pace::Pace;
+use crate::serve::serve;
+use crate::serve_error::ServeError;
+use crate::unknown::Unknowns;
+use crate::worker::Worker;
+
+/// A service that handles commands: its handlers, and how it is tuned. [`Participant::serve`] gives it its database and its
+/// place on the wire.
+pub struct Participant<S> {
+    service: String,
+    handlers: HashMap<&'static str, Box<dyn Dispatch<S>>>,
+    listeners: HashMap<&'static str, Box<dyn Listener<S>>>,
+    /// A command that cannot be registered here, if there was one.
+    misplaced: Option<&'static str>,
+    echo: bool,
+    config: ParticipantConfig,
+    stats: Arc<Stats>,
+    _service: PhantomData<fn() -> S>,
+}
+
+impl<S: Send + Sync + 'static> Participant<S> {
+    /// A participant named `service`, without handlers yet.
+    pub fn new(service: &str) -> Self {
+        Self {
+            service: service.to_owned(),
+            handlers: HashMap::new(),
+            listeners: HashMap::new(),
+            misplaced: None,
+            echo: false,
+            config: ParticipantConfig::default(),
+            stats: Arc::default(),
+            _service: PhantomData,
+        }
+    }
+
+    /// Registers the handler of the action `C`.
+    #[must_use]
+    pub fn handle<C: Command>(self) -> Self
+    where
+        S: Handle<C>,
+    {
+        self.register::<C>(Typed::<Action<C>>::boxed())
+    }
+
+    /// Registers the handler of the compensation `C`.
+    #[must_use]
+    pub fn compensate<C: Command>(self) -> Self
+    where
+        S: Compensate<C>,
+    {
+        self.register::<C>(Typed::<Undo<C>>::boxed())
+    }
+
+    /// Registers the set-oriented handler of the action `C`.
+    #[must_use]
+    pub fn handle_all<C: Command>(self) -> Self
+    where
+        S: HandleAll<C>,
+    {
+        self.register::<C>(Typed::<ActionSet<C>>::boxed())
+    }
+
+    /// Registers the set-oriented handler of the compensation `C`.
+    #[must_use]
+    pub fn compensate_all<C: Command>(self) -> Self
+    where
+        S: CompensateAll<C>,
+    {
+        self.register::<C>(Typed::<UndoSet<C>>::boxed())
+    }
+
+    /// Registers the listener to the notification `C`.
+    #[must_use]
+    pub fn listen<C: Command>(mut self) -> Self
+    where
+        S: Listen<C>,
+    {
+        if C::SERVICE != self.service {
+            self.misplaced.get_or_insert(C::NAME);
+        }
+        self.listeners.insert(C::NAME, Box::new(TypedListener::<C>(PhantomData)));
+        self
+    }
+
+    fn register<C: Command>(mut self, handler: Box<dyn Dispatch<S>>) -> Self {
+        if C::SERVICE != self.service {
+            self.misplaced.get_or_insert(C::NAME);
+        }
+        self.handlers.insert(C::NAME, handler);
+        self
+    }
+
+    /// Answers every command that has no handler with `null`, for measuring.
+    #[must_use]
+    pub(crate) fn echo_the_rest(mut self) -> Self {
+        self.echo = true;
+        self
+    }
+
+    /// Other tuning than the default.
+    #[must_use]
+    pub fn config(mut self, config: ParticipantConfig) -> Self {
+        self.config = config.clamp_ages();
+        self
+    }
+
+    /// Its counters, shared.
+    pub fn stats(&self) -> Arc<Stats> {
+        self.stats.clone()
+    }
+
+    /// Returns true if a command of this name has a handler in this phase.
+    pub(crate) fn handles(&self, phase: Phase, command: &str) -> bool {
+        self.handlers.get(command).map_or(self.echo, |handler| handler.phase() == phase)
+    }
+
+    /// The inbox of this service in the database of `pool`, its handlers behind it.
+    pub(crate) fn into_inbox(self, author: Arc<S>, pool: PgPool) -> Result<Inbox<S>, ServeError> {
+        if let Some(command) = self.misplaced {
+            return Err(ServeError::OtherService { command: command.to_owned(), service: self.service });
+        }
+        let retention = self.config.retention;
+        if retention.keep <= retention.margin {
+            return Err(ServeError::Retention { service: self.service, retention });
+        }
+        let service = Name::new(&self.service)?;
+        let mut by_command = HashMap::new();
+        for (command, handler) in self.handlers {
+            by_command.insert(Name::new(command)?, handler);
+        }
+        let echo = |phase| self.echo.then(|| Box::new(Echo(phase)) as Box<dyn Dispatch<S>>);
+        let handlers = Handlers {
+            by_command,
+            actions_without_name: echo(Phase::Action),
+            undos_without_name: echo(Phase::Compensation),
+        };
+        let leases = Leases::new(pool.clone(), Cutoff::default());
+        let (config, stats) = (self.config, self.stats);
+        Ok(Inbox { service, handlers, author, pool, leases, config, stats, pace: Pace::default() })
+    }
+
+    /// Serves on this database and this wire until `shutdown` completes; commands in flight are finished first.
+    ///
+    /// # Errors
+    /// [`ServeError`] at once, if a name is none. Trouble with the database or the broker is waited out.
+    pub async fn serve(
+        mut self,
+        handlers: S,
+        pool: PgPool,
+        wire: Wire,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError> {
+        let author = Arc::new(handlers);
+        let mut listeners = HashMap::new();
+        for (command, listener) in std::mem::take(&mut self.listeners) {
+            listeners.insert(Name::new(command)?, listener);
+        }
+        let inbox = Arc::new(self.into_inbox(author.clone(), pool.clone())?);
+        let listening = Listening {
+            service: inbox.service.clone(),
+            author,
+            listeners,
+            pool,
+            wire: wire.clone(),
+            stats: inbox.stats.clone(),
+            limits: inbox.config.limits(),
+        };
+        let worker = Worker {
+            service: inbox.service.clone(),
+            inbox,
+            wire,
+            unknowns: Unknowns::default(),
+            database_down: Notify::new(),
+        };
+        serve(Arc::new(worker), listening, shutdown).await
+    }
+}

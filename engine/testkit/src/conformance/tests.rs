@@ -1,0 +1,93 @@
+//! The adapters in memory pass the conformance suite.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use redress_coordinator::SystemClock;
+use redress_core::{CommandMessage, IdempotencyKey, JsonText, Name, Phase, ReplyMessage, SagaId, Timestamp};
+
+use super::*;
+use crate::memory::{MemoryBus, MemoryJournal};
+
+/// A journal whose clock goes on by a millisecond whenever it is read.
+fn memory_journal() -> MemoryJournal {
+    let ticks = AtomicI64::new(1_800_000_000_000);
+    MemoryJournal::new(move || {
+        let now = ticks.fetch_add(1, Ordering::Relaxed);
+        Timestamp::from_timestamp_millis(now).expect("a time in this century")
+    })
+}
+
+fn command(number: u32) -> CommandMessage {
+    let name = |text: &str| Name::new(text).unwrap();
+    CommandMessage {
+        key: IdempotencyKey {
+            saga_id: SagaId(uuid::Uuid::from_u128(number.into())),
+            step: name("create"),
+            phase: Phase::Action,
+            generation: 1,
+        },
+        attempt: 1,
+        saga: name("fixture"),
+        version: 1,
+        service: name("world"),
+        command: name("create"),
+        action_sent_at: Timestamp::UNIX_EPOCH,
+        fault: None,
+        traceparent: None,
+        payload: JsonText::null(),
+    }
+}
+
+/// How long a message stays with its taker.
+const ACK_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
+
+struct Participant(MemoryBus<SystemClock>);
+
+impl FarEnd for Participant {
+    async fn next_command(&mut self) -> CommandMessage {
+        let (token, command) = self.0.next_command().await;
+        self.0.with(|store, _| store.commands.acknowledge(token));
+        command
+    }
+
+    async fn reply(&mut self, reply: ReplyMessage) {
+        self.0.with(|store, now| store.replies.publish(reply, now));
+    }
+}
+
+impl ConformingBus for MemoryBus<SystemClock> {
+    async fn publish(&mut self, command: &CommandMessage) {
+        self.with(|store, now| store.commands.publish(command.clone(), now));
+    }
+
+    async fn take(&mut self) -> (u64, CommandMessage) {
+        self.next_command().await
+    }
+
+    async fn acknowledge(&mut self, token: u64) {
+        self.with(|store, _| store.commands.acknowledge(token));
+    }
+
+    async fn give_back(&mut self, token: u64) {
+        self.with(|store, now| store.commands.give_back(token, now));
+    }
+
+    async fn die(&mut self, _: u64) {}
+
+    async fn wipe(&mut self) {
+        self.with(|store, _| store.wipe());
+    }
+}
+
+#[tokio::test]
+async fn memory_journal_passes_the_conformance_suite() {
+    journal(&memory_journal()).await;
+}
+
+#[tokio::test]
+async fn memory_bus_passes_the_conformance_suite() {
+    commands(&mut MemoryBus::new(SystemClock), command).await;
+    commands_of_takers_that_die(&mut MemoryBus::new(SystemClock).ack_wait(ACK_WAIT), command).await;
+    let bus = MemoryBus::new(SystemClock);
+    replies(&bus, &mut Participant(bus.clone()), command).await;
+}

@@ -1,0 +1,80 @@
+//! The promises of a journal's upkeep: it counts what is open, and removes nothing that is.
+
+use std::time::Duration;
+
+use redress_coordinator::ports::{
+    DeadLetter, Inserted, JournalReads, JournalUpkeep, Keep, ListFilter, OpenSagas, UnderWay,
+};
+use redress_core::{SagaId, Timestamp};
+
+use super::fixture::{begun, definition, insert, saga_id};
+
+/// Shorter than the age of anything that the suite has ended.
+const KEEP: Keep = Keep { sagas: Duration::from_secs(60), dead_letters: Duration::ZERO };
+/// Rows in one go.
+const LIMIT: i64 = 10;
+
+/// The first saga has ended, the second was begun an hour ago, the third just now.
+pub(super) async fn counts(journal: &(impl JournalReads + JournalUpkeep), now: Timestamp) {
+    let definition = definition();
+    let open = journal.open_sagas().await.expect("they can be counted");
+    let (saga, version) = (definition.name.to_string(), definition.version);
+    assert_eq!(open, [OpenSagas { saga: saga.clone(), version, count: 2 }], "two have not ended");
+    let census = journal.census().await.expect("they can be counted");
+    assert_eq!(census, [(saga, version, "running".to_owned(), 2)], "both go on");
+    let stalled = journal.stalled(Duration::from_secs(60)).await.expect("they can be counted");
+    assert_eq!(stalled, 1, "one goes on for longer than a minute");
+    let known = [(definition.name, version)];
+    let before = now - Duration::from_secs(60);
+    let under_way = journal.under_way(&known, before).await.expect("they can be counted");
+    assert_eq!(
+        under_way,
+        UnderWay { going: 1, resting: 0 },
+        "one of those that were begun before is not over"
+    );
+    journal.ready().await.expect("it can be written");
+    let at_rest = journal.at_rest(&[1, 2, 3].map(saga_id)).await.expect("they can be read");
+    assert_eq!(at_rest, [saga_id(1)], "one has ended");
+
+    let page = |after| ListFilter { limit: 2, after, ..ListFilter::default() };
+    let ids = |rows: Vec<Result<_, SagaId>>| -> Vec<SagaId> {
+        rows.into_iter()
+            .map(|row: Result<redress_coordinator::ports::SagaRow, _>| row.map_or_else(|id| id, |row| row.id))
+            .collect()
+    };
+    let newest = journal.sagas(&page(None)).await.expect("they can be read");
+    assert!(newest.more, "there is another page");
+    assert_eq!(ids(newest.rows), [3, 2].map(saga_id), "the newest come first");
+    let oldest = journal.sagas(&page(Some(saga_id(2)))).await.expect("they can be read");
+    assert_eq!((oldest.more, ids(oldest.rows)), (false, vec![saga_id(1)]), "and then the others");
+}
+
+pub(super) async fn pruning(journal: &(impl JournalReads + JournalUpkeep)) {
+    let letter = |about: Option<SagaId>| DeadLetter {
+        saga_id: about,
+        reason: "it cannot be read".to_owned(),
+        subject: "reply".to_owned(),
+        headers: Vec::new(),
+        payload: b"?".to_vec(),
+    };
+    let letters = vec![letter(None), letter(Some(saga_id(2)))];
+    journal.dead_letter(letters).await.expect("letters are kept");
+    let pruned = journal.prune_dead_letters(KEEP, LIMIT).await.expect("they can be pruned");
+    assert_eq!(pruned, 1, "the letters of a saga that is open stay");
+    let for_long = Keep { sagas: Duration::from_secs(86_400), ..KEEP };
+    assert_eq!(journal.prune_sagas(for_long, LIMIT).await.expect("they can be pruned"), 0, "none is so old");
+    assert_eq!(journal.prune_sagas(KEEP, LIMIT).await.expect("they can be pruned"), 1, "one ended long ago");
+    for (number, is_there) in [(1, false), (2, true), (3, true)] {
+        let row = journal.saga(saga_id(number)).await.expect("it can be read");
+        assert_eq!(row.is_some(), is_there, "an open saga is never pruned, an old one is: {number}");
+    }
+    let now = journal.now().await.expect("the journal has a clock");
+    let again = insert(journal, begun(saga_id(4), "one", now)).await;
+    assert_eq!(again, Inserted::New, "the key of a saga that was pruned is free");
+    assert_eq!(
+        journal.prune_audit(KEEP, LIMIT).await.expect("it can be pruned"),
+        0,
+        "the audit log is kept for longer"
+    );
+    assert_eq!(journal.prune_faults(LIMIT).await.expect("they can be pruned"), 0, "no fault is used up");
+}

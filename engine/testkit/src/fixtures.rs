@@ -1,0 +1,163 @@
+//! The sagas that are explored: one after the other, and side by side.
+
+use std::time::Duration;
+
+use redress_core::definition::LateSuccess;
+use redress_core::{RetryPolicy, SagaDefinition, saga};
+use redress_macros::Command;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Data of the fixtures.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Data {
+    /// How many replies were folded in.
+    #[serde(default)]
+    pub replies: u32,
+    /// True if there is a gift.
+    #[serde(default)]
+    pub gift: bool,
+}
+
+/// First action.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "create")]
+pub struct Create {}
+
+/// Undoes the first.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "cancel", compensates = Create)]
+pub struct Cancel {}
+
+/// Second action.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "charge")]
+pub struct Charge {}
+
+/// Undoes the second.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "refund", compensates = Charge)]
+pub struct Refund {}
+
+/// Third action.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "reserve")]
+pub struct Reserve {}
+
+/// Undoes the third.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "release", compensates = Reserve)]
+pub struct Release {}
+
+/// The pivot.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "ship")]
+pub struct Ship {}
+
+/// What must succeed after it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "confirm")]
+pub struct Confirm {}
+
+/// Five steps, with so many attempts for each action and for each compensation.
+pub fn five_steps(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    saga::<Data>("fixture", 1)
+        .step("create", |_| Create {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .step("charge", |_| Charge {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Refund {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .step("reserve", |_| Reserve {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Release {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .retriable("confirm", |_| Confirm {})
+        .build()
+}
+
+/// All that a definition can say: a stage of three steps side by side (one of them undone if it succeeds late), a step
+/// and a notification on conditions, a step that needs no compensation, a deadline.
+pub fn branching(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    saga::<Data>("branching", 1)
+        .step("create", |_| Create {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .parallel(|stage| {
+            stage
+                .step("charge", |_| Charge {})
+                .on_reply(|data, ()| data.replies += 1)
+                .compensate(|_| Refund {})
+                .retry(action)
+                .compensation_retry(undo.attempts(undo_attempts_max))
+                .late_success(LateSuccess::Compensate)
+                .step("reserve", |_| Reserve {})
+                .on_reply(|data, ()| data.replies += 1)
+                .compensate(|_| Release {})
+                .retry(action)
+                .compensation_retry(undo.attempts(undo_attempts_max))
+                .step("gift", |_| Create {})
+                .no_compensation()
+                .when(|data| data.gift)
+                .retry(action)
+        })
+        .notify("tell", |_| Confirm {})
+        .when(|data| data.replies > 1)
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .retriable("confirm", |_| Confirm {})
+        .deadline(Duration::from_secs(600))
+        .build()
+}
+
+/// Data of the saga with a child.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Family {
+    /// The parent's own.
+    #[serde(default)]
+    pub replies: u32,
+    /// The child's.
+    #[serde(default = "nothing_yet")]
+    pub child: Data,
+}
+
+fn nothing_yet() -> Data {
+    Data { replies: 0, gift: false }
+}
+
+/// A saga inside another one: a step, a child of two steps, the pivot.
+pub fn nested(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    let child = saga::<Data>("child", 1)
+        .step("charge", |_| Charge {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Refund {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .step("reserve", |_| Reserve {})
+        .compensate(|_| Release {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .build();
+    saga::<Family>("nested", 1)
+        .step("create", |_| Create {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .saga("child", child, |data| &mut data.child)
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .build()
+}

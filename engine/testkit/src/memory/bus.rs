@@ -1,0 +1,219 @@
+//! The bus in memory.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redress_coordinator::ports::{Acknowledge, Bus, BusHealth, Clock, Incoming, RawMessage, Replies};
+use redress_core::decide::NotSent;
+use redress_core::message::NotificationMessage;
+use redress_core::{CommandMessage, Name, ReplyMessage};
+use tokio::sync::Notify;
+
+use super::queue::Queue;
+
+/// How long a message stays with its taker, unless the bus is told otherwise.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// The messages that a bus holds.
+#[derive(Debug, Default)]
+pub struct Store {
+    /// Commands that wait for participants.
+    pub commands: Queue<CommandMessage>,
+    /// Replies that wait for coordinators.
+    pub replies: Queue<ReplyMessage>,
+    /// Notifications, in the order in which they were sent.
+    pub notifications: Vec<NotificationMessage>,
+    /// The number of times that everything was lost.
+    pub incarnation: u64,
+}
+
+impl Store {
+    /// Loses every message.
+    pub fn wipe(&mut self) {
+        self.commands.wipe();
+        self.replies.wipe();
+        self.incarnation += 1;
+    }
+}
+
+/// The bus in memory. Cheap to clone; clones are the same bus.
+#[derive(Clone, Debug)]
+pub struct MemoryBus<C> {
+    clock: C,
+    ack_wait: Duration,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    store: Mutex<Store>,
+    arrived: Notify,
+}
+
+impl<C: Clock> MemoryBus<C> {
+    /// An empty bus on this clock.
+    pub fn new(clock: C) -> Self {
+        Self { clock, ack_wait: ACK_WAIT, inner: Arc::default() }
+    }
+
+    /// The same bus, where a message stays with its taker for so long.
+    pub fn ack_wait(self, ack_wait: Duration) -> Self {
+        Self { ack_wait, ..self }
+    }
+
+    /// Looks into its store or changes it, and wakes those that wait for messages.
+    ///
+    /// # Panics
+    /// If a caller of it has panicked before.
+    pub fn with<T>(&self, change: impl FnOnce(&mut Store, Duration) -> T) -> T {
+        let now = self.clock.monotonic();
+        let result =
+            change(&mut self.inner.store.lock().expect("nobody panics while holding the store"), now);
+        self.inner.arrived.notify_waiters();
+        result
+    }
+
+    /// Waits for a command and takes it; it comes again unless it is [acknowledged](Queue::acknowledge).
+    pub async fn next_command(&self) -> (u64, CommandMessage) {
+        self.next(|store, now, again_at, draw| {
+            let queue = &mut store.commands;
+            let ready = queue.ready(now, |_| true);
+            queue.take(at_random(ready, draw), now, again_at, |_| true).ok_or(queue.next_at(|_| true))
+        })
+        .await
+    }
+
+    /// Waits until `take` finds something; it is told the time, when the message comes again, and a draw.
+    async fn next<T>(
+        &self,
+        take: impl Fn(&mut Store, Duration, Duration, f64) -> Result<T, Option<Duration>>,
+    ) -> T {
+        loop {
+            let mut arrived = pin!(self.inner.arrived.notified());
+            arrived.as_mut().enable();
+            let now = self.clock.monotonic();
+            let found = {
+                let mut store = self.inner.store.lock().expect("nobody panics while holding the store");
+                take(&mut store, now, now + self.ack_wait, self.clock.jitter())
+            };
+            match found {
+                Ok(found) => return found,
+                Err(None) => arrived.await,
+                Err(Some(next_at)) => tokio::select! {
+                    biased;
+                    () = arrived => {}
+                    () = self.clock.sleep(next_at.saturating_sub(now)) => {}
+                },
+            }
+        }
+    }
+}
+
+/// One of so many, by a draw from `0.0..1.0`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a queue in memory is short"
+)]
+fn at_random(ready: usize, draw: f64) -> usize {
+    ((ready as f64 * draw) as usize).min(ready.saturating_sub(1))
+}
+
+impl<C: Clock> Bus for MemoryBus<C> {
+    type Replies = MemoryReplies<C>;
+    type Incarnation = u64;
+
+    async fn publish(&self, commands: &[CommandMessage]) -> Vec<NotSent> {
+        self.with(|store, now| {
+            commands.iter().for_each(|command| store.commands.publish(command.clone(), now));
+        });
+        Vec::new()
+    }
+
+    async fn tell(&self, notifications: Vec<NotificationMessage>) {
+        self.with(|store, _| store.notifications.extend(notifications));
+    }
+
+    fn replies(&self, saga: &Name, version: u32) -> MemoryReplies<C> {
+        MemoryReplies { bus: self.clone(), saga: saga.clone(), version }
+    }
+
+    fn health(&self) -> BusHealth {
+        BusHealth::Connected
+    }
+
+    async fn incarnation(&self) -> Option<u64> {
+        Some(self.with(|store, _| store.incarnation))
+    }
+
+    async fn flush(&self) {}
+
+    fn is_alive(&self) -> bool {
+        true
+    }
+
+    fn raw_reply(&self, reply: &ReplyMessage) -> RawMessage {
+        let payload = serde_json::to_vec(&reply.outcome).unwrap_or_default();
+        let headers = vec![("key".to_owned(), reply.key.to_string())];
+        RawMessage {
+            subject: format!("reply.{}.{}.{}", reply.service, reply.saga, reply.version),
+            headers,
+            payload,
+        }
+    }
+}
+
+/// A consumer of the replies to the sagas of one definition.
+#[derive(Debug)]
+pub struct MemoryReplies<C> {
+    bus: MemoryBus<C>,
+    saga: Name,
+    version: u32,
+}
+
+impl<C: Clock> Replies for MemoryReplies<C> {
+    type Acknowledge = MemoryAcknowledge<C>;
+
+    async fn next_batch(&mut self, max: usize) -> Vec<Incoming<Self::Acknowledge>> {
+        let is_ours = |reply: &ReplyMessage| reply.saga == self.saga && reply.version == self.version;
+        let taken = self.bus.next(|store, now, again_at, draw| {
+            let mut taken = Vec::new();
+            while taken.len() < max {
+                let ready = store.replies.ready(now, is_ours);
+                let Some(next) = store.replies.take(at_random(ready, draw), now, again_at, is_ours) else {
+                    break;
+                };
+                taken.push(next);
+            }
+            if taken.is_empty() { Err(store.replies.next_at(is_ours)) } else { Ok(taken) }
+        });
+        let incoming = |(token, reply)| Incoming {
+            message: Ok(reply),
+            acknowledge: MemoryAcknowledge { bus: self.bus.clone(), token },
+        };
+        taken.await.into_iter().map(incoming).collect()
+    }
+}
+
+/// The right to settle a reply.
+#[derive(Debug)]
+pub struct MemoryAcknowledge<C> {
+    bus: MemoryBus<C>,
+    token: u64,
+}
+
+impl<C: Clock> Acknowledge for MemoryAcknowledge<C> {
+    async fn ack(&self) {
+        self.bus.with(|store, _| store.replies.acknowledge(self.token));
+    }
+
+    async fn nak(&self, pause: Duration) {
+        self.bus.with(|store, now| store.replies.give_back(self.token, now + pause));
+    }
+
+    async fn term(&self) {
+        self.bus.with(|store, _| store.replies.acknowledge(self.token));
+    }
+}

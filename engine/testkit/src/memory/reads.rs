@@ -1,0 +1,129 @@
+//! The journal in memory as people read it.
+
+use std::collections::BTreeMap;
+
+use redress_coordinator::ports::{JournalError, JournalReads, ListFilter, Replied, Rows, SagaRow, UnderWay};
+use redress_core::history::{HistoryEntry, HistoryEvent};
+use redress_core::{JsonText, Name, Phase, SagaId, Timestamp};
+use serde::Deserialize;
+
+use super::journal::MemoryJournal;
+use super::tables::Row;
+
+impl JournalReads for MemoryJournal {
+    async fn saga(&self, id: SagaId) -> Result<Option<SagaRow>, JournalError> {
+        self.look(id, |row| row.map(|row| saga_row(id, row, Default::default())).transpose())
+    }
+
+    async fn at_rest(&self, ids: &[SagaId]) -> Result<Vec<SagaId>, JournalError> {
+        let rests = |row: Option<&Row>| {
+            row.is_some_and(|row| row.state.ended_at.is_some() || row.state.status_word() == "parked")
+        };
+        Ok(ids.iter().copied().filter(|id| self.look(*id, rests)).collect())
+    }
+
+    async fn sagas(&self, filter: &ListFilter) -> Result<Rows<Result<SagaRow, SagaId>>, JournalError> {
+        let limit = usize::try_from(filter.limit).unwrap_or(0);
+        self.with(|tables| {
+            let found = tables.rows.iter().rev().filter(|(id, row)| is_wanted(filter, **id, row));
+            let mut rows: Vec<_> = found
+                .take(limit + 1)
+                .map(|(id, row)| saga_row(*id, row, filter.include).map_err(|_| *id))
+                .collect();
+            let more = rows.len() > limit;
+            rows.truncate(limit);
+            Ok(Rows { rows, more })
+        })
+    }
+
+    async fn history(&self, id: SagaId, after: i32, limit: i64) -> Result<Rows<HistoryEntry>, JournalError> {
+        let (after, limit) = (after.unsigned_abs(), usize::try_from(limit).unwrap_or(0));
+        let mut rows: Vec<HistoryEntry> = self.look(id, |row| {
+            let history = row.map(|row| row.history.as_slice()).unwrap_or_default();
+            history.iter().filter(|entry| entry.seq > after).take(limit + 1).cloned().collect()
+        });
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        Ok(Rows { rows, more })
+    }
+
+    async fn census(&self) -> Result<Vec<(String, u32, String, i64)>, JournalError> {
+        let mut census: BTreeMap<(String, u32, String), i64> = BTreeMap::new();
+        self.with(|tables| {
+            for row in tables.rows.values().filter(|row| row.state.ended_at.is_none()) {
+                let (name, version) = &row.definition;
+                let status = row.state.status_word().to_owned();
+                *census.entry((name.to_string(), *version, status)).or_default() += 1;
+            }
+        });
+        Ok(census
+            .into_iter()
+            .map(|((name, version, status), count)| (name, version, status, count))
+            .collect())
+    }
+
+    async fn under_way(&self, versions: &[(Name, u32)], since: Timestamp) -> Result<UnderWay, JournalError> {
+        Ok(self.with(|tables| {
+            let mut under_way = UnderWay { going: 0, resting: 0 };
+            for row in tables.rows.values() {
+                let is_over = row.state.ended_at.is_some() && row.wake_at.is_none();
+                if is_over || row.state.started_at > since || !versions.contains(&row.definition) {
+                    continue;
+                }
+                match row.state.status_word() {
+                    "parked" | "paused" => under_way.resting += 1,
+                    _ => under_way.going += 1,
+                }
+            }
+            under_way
+        }))
+    }
+
+    async fn ready(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+fn is_wanted(filter: &ListFilter, id: SagaId, row: &Row) -> bool {
+    let status = row.state.status_word();
+    let code = row.state.parked().map(|reason| reason.code.as_str());
+    let goes_on = matches!(status, "running" | "compensating");
+    let has_text = |text: &str| {
+        let (text, input) = (text.to_lowercase(), String::from_utf8_lossy(&row.input).to_lowercase());
+        id.to_string().contains(&text) || input.contains(&text)
+    };
+    filter.status.as_ref().is_none_or(|wanted| *wanted == status)
+        && filter.code.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == code)
+        && filter.saga.as_ref().is_none_or(|wanted| **wanted == *row.definition.0)
+        && filter.text.as_ref().is_none_or(|text| has_text(text))
+        && filter.tag.as_ref().is_none_or(|(name, value)| row.tags[name] == **value)
+        && filter.since.is_none_or(|since| row.state.started_at >= since)
+        && filter.until.is_none_or(|until| row.state.started_at < until)
+        && filter.after.is_none_or(|after| id < after)
+        && filter.stalled_before.is_none_or(|before| goes_on && row.state.started_at < before)
+}
+
+fn saga_row(id: SagaId, row: &Row, include: redress_coordinator::Include) -> Result<SagaRow, JournalError> {
+    Ok(SagaRow {
+        id,
+        saga: row.definition.0.to_string(),
+        version: row.definition.1,
+        revision: row.revision,
+        state: row.state.clone(),
+        input: JsonText::parse(&row.input).map_err(|error| JournalError::Unreadable(error.to_string()))?,
+        tags: row.tags.clone(),
+        replies: row.history.iter().filter_map(replied).collect(),
+        include,
+    })
+}
+
+#[derive(Deserialize)]
+struct Done {
+    reply: JsonText,
+}
+
+fn replied(entry: &HistoryEntry) -> Option<(String, Replied)> {
+    let is_reply = entry.event == HistoryEvent::Done && entry.phase != Some(Phase::Compensation);
+    let done = entry.detail.read::<Done>().ok().filter(|_| is_reply)?;
+    Some((entry.step.as_ref()?.to_string(), Replied::Said(done.reply)))
+}

@@ -1,0 +1,332 @@
+//! Bugs that are planted to see whether the simulator finds them.
+//!
+//! Each is a wrapper around the core, the journal or the bus, or a rule that the participants forget; production code has
+//! no switch for it. Bugs in the order of what the coordinator does (publish before the commit, answer a waiter before it)
+//! are edits of its sources (`.ci/mutants.list`).
+
+use std::borrow::Cow;
+
+use redress_coordinator::Decide;
+use redress_core::decide::{Context, Decision, Effect, Event, OperatorCommand, Verb, decide};
+use redress_core::definition::{SagaDefinition, StepKind};
+use redress_core::history::HistoryEvent;
+use redress_core::state::{
+    AttemptState, Direction, PendingCommand, Progress, SagaState, Status, StepState, Unwinding,
+};
+use redress_core::{JsonText, Outcome, Phase, Rejection, ReplyMessage};
+
+use crate::participants::DisabledRule;
+
+macro_rules! mutations {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)?) => {
+        /// A planted bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutation {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl Mutation {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The function that decides with this bug in it, or the honest one.
+            pub(super) fn decide(mutation: Option<Self>) -> Decide {
+                match mutation {
+                    None => decide,
+                    $(Some(Self::$variant) => {
+                        |ctx, state, event| decide_with(Self::$variant, ctx, state, event)
+                    })+
+                }
+            }
+
+            /// Its name on the command line.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+mutations! {
+    /// An action that never happened leaves no fence.
+    SkipTheFence = "skip-the-fence",
+    /// A participant forgets that it said no.
+    ForgetARejection = "forget-a-rejection",
+    /// Compensations run in the order of the actions.
+    UndoForward = "undo-forward",
+    /// A `failed` of an older attempt counts for the one that is open.
+    CountAStaleFailure = "count-a-stale-failure",
+    /// A compensation lacks the attempts that its action has used up.
+    ShareTheBudget = "share-the-budget",
+    /// The plan is frozen while a step is still being settled.
+    FreezeUnsettled = "freeze-unsettled",
+    /// A command that is sent again says something else.
+    ResendAnew = "resend-anew",
+    /// Cancel wins though the pivot was sent.
+    CancelAfterThePivot = "cancel-after-the-pivot",
+    /// An answer to the command before an operator re-opened the step counts for the one that is pending.
+    AcceptAStaleGeneration = "accept-a-stale-generation",
+    /// A participant that has forgotten rules as if nothing had ever been: "nothing to undo".
+    ForgetWithoutAWord = "forget-without-a-word",
+    /// A participant's "I no longer know" is taken for "it never happened".
+    TakeForgottenForNever = "take-forgotten-for-never",
+    /// A command of which a participant can make nothing is taken for one to which it says no.
+    TakeRefusedForNo = "take-refused-for-no",
+    /// A reply is acknowledged when it is taken, before anything is decided.
+    AcknowledgeBeforeCommit = "acknowledge-before-commit",
+    /// A reply that comes with others is acknowledged and not decided on.
+    LoseAReply = "lose-a-reply",
+    /// A decision is written on a saga that has moved since it was read.
+    DropTheRevisionGuard = "drop-the-revision-guard",
+    /// The timers do not find a saga that has moved.
+    ForgetDueAt = "forget-due-at",
+    /// A key that was used before begins another saga.
+    ClaimWithoutReading = "claim-without-reading",
+    /// A saga is removed before it has ended.
+    PruneAnOpenSaga = "prune-an-open-saga",
+}
+
+impl Mutation {
+    /// The rule that the participants forget.
+    pub(super) const fn without(mutation: Option<Self>) -> DisabledRule {
+        match mutation {
+            Some(Self::SkipTheFence) => DisabledRule::Fences,
+            Some(Self::ForgetARejection) => DisabledRule::Rejections,
+            Some(Self::ForgetWithoutAWord) => DisabledRule::Expiry,
+            Some(
+                Self::UndoForward
+                | Self::CountAStaleFailure
+                | Self::ShareTheBudget
+                | Self::FreezeUnsettled
+                | Self::ResendAnew
+                | Self::CancelAfterThePivot
+                | Self::AcceptAStaleGeneration
+                | Self::TakeForgottenForNever
+                | Self::TakeRefusedForNo
+                | Self::AcknowledgeBeforeCommit
+                | Self::LoseAReply
+                | Self::DropTheRevisionGuard
+                | Self::ForgetDueAt
+                | Self::ClaimWithoutReading
+                | Self::PruneAnOpenSaga,
+            )
+            | None => DisabledRule::Nothing,
+        }
+    }
+}
+
+/// Decides as the core does, but for a planted bug that is one of deciding.
+fn decide_with(mutation: Mutation, ctx: &mut Context<'_>, state: SagaState, event: Event) -> Decision {
+    let honest = ctx.definition;
+    match mutation {
+        Mutation::SkipTheFence
+        | Mutation::ForgetARejection
+        | Mutation::ForgetWithoutAWord
+        | Mutation::AcknowledgeBeforeCommit
+        | Mutation::LoseAReply
+        | Mutation::DropTheRevisionGuard
+        | Mutation::ForgetDueAt
+        | Mutation::ClaimWithoutReading
+        | Mutation::PruneAnOpenSaga => decide(ctx, state, event),
+        Mutation::UndoForward => {
+            let was_frozen = frozen(&state);
+            let decision = decide(ctx, state, event);
+            if was_frozen { decision } else { undo_forward(honest, decision) }
+        }
+        Mutation::CountAStaleFailure => {
+            let event = freshen(&state, event);
+            decide(ctx, state, event)
+        }
+        Mutation::ShareTheBudget => {
+            let definition = sharing(honest, &state);
+            decide(&mut with(ctx, &definition), state, event)
+        }
+        Mutation::FreezeUnsettled => {
+            let decision = decide(ctx, state, event);
+            freeze_unsettled(ctx, decision)
+        }
+        Mutation::ResendAnew => {
+            let mut decision = decide(ctx, state, event);
+            for command in &mut decision.commands {
+                if command.attempt > 1 && command.key.phase == Phase::Action {
+                    command.payload = JsonText::of(&command.attempt).expect("a number becomes JSON");
+                }
+            }
+            decision
+        }
+        Mutation::CancelAfterThePivot => {
+            let definition = match &event {
+                Event::Operator(OperatorCommand { verb: Verb::Cancel, .. }) => {
+                    Cow::Owned(without_pivot(honest))
+                }
+                Event::Operator(_)
+                | Event::Reply(_)
+                | Event::TimerFired
+                | Event::NotSent(_)
+                | Event::MayBeLost { .. } => Cow::Borrowed(honest),
+            };
+            decide(&mut with(ctx, &definition), state, event)
+        }
+        Mutation::AcceptAStaleGeneration => {
+            let event = rejuvenate(&state, event);
+            decide(ctx, state, event)
+        }
+        Mutation::TakeForgottenForNever | Mutation::TakeRefusedForNo => {
+            let event = misheard(mutation, event);
+            decide(ctx, state, event)
+        }
+    }
+}
+
+fn with<'a>(ctx: &'a mut Context<'_>, definition: &'a SagaDefinition) -> Context<'a> {
+    Context {
+        definition,
+        saga_id: ctx.saga_id,
+        now: ctx.now,
+        jitter: ctx.jitter,
+        faults: &mut *ctx.faults,
+        traceparent: None,
+    }
+}
+
+fn frozen(state: &SagaState) -> bool {
+    state.status() == Status::Compensating
+        && matches!(&state.direction, Direction::Back { unwinding: Unwinding::Frozen { .. }, .. })
+}
+
+/// Turns a plan around that has just been frozen, and its first command with it.
+fn undo_forward(definition: &SagaDefinition, mut decision: Decision) -> Decision {
+    if !frozen(&decision.state) {
+        return decision;
+    }
+    let Direction::Back { unwinding: Unwinding::Frozen { plan }, .. } = &mut decision.state.direction else {
+        return decision;
+    };
+    let [first, .., last] = plan.as_slice() else { return decision };
+    let (first, last) = (first.step.clone(), last.clone());
+    plan.reverse();
+    let mut asked = None;
+    for step in decision.state.steps.iter_mut().filter(|step| step.name == first) {
+        step.compensation_attempts = 0;
+        asked = step.open().cloned();
+        *step = put(step, &Progress::Succeeded);
+    }
+    for step in decision.state.steps.iter_mut().filter(|step| step.name == last.step) {
+        step.compensation_attempts = 1;
+        if let Some(question) = asked.take() {
+            let question = PendingCommand { payload: last.payload.clone(), ..question };
+            *step = put(step, &Progress::Open(question));
+        }
+    }
+    for command in decision.commands.iter_mut().filter(|command| command.key.phase == Phase::Compensation) {
+        command.key.step = last.step.clone();
+        command.payload = last.payload.clone();
+        if let Some(compensation) = definition.step(&last.step).and_then(|(_, step)| step.compensation()) {
+            command.command = compensation.command.clone();
+        }
+    }
+    let is_sent = |event| event == HistoryEvent::Sent;
+    for row in
+        decision.history.iter_mut().filter(|row| is_sent(row.event) && row.step.as_ref() == Some(&first))
+    {
+        row.step = Some(last.step.clone());
+    }
+    decision
+}
+
+/// A step that stands where no move has led it.
+fn put(step: &StepState, progress: &Progress) -> StepState {
+    let mut stored = serde_json::to_value(step).expect("a step becomes JSON");
+    stored["progress"] = serde_json::to_value(progress).expect("a progress becomes JSON");
+    serde_json::from_value(stored).expect("a step is read as it was written")
+}
+
+fn freshen(state: &SagaState, event: Event) -> Event {
+    let Event::Reply(mut reply) = event else { return event };
+    let asked = state.open().find(|(place, question)| {
+        state.steps[*place].name == reply.key.step
+            && question.phase == reply.key.phase
+            && question.attempt_state == AttemptState::Sent
+    });
+    if let (Outcome::Failed { .. }, Some((_, question))) = (&reply.outcome, asked) {
+        reply.attempt = question.attempt;
+    }
+    Event::Reply(reply)
+}
+
+fn rejuvenate(state: &SagaState, event: Event) -> Event {
+    let Event::Reply(mut reply) = event else { return event };
+    if let Some(step_state) = state.steps.iter().find(|step_state| step_state.name == reply.key.step) {
+        reply.key.generation = step_state.generation;
+    }
+    Event::Reply(reply)
+}
+
+fn misheard(mutation: Mutation, event: Event) -> Event {
+    let Event::Reply(mut reply) = event else { return event };
+    if reply.key.phase != Phase::Compensation {
+        reply.outcome = match reply.outcome {
+            Outcome::Expired if mutation == Mutation::TakeForgottenForNever => Outcome::Fenced,
+            Outcome::Refused { reason } if mutation == Mutation::TakeRefusedForNo => {
+                Outcome::Rejected(Rejection::new("no", reason))
+            }
+            outcome => outcome,
+        };
+    }
+    Event::Reply(reply)
+}
+
+fn sharing(definition: &SagaDefinition, state: &SagaState) -> SagaDefinition {
+    let mut definition = definition.clone();
+    for (step, step_state) in definition.steps.iter_mut().zip(&state.steps) {
+        if let StepKind::Compensatable { compensation: Some(compensation) } = &mut step.kind {
+            let left =
+                compensation.retry.attempts_max.map(|max| max.saturating_sub(step_state.attempts).max(1));
+            compensation.retry.attempts_max = left;
+        }
+    }
+    definition
+}
+
+fn without_pivot(definition: &SagaDefinition) -> SagaDefinition {
+    let mut definition = definition.clone();
+    for step in definition.steps.iter_mut().filter(|step| matches!(step.kind, StepKind::Pivot)) {
+        step.kind = StepKind::Compensatable { compensation: None };
+    }
+    definition
+}
+
+/// Answers every settlement in the participant's place, with "never happened".
+fn freeze_unsettled(ctx: &mut Context<'_>, mut decision: Decision) -> Decision {
+    loop {
+        let is_settling =
+            matches!(decision.state.direction, Direction::Back { unwinding: Unwinding::Settling, .. });
+        let settling = decision.state.hold.is_none() && is_settling;
+        let asked = decision.state.open().find(|(_, question)| question.phase == Phase::Settlement);
+        let Some((place, question)) = asked.filter(|_| settling) else { return decision };
+        let step_state = &decision.state.steps[place];
+        let step = &ctx.definition.steps[place];
+        let reply = ReplyMessage {
+            key: redress_core::IdempotencyKey {
+                saga_id: ctx.saga_id,
+                step: step.name.clone(),
+                phase: Phase::Settlement,
+                generation: step_state.generation,
+            },
+            attempt: question.attempt,
+            saga: ctx.definition.name.clone(),
+            version: ctx.definition.version,
+            service: step.service.clone(),
+            outcome: Outcome::Fenced,
+        };
+        let next = decide(ctx, decision.state, Event::Reply(reply));
+        decision = Decision {
+            state: next.state,
+            commands: decision.commands.into_iter().chain(next.commands).collect(),
+            notifications: decision.notifications.into_iter().chain(next.notifications).collect(),
+            history: decision.history.into_iter().chain(next.history).collect(),
+            transitions: decision.transitions.into_iter().chain(next.transitions).collect(),
+            effect: Effect::Moved,
+        };
+    }
+}

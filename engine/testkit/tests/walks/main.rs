@@ -1,0 +1,97 @@
+//! What holds of every state that a random walk comes to.
+//!
+//! A saga is stored in one form, whatever the program computes with: each state is written and read back without a
+//! loss, and the bytes of the corpus come out as they went in. The corpus holds states as form 2 stores them, byte for
+//! byte, each with something in it that no line before it has: a status, a progress of a step, a reason to be parked. It
+//! is never edited; a version that stores something new adds a file of its own.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
+
+mod walk;
+
+use std::collections::BTreeSet;
+
+use redress_core::decide::{Decision, Effect};
+use redress_core::state::{SagaState, Transition};
+use redress_core::{RetryPolicy, SagaDefinition, saga};
+use redress_testkit::check;
+use redress_testkit::fixtures::{self, Cancel, Confirm, Create, Data, Reserve, Ship};
+
+use walk::walk;
+
+const CORPUS: &str = include_str!("../corpus/states-format-2.jsonl");
+
+/// Walks through each definition: some seconds' worth.
+const WALKS: u64 = 1_000;
+
+/// A step that must succeed after another one, which may be contradicted meanwhile.
+fn two_retriables() -> SagaDefinition {
+    saga::<Data>("two-retriables", 1)
+        .step("create", |_| Create {})
+        .compensate(|_| Cancel {})
+        .retry(RetryPolicy::ACTION.attempts(1))
+        .pivot("ship", |_| Ship {})
+        .retriable("confirm", |_| Confirm {})
+        .retriable("reserve", |_| Reserve {})
+        .build()
+}
+
+fn walk_all(mut show: impl FnMut(&SagaDefinition, &Decision)) {
+    let fixtures = [fixtures::five_steps(2, 3), fixtures::branching(2, 3), fixtures::nested(2, 3)];
+    for definition in fixtures.into_iter().chain([two_retriables()]) {
+        for seed in 0..WALKS {
+            walk(&definition, seed, |decision| show(&definition, decision));
+        }
+    }
+}
+
+fn encode(state: &SagaState) -> String {
+    serde_json::to_string(state).unwrap()
+}
+
+/// As the journal reads it: the data are in a column of their own.
+fn decode(text: &str, data: &SagaState) -> SagaState {
+    SagaState { data: data.data.clone(), ..serde_json::from_str(text).unwrap() }
+}
+
+#[test]
+fn stored_state_is_read_as_it_was_written() {
+    let mut statuses = BTreeSet::new();
+    walk_all(|_, decision| {
+        assert_eq!(decode(&encode(&decision.state), &decision.state), decision.state);
+        statuses.insert(decision.state.status_word());
+    });
+    assert_eq!(statuses.len(), 7, "the walks come to each status: {statuses:?}");
+}
+
+#[test]
+fn states_of_form_2_keep_their_bytes() {
+    let mut count = 0;
+    for line in CORPUS.lines() {
+        let state: SagaState = serde_json::from_str(line).unwrap();
+        assert_eq!(encode(&state), line);
+        count += 1;
+    }
+    assert!(count > 40, "{count} states");
+}
+
+#[test]
+fn frozen_plan_is_the_plan_that_a_reader_is_shown() {
+    let mut frozen = 0;
+    walk_all(|definition, decision| {
+        frozen += u32::from(check::plan(definition, &decision.state).unwrap());
+    });
+    assert!(frozen > 1_000, "{frozen} frozen plans");
+}
+
+#[test]
+fn walks_make_every_legal_move_of_a_step_and_no_other() {
+    let mut made = BTreeSet::new();
+    walk_all(|_, decision| {
+        assert!(!matches!(decision.effect, Effect::Illegal(_)), "{:?}", decision.effect);
+        made.extend(decision.transitions.iter().copied());
+    });
+    let missing: Vec<String> =
+        Transition::legal().filter(|legal| !made.contains(legal)).map(|legal| legal.to_string()).collect();
+    assert_eq!(missing, [""; 0]);
+}

@@ -1,0 +1,102 @@
+//! Checks the dead letters: exactly the poison that was thrown, and not many more copies than that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::clients::Clients;
+use super::yard::Yard;
+
+/// Letters of one delivery of a piece of poison: its own, and the one of the reply that reports it.
+const LETTERS_PER_DELIVERY: usize = 2;
+/// Deliveries without any disruption: the first, and one more because the poison beside it has ended the client.
+const DELIVERIES: usize = 2;
+/// How long a piece of poison may be out, in several deliveries: longer than any, with the pauses between them.
+const OUT_MAX: Duration = Duration::from_secs(60);
+/// How much of a letter a violation shows, in characters.
+const SHOWN: usize = 300;
+
+/// Reads all letters and holds them against the poison.
+pub(crate) async fn judge(clients: &Clients) {
+    let mut letters = of_services(clients).await;
+    letters.extend(of_coordinators(clients).await);
+    letters.extend(of_inboxes(clients).await);
+    let book = &clients.book;
+    let (poison, deaths, redeliveries) = {
+        let notes = book.notes();
+        (notes.poison.clone(), notes.broker_deaths, notes.redeliveries.clone())
+    };
+    let mut found: BTreeMap<Uuid, usize> = BTreeMap::new();
+    for letter in &letters {
+        let marks: BTreeSet<Uuid> = marks(letter).filter(|mark| poison.contains_key(mark)).collect();
+        if marks.is_empty() {
+            let shown: String = letter.chars().take(SHOWN).collect();
+            book.violation(format!("a dead letter that is no poison of ours: {shown}"));
+        }
+        for mark in marks {
+            *found.entry(mark).or_default() += 1;
+        }
+    }
+    for (mark, thrown) in &poison {
+        let copies = found.get(mark).copied().unwrap_or_default();
+        // Messages that a broker had in hand when it died may be gone.
+        let is_owed = thrown.stored && thrown.broker_deaths == deaths;
+        if is_owed && copies == 0 {
+            book.violation(format!("the poison {mark} has vanished without a letter"));
+        }
+        // Each disruption that cuts acknowledgements off, or copies messages, while it is out may bring it once more.
+        let is_out = |at: &&Instant| (thrown.at..=thrown.at + OUT_MAX).contains(*at);
+        let again = redeliveries.iter().filter(is_out).count();
+        let times = thrown.times as usize;
+        if copies > LETTERS_PER_DELIVERY * times * (DELIVERIES + again) {
+            book.violation(format!(
+                "the poison {mark} was thrown {times} times, may have come again {again} times, and has {copies} letters"
+            ));
+        }
+    }
+}
+
+/// Everything in a text that reads as an id.
+fn marks(text: &str) -> impl Iterator<Item = Uuid> + '_ {
+    let is_of_id = |c: char| c.is_ascii_hexdigit() || c == '-';
+    text.split(move |c| !is_of_id(c)).filter_map(|word| word.parse().ok())
+}
+
+/// The letters in the stream; without the broker's advisories.
+async fn of_services(clients: &Clients) -> Vec<String> {
+    let streams = clients.yard.streams();
+    let stream = streams.get_stream(Yard::stream("DEAD_LETTERS")).await.expect("the stream is there");
+    let state = &stream.cached_info().state;
+    let mut letters = Vec::new();
+    for sequence in state.first_sequence.max(1)..=state.last_sequence {
+        let Ok(letter) = stream.get_raw_message(sequence).await else { continue };
+        // The notice that a message was ended, or that its store was older than its consumer, is no letter of ours.
+        if !letter.subject.starts_with("$JS.") {
+            let payload = String::from_utf8_lossy(&letter.payload);
+            letters.push(format!("{} {:?} {payload}", letter.subject, letter.headers));
+        }
+    }
+    letters
+}
+
+async fn of_coordinators(clients: &Clients) -> Vec<String> {
+    let letters = "SELECT concat_ws(' ', saga_id, reason, subject, headers::text, encode(payload, 'escape')) AS letter \
+                   FROM dead_letters";
+    let rows = sqlx::query(letters).fetch_all(&clients.yard.journal).await.expect("the journal answers");
+    rows.iter().map(|row| row.get("letter")).collect()
+}
+
+/// The letters that the broker did not keep when they came, in the services' own databases.
+async fn of_inboxes(clients: &Clients) -> Vec<String> {
+    let letters = "SELECT concat_ws(' ', reason, subject, headers, encode(payload, 'escape')) AS letter \
+                   FROM inbox_dead_letters";
+    let books = &clients.yard.books;
+    let mut found = Vec::new();
+    for pool in [&books.order, &books.payment, &books.inventory, &books.shipping] {
+        let rows = sqlx::query(letters).fetch_all(pool).await.expect("the inbox answers");
+        found.extend(rows.iter().map(|row| row.get::<String, _>("letter")));
+    }
+    found
+}
