@@ -130,7 +130,7 @@ async fn coordinators_share_the_work() {
 }
 
 /// How many commands an order sends to its services, and how many of them are compensations.
-fn questions(order: Order) -> (usize, usize) {
+fn commands(order: Order) -> (usize, usize) {
     let actions = match order {
         Order::Fine => 5,
         Order::Unpayable => 2,
@@ -203,7 +203,7 @@ async fn everything_delivered_twice_is_done_once() {
     let copies = copying.await.unwrap();
     let (asked, undos) = (0..ORDERS)
         .map(Order::number)
-        .map(questions)
+        .map(commands)
         .fold((0, 0), |(a, u), (asked, undos)| (a + asked, u + undos));
     assert!(copies.undos >= undos, "every compensation came twice: {copies:?}");
     assert!(copies.commands >= asked, "every command came twice: {copies:?}");

@@ -104,7 +104,7 @@ async fn cancel_at_any_moment_wins_or_loses() {
     }
     println!("{counts:?} {evidence:?}");
     assert_eq!(counts.len(), 2, "some won and some lost: {counts:?}");
-    assert!(evidence.settled > 0, "some were cancelled with a question on its way: {evidence:?}");
+    assert!(evidence.settled > 0, "some were cancelled with a command on its way: {evidence:?}");
 }
 
 /// Scenario 33. Clients hang up in the middle of a start: the order exists once or not at all, and the key finds out

@@ -58,7 +58,7 @@ pub(crate) struct Notes {
     pub(crate) poison: HashMap<Uuid, Thrown>,
     pub(crate) broker_deaths: u32,
     pub(crate) tallies: BTreeMap<Kind, Tally>,
-    /// The ends of disruptions because of which messages may come once more.
+    /// The moments because of which messages may come once more: ends of disruptions, and broken header blocks.
     pub(crate) redeliveries: Vec<Instant>,
     /// How processes ended, by role and manner.
     pub(crate) exits: BTreeMap<(String, String), u32>,
@@ -142,6 +142,13 @@ impl Book {
         notes.poison.insert(mark, thrown);
     }
 
+    /// Poison with this mark is about to be thrown, and the client that receives it will end: the messages that it has
+    /// in hand come once more.
+    pub(crate) fn throws_broken(&self, mark: Uuid) {
+        self.throws(mark);
+        self.notes().redeliveries.push(Instant::now());
+    }
+
     /// The broker has said that it stored the poison with this mark.
     pub(crate) fn stored(&self, mark: Uuid) {
         if let Some(thrown) = self.notes().poison.get_mut(&mark) {
@@ -169,7 +176,6 @@ const fn redelivers(kind: Kind) -> bool {
             | Kind::RestartDatabase
             | Kind::EndSessions
             | Kind::DropAnswer
-            | Kind::BrokenHeaders
             | Kind::DoubleMessages
             | Kind::InjectCrashes
     )

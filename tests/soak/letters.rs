@@ -11,8 +11,8 @@ use super::yard::Yard;
 
 /// Letters of one delivery of a piece of poison: its own, and the one of the reply that reports it.
 const LETTERS_PER_DELIVERY: usize = 2;
-/// Deliveries without any disruption: the first, and one more because the poison beside it has ended the client.
-const DELIVERIES: usize = 2;
+/// Deliveries without any disruption.
+const DELIVERIES: usize = 1;
 /// How long a piece of poison may be out, in several deliveries: longer than any, with the pauses between them.
 const OUT_MAX: Duration = Duration::from_secs(60);
 /// How much of a letter a violation shows, in characters.
@@ -46,7 +46,8 @@ pub(crate) async fn judge(clients: &Clients) {
         if is_owed && copies == 0 {
             book.violation(format!("the poison {mark} has vanished without a letter"));
         }
-        // Each disruption that cuts acknowledgements off, or copies messages, while it is out may bring it once more.
+        // Each disruption that cuts acknowledgements off, or copies messages, while it is out may bring it once more;
+        // so may each broken header block beside it, as it ends the client that had both in hand.
         let is_out = |at: &&Instant| (thrown.at..=thrown.at + OUT_MAX).contains(*at);
         let again = redeliveries.iter().filter(is_out).count();
         let times = thrown.times as usize;

@@ -197,7 +197,7 @@ async fn ends(journal: &PgPool) -> BTreeMap<Uuid, String> {
 
 /// Gaps, forward steps after the plan was frozen, undos out of order, steps answered twice.
 pub(crate) async fn unsound_histories(journal: &PgPool) -> Vec<String> {
-    let questions = [
+    let queries = [
         "SELECT 'gap in ' || saga_id FROM saga_history GROUP BY saga_id HAVING max(seq) <> count(*) OR min(seq) <> 1",
         "SELECT 'action sent after the plan was frozen in ' || h.saga_id FROM saga_history h \
          JOIN saga_history p ON p.saga_id = h.saga_id AND p.event = 'plan-frozen' \
@@ -218,9 +218,9 @@ pub(crate) async fn unsound_histories(journal: &PgPool) -> Vec<String> {
         "SELECT 'dead letter: ' || reason FROM dead_letters",
     ];
     let mut wrong = Vec::new();
-    for question in questions {
+    for query in queries {
         let found: Vec<String> =
-            sqlx::query_scalar(question).fetch_all(journal).await.expect("the journal answers");
+            sqlx::query_scalar(query).fetch_all(journal).await.expect("the journal answers");
         wrong.extend(found);
     }
     wrong

@@ -46,12 +46,12 @@ impl Outgoing {
     /// Publishes it all, and returns the commands that are not known to be stored; a notification is sent even if the
     /// commands before it were not stored.
     pub(crate) async fn publish(self, bus: &impl Bus, broker: &Broker, crash: &CrashHook) -> Vec<NotSent> {
-        let questions: Vec<IdempotencyKey> = if crash.is_armed() {
+        let keys: Vec<IdempotencyKey> = if crash.is_armed() {
             self.commands.iter().map(|command| command.key.clone()).collect()
         } else {
             Vec::new()
         };
-        crash.pass(CrashPoint::BeforeSending, &questions);
+        crash.pass(CrashPoint::BeforeSending, &keys);
         let not_sent = match broker.state() {
             BrokerState::Away => all_unsent(&self.commands),
             BrokerState::There { .. } if self.commands.is_empty() => Vec::new(),
@@ -64,7 +64,7 @@ impl Outgoing {
         if !self.notifications.is_empty() {
             bus.tell(self.notifications).await;
         }
-        crash.pass(CrashPoint::AfterSending, &questions);
+        crash.pass(CrashPoint::AfterSending, &keys);
         not_sent
     }
 

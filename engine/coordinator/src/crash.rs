@@ -78,13 +78,9 @@ impl CrashHook {
         self.0.is_some()
     }
 
-    pub(crate) fn pass<'k>(
-        &self,
-        point: CrashPoint,
-        questions: impl IntoIterator<Item = &'k IdempotencyKey>,
-    ) {
+    pub(crate) fn pass<'k>(&self, point: CrashPoint, keys: impl IntoIterator<Item = &'k IdempotencyKey>) {
         if let Some(hook) = &self.0 {
-            questions.into_iter().for_each(|question| hook(point, question));
+            keys.into_iter().for_each(|key| hook(point, key));
         }
     }
 }

@@ -205,7 +205,7 @@ fn remembered(message: &CommandMessage, record: &Record) -> Ruling {
     } else {
         Ruling::Refuse {
             reason: format!(
-                "the key {} was used before with another payload: a key stands for one question; \
+                "the key {} was used before with another payload: a key stands for one command; \
                  nothing was done, look for who sent it",
                 message.key
             ),

@@ -76,7 +76,7 @@ pub fn plan(definition: &SagaDefinition, state: &SagaState) -> Result<Plan, Clos
     let may_undo = !state.is_ended() && !pivot_passed(definition, state);
     let in_doubt = steps()
         .filter(|(_, step_state)| {
-            may_undo && asked(step_state).is_some_and(|question| question.phase != Phase::Compensation)
+            may_undo && asked(step_state).is_some_and(|pending| pending.phase != Phase::Compensation)
         })
         .map(|(step, _)| step.name.clone());
     let undo = if may_undo { compensations(definition, state)? } else { Vec::new() };
@@ -133,21 +133,19 @@ fn pivot_passed(definition: &SagaDefinition, state: &SagaState) -> bool {
 
 /// The pending command of a step, also if it is parked at it.
 fn asked(step_state: &StepState) -> Option<&PendingCommand> {
-    step_state.open().or_else(|| step_state.parked().map(|(question, _)| question))
+    step_state.open().or_else(|| step_state.parked().map(|(pending, _)| pending))
 }
 
 /// The payload that was sent to undo a step, if its compensation is pending.
 fn being_undone(step_state: &StepState) -> Option<&JsonText> {
-    asked(step_state)
-        .filter(|question| question.phase == Phase::Compensation)
-        .map(|question| &question.payload)
+    asked(step_state).filter(|pending| pending.phase == Phase::Compensation).map(|pending| &pending.payload)
 }
 
 const fn still_stands(progress: &Progress) -> bool {
     match progress {
         Progress::Succeeded
         | Progress::Open(PendingCommand { phase: Phase::Compensation, .. })
-        | Progress::Parked { question: PendingCommand { phase: Phase::Compensation, .. }, .. } => true,
+        | Progress::Parked { pending: PendingCommand { phase: Phase::Compensation, .. }, .. } => true,
         Progress::Pending
         | Progress::Open(PendingCommand { phase: Phase::Action | Phase::Settlement, .. })
         | Progress::Rejected
@@ -155,8 +153,7 @@ const fn still_stands(progress: &Progress) -> bool {
         | Progress::Compensated
         | Progress::Skipped
         | Progress::Parked {
-            question: PendingCommand { phase: Phase::Action | Phase::Settlement, .. },
-            ..
+            pending: PendingCommand { phase: Phase::Action | Phase::Settlement, .. }, ..
         } => false,
     }
 }

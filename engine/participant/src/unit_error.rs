@@ -24,7 +24,7 @@ pub(crate) enum UnitError {
     #[error(transparent)]
     Database(#[from] Error),
     /// Another transaction has claimed a key and keeps it.
-    #[error("the same question is being handled elsewhere")]
+    #[error("the same command is being handled elsewhere")]
     Elsewhere(#[source] Error),
     /// A handler met another transaction and said so.
     #[error("a handler met another transaction")]

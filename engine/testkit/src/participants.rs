@@ -141,7 +141,7 @@ impl Participants {
             let fingerprint = Fingerprint::of(&command.command, &command.payload);
             let first = *self.asked.entry(command.key.clone()).or_insert(fingerprint);
             if first != fingerprint {
-                self.note(format!("{}: the question was changed under its key", command.key));
+                self.note(format!("{}: the command was changed under its key", command.key));
             }
         }
         let (own, action) = self.remembered(command);

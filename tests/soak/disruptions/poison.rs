@@ -33,7 +33,7 @@ struct Dose {
 
 /// A command that would be valid if it were not for its payload and for the added headers.
 fn command(mark: Uuid, name: &str, payload: &[u8], more: &[(&'static str, &str)]) -> Dose {
-    let mut headers = question(mark, "action");
+    let mut headers = envelope(mark, "action");
     headers.push(("Redress-Command", name.to_owned()));
     headers.push(("Redress-Reply-To", format!("{PREFIX}.reply.order.place-order.1")));
     headers.push(("Redress-Action-Sent-At", SENT_AT.to_owned()));
@@ -43,13 +43,13 @@ fn command(mark: Uuid, name: &str, payload: &[u8], more: &[(&'static str, &str)]
 
 /// A reply to a command that no saga has sent.
 fn reply(mark: Uuid, outcome: &str, payload: &[u8], more: &[(&'static str, &str)]) -> Dose {
-    let mut headers = question(mark, "action");
+    let mut headers = envelope(mark, "action");
     headers.push(("Redress-Outcome", outcome.to_owned()));
     headers.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
     Dose { subject: format!("{PREFIX}.reply.order.place-order.1"), headers, payload: payload.to_vec() }
 }
 
-fn question(mark: Uuid, phase: &str) -> Vec<(&'static str, String)> {
+fn envelope(mark: Uuid, phase: &str) -> Vec<(&'static str, String)> {
     vec![
         ("Idempotency-Key", format!("{mark}/create-order/{phase}/1")),
         ("Redress-Attempt", "1".to_owned()),
@@ -183,7 +183,7 @@ pub(crate) async fn broken_headers(clients: &Clients) -> Played {
         for number in 0..3 {
             let mark = Uuid::now_v7();
             let block = broken_blocks(mark)[number].clone();
-            clients.book.throws(mark);
+            clients.book.throws_broken(mark);
             if throw_by_hand(clients, &format!("{PREFIX}.{subject}"), &block, mark).await {
                 clients.book.stored(mark);
                 stored += 1;

@@ -126,27 +126,27 @@ impl Machine<'_, '_> {
     ///
     /// A compensation is given up only for answers: to a silent participant it is sent again, at the ceiling of the
     /// pauses.
-    pub(super) fn attempt_failed(&mut self, step_index: usize, question: PendingCommand, failure: Failure) {
+    pub(super) fn attempt_failed(&mut self, step_index: usize, pending: PendingCommand, failure: Failure) {
         let step = self.step(step_index);
         let silent = match failure {
-            Failure::Silence => question.silent + 1,
-            Failure::Answer => question.silent,
+            Failure::Silence => pending.silent + 1,
+            Failure::Answer => pending.silent,
         };
-        let question = PendingCommand { silent, unsent: 0, ..question };
-        let policy = step.retry_of(question.phase);
+        let pending = PendingCommand { silent, unsent: 0, ..pending };
+        let policy = step.retry_of(pending.phase);
         let must_succeed = matches!(step.kind, StepKind::Retriable);
-        let spent = question.spent();
+        let spent = pending.spent();
         if must_succeed || !policy.is_used_up(spent) {
-            let pause_ms = policy.pause_ms(question.counted(), self.ctx.jitter);
-            return self.back_off(step_index, question, pause_ms);
+            let pause_ms = policy.pause_ms(pending.counted(), self.ctx.jitter);
+            return self.back_off(step_index, pending, pause_ms);
         }
-        match question.phase {
+        match pending.phase {
             Phase::Action | Phase::Settlement => self.settle(step_index),
             Phase::Compensation => {
                 let message = format!(
                     "the compensation failed {spent} times, as often as its policy allows; the ones behind it wait"
                 );
-                self.park_step(step_index, question, ParkCode::CompensationFailed, message);
+                self.park_step(step_index, pending, ParkCode::CompensationFailed, message);
             }
         }
     }
@@ -184,28 +184,28 @@ impl Machine<'_, '_> {
         let due: Vec<(usize, PendingCommand)> = self
             .state
             .open()
-            .filter(|(_, question)| question.until <= self.ctx.now)
-            .map(|(step_index, question)| (step_index, question.clone()))
+            .filter(|(_, pending)| pending.until <= self.ctx.now)
+            .map(|(step_index, pending)| (step_index, pending.clone()))
             .collect();
-        for (step_index, question) in due {
-            match question.attempt_state {
-                AttemptState::Backoff => self.ask(step_index, question),
+        for (step_index, pending) in due {
+            match pending.attempt_state {
+                AttemptState::Backoff => self.ask(step_index, pending),
                 AttemptState::Sent => {
-                    self.record_timeout(step_index, &question);
-                    self.attempt_failed(step_index, question, Failure::Silence);
+                    self.record_timeout(step_index, &pending);
+                    self.attempt_failed(step_index, pending, Failure::Silence);
                 }
             }
         }
     }
 
-    pub(super) fn record_timeout(&mut self, step_index: usize, question: &PendingCommand) {
+    pub(super) fn record_timeout(&mut self, step_index: usize, pending: &PendingCommand) {
         let step = self.step(step_index);
-        let timeout_ms = step.timeout_ms_of(question.phase);
+        let timeout_ms = step.timeout_ms_of(pending.phase);
         self.set_error(step_index, "timed-out", &format!("no answer within {timeout_ms} ms"));
-        let detail = TimedOut { timeout_ms, since: self.asked_since(step_index, question) };
+        let detail = TimedOut { timeout_ms, since: self.asked_since(step_index, pending) };
         // That it was stored is known by now.
-        let question = PendingCommand { unsent: 0, ..question.clone() };
-        self.record_attempt(HistoryEvent::TimedOut, step_index, &question, &detail);
+        let pending = PendingCommand { unsent: 0, ..pending.clone() };
+        self.record_attempt(HistoryEvent::TimedOut, step_index, &pending, &detail);
     }
 
     /// A saga that is late turns back before its pivot; at its pivot it settles the pivot; after its pivot it goes on.

@@ -140,21 +140,21 @@ impl<'c, 'd> Machine<'c, 'd> {
         &mut self,
         event: HistoryEvent,
         step_index: usize,
-        question: &PendingCommand,
+        pending: &PendingCommand,
         detail: &impl Serialize,
     ) {
-        let is_repeated = question.unsent > 0 && !question.unsent.is_power_of_two();
-        if is_repeated || !is_written(question.counted()) {
+        let is_repeated = pending.unsent > 0 && !pending.unsent.is_power_of_two();
+        if is_repeated || !is_written(pending.counted()) {
             self.left_out += 1;
             return;
         }
         let name = &self.step(step_index).name;
-        self.record_step(event, name, question.phase, question.attempt, detail);
+        self.record_step(event, name, pending.phase, pending.attempt, detail);
     }
 
     /// The time of the step's first attempt, if by now most attempts leave no row.
-    pub(super) fn asked_since(&self, step_index: usize, question: &PendingCommand) -> Option<Timestamp> {
-        self.state.steps[step_index].started_at.filter(|_| question.counted() > ATTEMPT_ROWS_MAX)
+    pub(super) fn asked_since(&self, step_index: usize, pending: &PendingCommand) -> Option<Timestamp> {
+        self.state.steps[step_index].started_at.filter(|_| pending.counted() > ATTEMPT_ROWS_MAX)
     }
 
     /// Appends a row about a step that was not sent.
@@ -191,21 +191,21 @@ impl<'c, 'd> Machine<'c, 'd> {
     }
 
     /// Sends the next attempt of a pending command; while the saga is held up, keeps it until the saga goes on.
-    pub(super) fn ask(&mut self, step_index: usize, question: PendingCommand) {
+    pub(super) fn ask(&mut self, step_index: usize, pending: PendingCommand) {
         let now = self.ctx.now;
         if !self.state.hold.is_none() {
-            let kept = PendingCommand { attempt_state: AttemptState::Backoff, until: now, ..question };
+            let kept = PendingCommand { attempt_state: AttemptState::Backoff, until: now, ..pending };
             return self.move_step(step_index, Progress::Open(kept));
         }
-        let question = self.send(step_index, question);
-        self.move_step(step_index, Progress::Open(question));
+        let pending = self.send(step_index, pending);
+        self.move_step(step_index, Progress::Open(pending));
     }
 
     /// Sends the next attempt of a pending command, counts and records it.
-    pub(super) fn send(&mut self, step_index: usize, question: PendingCommand) -> PendingCommand {
+    pub(super) fn send(&mut self, step_index: usize, pending: PendingCommand) -> PendingCommand {
         let step = self.step(step_index);
         let now = self.ctx.now;
-        let (phase, attempt) = (question.phase, question.attempt + 1);
+        let (phase, attempt) = (pending.phase, pending.attempt + 1);
         let step_state = &mut self.state.steps[step_index];
         match phase {
             Phase::Action => step_state.attempts = attempt,
@@ -214,27 +214,27 @@ impl<'c, 'd> Machine<'c, 'd> {
         }
         step_state.started_at.get_or_insert(now);
         let until = after_ms(now, step.timeout_ms_of(phase));
-        let question = PendingCommand { attempt, attempt_state: AttemptState::Sent, until, ..question };
-        let command = self.command(step_index, &question, true);
-        let is_first = attempt == 1 && question.unsent == 0 && phase != Phase::Settlement;
+        let pending = PendingCommand { attempt, attempt_state: AttemptState::Sent, until, ..pending };
+        let command = self.command(step_index, &pending, true);
+        let is_first = attempt == 1 && pending.unsent == 0 && phase != Phase::Settlement;
         let detail = Dispatched {
             service: &command.service,
             command: &command.command,
             payload: is_first.then_some(&command.payload),
             fault: command.fault.as_ref().map(ToString::to_string),
-            since: self.asked_since(step_index, &question),
+            since: self.asked_since(step_index, &pending),
         };
-        self.record_attempt(HistoryEvent::Sent, step_index, &question, &detail);
+        self.record_attempt(HistoryEvent::Sent, step_index, &pending, &detail);
         self.commands.push(command);
-        question
+        pending
     }
 
     /// The settlement of a step's action, not sent yet. Its attempts go on counting, as their numbers are part of the
     /// message ids.
     pub(super) fn settlement(&self, step_index: usize) -> PendingCommand {
         let attempt = self.state.steps[step_index].settlement_attempts;
-        let question = PendingCommand::new(Phase::Settlement, JsonText::null(), self.ctx.now);
-        PendingCommand { attempt, ..question }.forgiven()
+        let pending = PendingCommand::new(Phase::Settlement, JsonText::null(), self.ctx.now);
+        PendingCommand { attempt, ..pending }.forgiven()
     }
 
     /// Publishes the pending commands once more, same attempt and message id: a crash may have lost them.
@@ -245,38 +245,38 @@ impl<'c, 'd> Machine<'c, 'd> {
         let asked: Vec<(usize, PendingCommand)> = self
             .state
             .open()
-            .filter(|(_, question)| question.attempt_state == AttemptState::Sent)
-            .map(|(step_index, question)| (step_index, question.clone()))
+            .filter(|(_, pending)| pending.attempt_state == AttemptState::Sent)
+            .map(|(step_index, pending)| (step_index, pending.clone()))
             .collect();
-        for (step_index, question) in asked {
-            let command = self.command(step_index, &question, false);
+        for (step_index, pending) in asked {
+            let command = self.command(step_index, &pending, false);
             self.commands.push(command);
         }
     }
 
-    fn command(&mut self, step_index: usize, question: &PendingCommand, may_fail: bool) -> CommandMessage {
+    fn command(&mut self, step_index: usize, pending: &PendingCommand, may_fail: bool) -> CommandMessage {
         let step = self.step(step_index);
         let step_state = &self.state.steps[step_index];
-        let command = match (question.phase, step.compensation()) {
+        let command = match (pending.phase, step.compensation()) {
             (Phase::Compensation, Some(compensation)) => &compensation.command,
             (Phase::Compensation, None) | (Phase::Action | Phase::Settlement, _) => &step.command,
         };
         let key = IdempotencyKey {
             saga_id: self.ctx.saga_id,
             step: step.name.clone(),
-            phase: question.phase,
+            phase: pending.phase,
             generation: step_state.generation,
         };
         let target = Target {
             key: &key,
-            attempt: question.attempt,
+            attempt: pending.attempt,
             saga: &self.ctx.definition.name,
             service: &step.service,
             command,
         };
         let fault = if may_fail { self.ctx.faults.strike(&self.state.faults, &target) } else { None };
         CommandMessage {
-            attempt: question.attempt,
+            attempt: pending.attempt,
             saga: self.ctx.definition.name.clone(),
             version: self.ctx.definition.version,
             service: step.service.clone(),
@@ -284,15 +284,15 @@ impl<'c, 'd> Machine<'c, 'd> {
             action_sent_at: step_state.started_at.unwrap_or(self.ctx.now),
             fault,
             traceparent: self.state.traceparent.clone(),
-            payload: question.payload.clone(),
+            payload: pending.payload.clone(),
             key,
         }
     }
 
     /// Lets the next attempt of a pending command wait for its time.
-    pub(super) fn back_off(&mut self, step_index: usize, question: PendingCommand, pause_ms: u64) {
+    pub(super) fn back_off(&mut self, step_index: usize, pending: PendingCommand, pause_ms: u64) {
         let until = after_ms(self.ctx.now, pause_ms);
-        let waiting = PendingCommand { attempt_state: AttemptState::Backoff, until, ..question };
+        let waiting = PendingCommand { attempt_state: AttemptState::Backoff, until, ..pending };
         self.move_step(step_index, Progress::Open(waiting));
     }
 

@@ -28,13 +28,13 @@ impl Machine<'_, '_> {
     pub(super) fn park_step(
         &mut self,
         step_index: usize,
-        question: PendingCommand,
+        pending: PendingCommand,
         code: ParkCode,
         message: String,
     ) {
         let step = self.state.steps[step_index].name.clone();
-        let phase = Some(question.phase);
-        self.move_step(step_index, Progress::Parked { question, code });
+        let phase = Some(pending.phase);
+        self.move_step(step_index, Progress::Parked { pending, code });
         self.park(ParkReason { step: Some(step), phase, code, message });
     }
 

@@ -64,8 +64,8 @@ impl Machine<'_, '_> {
             .as_ref()
             .and_then(|unverified| Some((unverified.resolution, unverified.verification.clone()?)));
         match (reply.key.phase, unverified) {
-            (Phase::Action | Phase::Settlement, Some((resolution, question))) => {
-                self.on_verification(step_index, resolution, question, &reply)
+            (Phase::Action | Phase::Settlement, Some((resolution, pending))) => {
+                self.on_verification(step_index, resolution, pending, &reply)
             }
             (Phase::Action | Phase::Settlement | Phase::Compensation, _) if self.state.is_ended() => {
                 self.on_closed(step_index, &reply)
@@ -77,27 +77,27 @@ impl Machine<'_, '_> {
 
     /// An answer to an action or to its settlement: both are about the action.
     fn on_outcome(&mut self, step_index: usize, reply: &ReplyMessage) -> Effect {
-        let Some(question) = self.asked(step_index, reply).filter(|q| q.phase != Phase::Compensation) else {
+        let Some(pending) = self.asked(step_index, reply).filter(|q| q.phase != Phase::Compensation) else {
             return self.on_closed(step_index, reply);
         };
         match &reply.outcome {
-            Outcome::Failed { message } => return self.on_failed(step_index, question, reply, message),
-            Outcome::Refused { reason } => return self.on_refused(step_index, question, reply, reason),
+            Outcome::Failed { message } => return self.on_failed(step_index, pending, reply, message),
+            Outcome::Refused { reason } => return self.on_refused(step_index, pending, reply, reason),
             Outcome::Done { reply: answer } => {
                 self.record_reply(reply, HistoryEvent::Done, &Answer { reply: answer });
-                self.succeeded(step_index, &question, answer);
+                self.succeeded(step_index, &pending, answer);
             }
             Outcome::Rejected(rejection) => {
                 self.record_reply(reply, HistoryEvent::Rejected, &json!(rejection));
-                self.rejected(step_index, question, rejection);
+                self.rejected(step_index, pending, rejection);
             }
             Outcome::Fenced => {
                 self.record_reply(reply, HistoryEvent::Fenced, &json!({}));
-                self.fenced(step_index, question);
+                self.fenced(step_index, pending);
             }
             Outcome::Expired => {
                 self.record_reply(reply, HistoryEvent::Expired, &json!({}));
-                self.expired(step_index, question);
+                self.expired(step_index, pending);
             }
         }
         Effect::Moved
@@ -112,7 +112,7 @@ impl Machine<'_, '_> {
             Outcome::Rejected(_) | Outcome::Fenced => reply.key.phase != Phase::Compensation,
             Outcome::Failed { .. } | Outcome::Expired | Outcome::Refused { .. } => false,
         };
-        let waited_in_vain = |(question, code): (&PendingCommand, ParkCode)| {
+        let waited_in_vain = |(pending, code): (&PendingCommand, ParkCode)| {
             let is_open = match code {
                 ParkCode::CompensationFailed | ParkCode::Expired | ParkCode::Refused => true,
                 ParkCode::RetriableRejected
@@ -120,16 +120,16 @@ impl Machine<'_, '_> {
                 | ParkCode::Contradiction
                 | ParkCode::Paused => false,
             };
-            (is_open && answers).then(|| question.clone())
+            (is_open && answers).then(|| pending.clone())
         };
         step_state.open().cloned().or_else(|| step_state.parked().and_then(waited_in_vain))
     }
 
-    fn succeeded(&mut self, step_index: usize, question: &PendingCommand, answer: &JsonText) {
+    fn succeeded(&mut self, step_index: usize, pending: &PendingCommand, answer: &JsonText) {
         self.close(step_index, Phase::Action, Progress::Succeeded);
         self.pass(step_index);
         self.state.steps[step_index].error = None;
-        let is_unwanted = question.phase == Phase::Settlement
+        let is_unwanted = pending.phase == Phase::Settlement
             && matches!(self.state.direction, Direction::Forward)
             && self
                 .step(step_index)
@@ -167,12 +167,12 @@ impl Machine<'_, '_> {
         }
     }
 
-    fn rejected(&mut self, step_index: usize, question: PendingCommand, rejection: &Rejection) {
+    fn rejected(&mut self, step_index: usize, pending: PendingCommand, rejection: &Rejection) {
         self.set_error(step_index, &rejection.code, &rejection.message);
         if matches!(self.step(step_index).kind, StepKind::Retriable) {
             let message =
                 format!("a retriable step was rejected: {} ({})", rejection.code, rejection.message);
-            return self.park_step(step_index, question, ParkCode::RetriableRejected, message);
+            return self.park_step(step_index, pending, ParkCode::RetriableRejected, message);
         }
         self.close(step_index, Phase::Action, Progress::Rejected);
         self.fail_forward_or_continue_unwind(Cause {
@@ -183,10 +183,10 @@ impl Machine<'_, '_> {
         });
     }
 
-    fn fenced(&mut self, step_index: usize, question: PendingCommand) {
+    fn fenced(&mut self, step_index: usize, pending: PendingCommand) {
         if matches!(self.step(step_index).kind, StepKind::Retriable) {
             let message = "a retriable step was fenced: it will never happen under this key".to_owned();
-            return self.park_step(step_index, question, ParkCode::RetriableRejected, message);
+            return self.park_step(step_index, pending, ParkCode::RetriableRejected, message);
         }
         self.close(step_index, Phase::Action, Progress::Fenced);
         let error = self.state.steps[step_index].error.clone().unwrap_or(StepError {
@@ -201,66 +201,66 @@ impl Machine<'_, '_> {
         });
     }
 
-    fn expired(&mut self, step_index: usize, question: PendingCommand) {
+    fn expired(&mut self, step_index: usize, pending: PendingCommand) {
         let message = "the participant no longer remembers this step: it may have happened or not; \
                        look there before you say which"
             .to_owned();
         self.set_error(step_index, "expired", &message);
-        self.park_step(step_index, question, ParkCode::Expired, message);
+        self.park_step(step_index, pending, ParkCode::Expired, message);
     }
 
     fn on_failed(
         &mut self,
         step_index: usize,
-        question: PendingCommand,
+        pending: PendingCommand,
         reply: &ReplyMessage,
         message: &str,
     ) -> Effect {
-        if !is_current(&question, reply) {
+        if !is_current(&pending, reply) {
             return self.late(reply, "it speaks of an older attempt");
         }
-        self.record_failed(step_index, &question, message);
+        self.record_failed(step_index, &pending, message);
         self.set_error(step_index, "failed", message);
-        self.attempt_failed(step_index, question, Failure::Answer);
+        self.attempt_failed(step_index, pending, Failure::Answer);
         Effect::Moved
     }
 
-    pub(super) fn record_failed(&mut self, step_index: usize, question: &PendingCommand, message: &str) {
-        let detail = FailedAttempt { message, since: self.asked_since(step_index, question) };
-        let question = PendingCommand { unsent: 0, ..question.clone() };
-        self.record_attempt(HistoryEvent::Failed, step_index, &question, &detail);
+    pub(super) fn record_failed(&mut self, step_index: usize, pending: &PendingCommand, message: &str) {
+        let detail = FailedAttempt { message, since: self.asked_since(step_index, pending) };
+        let pending = PendingCommand { unsent: 0, ..pending.clone() };
+        self.record_attempt(HistoryEvent::Failed, step_index, &pending, &detail);
     }
 
     /// Trying again is no use. An action in doubt can still be settled; anything else needs an operator.
     fn on_refused(
         &mut self,
         step_index: usize,
-        question: PendingCommand,
+        pending: PendingCommand,
         reply: &ReplyMessage,
         reason: &str,
     ) -> Effect {
-        if question.phase != reply.key.phase {
-            return self.late(reply, "the question is being settled");
+        if pending.phase != reply.key.phase {
+            return self.late(reply, "the command is being settled");
         }
         self.record_reply(reply, HistoryEvent::Refused, &json!({ "reason": reason }));
         self.set_error(step_index, "refused", reason);
         let may_settle = !matches!(self.step(step_index).kind, StepKind::Retriable);
-        if question.phase == Phase::Action && may_settle {
+        if pending.phase == Phase::Action && may_settle {
             self.settle(step_index);
         } else {
             let message = format!("the participant refused the command: {reason}");
-            self.park_step(step_index, question, ParkCode::Refused, message);
+            self.park_step(step_index, pending, ParkCode::Refused, message);
         }
         Effect::Moved
     }
 
     fn on_undo(&mut self, step_index: usize, reply: &ReplyMessage) -> Effect {
-        let Some(question) = self.asked(step_index, reply).filter(|q| q.phase == Phase::Compensation) else {
+        let Some(pending) = self.asked(step_index, reply).filter(|q| q.phase == Phase::Compensation) else {
             return self.on_closed(step_index, reply);
         };
         match &reply.outcome {
-            Outcome::Failed { message } => self.on_failed(step_index, question, reply, message),
-            Outcome::Refused { reason } => self.on_refused(step_index, question, reply, reason),
+            Outcome::Failed { message } => self.on_failed(step_index, pending, reply, message),
+            Outcome::Refused { reason } => self.on_refused(step_index, pending, reply, reason),
             Outcome::Done { reply: answer } => {
                 self.record_reply(reply, HistoryEvent::Done, &Answer { reply: answer });
                 self.undone(step_index);
@@ -268,14 +268,14 @@ impl Machine<'_, '_> {
             }
             Outcome::Expired => {
                 self.record_reply(reply, HistoryEvent::Expired, &json!({}));
-                self.expired(step_index, question);
+                self.expired(step_index, pending);
                 Effect::Moved
             }
             // No participant that keeps the protocol answers so; believing it would report a compensation that never
             // was.
             Outcome::Rejected(_) | Outcome::Fenced => {
                 let reason = format!("a compensation cannot be answered `{}`", reply.outcome.as_str());
-                self.on_refused(step_index, question, reply, &reason)
+                self.on_refused(step_index, pending, reply, &reason)
             }
         }
     }
@@ -298,7 +298,7 @@ impl Machine<'_, '_> {
             self.republish_open();
             return Effect::Ignored;
         }
-        self.late(reply, "the question was answered before")
+        self.late(reply, "the command was answered before")
     }
 
     /// The earlier answer, if this reply says the opposite.
@@ -377,8 +377,8 @@ impl Machine<'_, '_> {
 }
 
 /// Returns true if a `failed` speaks of the attempt whose answer is awaited.
-fn is_current(question: &PendingCommand, reply: &ReplyMessage) -> bool {
-    question.phase == reply.key.phase
-        && question.attempt == reply.attempt
-        && question.attempt_state == AttemptState::Sent
+fn is_current(pending: &PendingCommand, reply: &ReplyMessage) -> bool {
+    pending.phase == reply.key.phase
+        && pending.attempt == reply.attempt
+        && pending.attempt_state == AttemptState::Sent
 }

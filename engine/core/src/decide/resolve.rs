@@ -212,19 +212,19 @@ impl Machine<'_, '_> {
     fn must_be_asked_anew(&mut self, step_index: usize) {
         self.forget_contradictions(step_index);
         self.release(step_index);
-        let question = PendingCommand::new(Phase::Action, JsonText::null(), self.ctx.now);
+        let pending = PendingCommand::new(Phase::Action, JsonText::null(), self.ctx.now);
         let message =
             "an operator told that a retriable step never happened: `retry` asks it anew".to_owned();
-        self.park_step(step_index, question, ParkCode::RetriableRejected, message);
+        self.park_step(step_index, pending, ParkCode::RetriableRejected, message);
     }
 
     /// The doubt about a step, if there is any.
     pub(super) fn doubt(&self, step_index: usize) -> Option<Doubt> {
         let step_state = &self.state.steps[step_index];
-        let asked = step_state.open().or_else(|| step_state.parked().map(|(question, _)| question));
-        if let Some(question) = asked {
+        let asked = step_state.open().or_else(|| step_state.parked().map(|(pending, _)| pending));
+        if let Some(pending) = asked {
             let is_answered = matches!(step_state.parked(), Some((_, ParkCode::RetriableRejected)));
-            return Some(match question.phase {
+            return Some(match pending.phase {
                 Phase::Compensation => Doubt::Undoing,
                 Phase::Action | Phase::Settlement if is_answered => Doubt::Contradicted { happened: false },
                 Phase::Action | Phase::Settlement => Doubt::Unknown,

@@ -31,8 +31,8 @@ impl Machine<'_, '_> {
             Unsent::Unknown { reason } => (RetryPolicy::NOT_SENT, reason),
             Unsent::Refused { reason } => (RetryPolicy::NOT_STORED, reason),
             Unsent::Unsendable { reason } => match asked {
-                Asked::Open(question) if question.phase != Phase::Settlement => {
-                    return self.unsendable(step_index, question, reason);
+                Asked::Open(pending) if pending.phase != Phase::Settlement => {
+                    return self.unsendable(step_index, pending, reason);
                 }
                 // A settlement carries nothing; the obstacle may pass.
                 Asked::Open(_) | Asked::Verification(_) => (RetryPolicy::NOT_STORED, reason),
@@ -40,15 +40,15 @@ impl Machine<'_, '_> {
         };
         let jitter = self.ctx.jitter;
         match asked {
-            Asked::Open(question) => {
-                let pause_ms = pauses.pause_ms(question.unsent + 1, jitter);
-                let question = self.take_back(step_index, &question, pause_ms, reason);
-                self.move_step(step_index, Progress::Open(question));
+            Asked::Open(pending) => {
+                let pause_ms = pauses.pause_ms(pending.unsent + 1, jitter);
+                let pending = self.take_back(step_index, &pending, pause_ms, reason);
+                self.move_step(step_index, Progress::Open(pending));
             }
-            Asked::Verification(question) => {
-                let pause_ms = pauses.pause_ms(question.unsent + 1, jitter);
-                let question = self.take_back(step_index, &question, pause_ms, reason);
-                self.keep_verifying(step_index, question);
+            Asked::Verification(pending) => {
+                let pause_ms = pauses.pause_ms(pending.unsent + 1, jitter);
+                let pending = self.take_back(step_index, &pending, pause_ms, reason);
+                self.keep_verifying(step_index, pending);
             }
         }
     }
@@ -59,20 +59,20 @@ impl Machine<'_, '_> {
         let reason = "the broker was away after it was sent, or before: it may be lost";
         let is_over = self.state.is_ended();
         for step_index in 0..self.state.steps.len() {
-            let may_be_lost = |question: &&PendingCommand| {
-                let asked_at = self.asked_at(step_index, question);
-                question.attempt_state == AttemptState::Sent && asked_at.is_some_and(|at| at < asked_before)
+            let may_be_lost = |pending: &&PendingCommand| {
+                let asked_at = self.asked_at(step_index, pending);
+                pending.attempt_state == AttemptState::Sent && asked_at.is_some_and(|at| at < asked_before)
             };
             let step_state = &self.state.steps[step_index];
             let open = step_state.open().filter(may_be_lost).filter(|_| !is_over).cloned();
             let verification = step_state.verification().filter(may_be_lost).cloned();
-            if let Some(question) = open {
-                let question = self.take_back(step_index, &question, 0, reason);
-                self.move_step(step_index, Progress::Open(question));
+            if let Some(pending) = open {
+                let pending = self.take_back(step_index, &pending, 0, reason);
+                self.move_step(step_index, Progress::Open(pending));
             }
-            if let Some(question) = verification {
-                let question = self.take_back(step_index, &question, 0, reason);
-                self.keep_verifying(step_index, question);
+            if let Some(pending) = verification {
+                let pending = self.take_back(step_index, &pending, 0, reason);
+                self.keep_verifying(step_index, pending);
             }
         }
     }
@@ -80,10 +80,10 @@ impl Machine<'_, '_> {
     fn asked_as(&self, not_sent: &NotSent) -> Option<(usize, Asked)> {
         let (step_index, _) = self.ctx.definition.step(&not_sent.key.step)?;
         let step_state = &self.state.steps[step_index];
-        let is_it = |question: &&PendingCommand| {
-            question.phase == not_sent.key.phase
-                && question.attempt == not_sent.attempt
-                && question.attempt_state == AttemptState::Sent
+        let is_it = |pending: &&PendingCommand| {
+            pending.phase == not_sent.key.phase
+                && pending.attempt == not_sent.attempt
+                && pending.attempt_state == AttemptState::Sent
                 && step_state.generation == not_sent.key.generation
         };
         let is_over = self.state.is_ended();
@@ -93,39 +93,39 @@ impl Machine<'_, '_> {
     }
 
     /// The time at which a pending command was sent last; meaningful only while its answer is awaited.
-    fn asked_at(&self, step_index: usize, question: &PendingCommand) -> Option<Timestamp> {
-        let timeout_ms = i64::try_from(self.step(step_index).timeout_ms_of(question.phase)).ok()?;
-        question.until.checked_sub_signed(chrono::TimeDelta::try_milliseconds(timeout_ms)?)
+    fn asked_at(&self, step_index: usize, pending: &PendingCommand) -> Option<Timestamp> {
+        let timeout_ms = i64::try_from(self.step(step_index).timeout_ms_of(pending.phase)).ok()?;
+        pending.until.checked_sub_signed(chrono::TimeDelta::try_milliseconds(timeout_ms)?)
     }
 
     /// The attempt does not count: the next one has its number.
     fn take_back(
         &mut self,
         step_index: usize,
-        question: &PendingCommand,
+        pending: &PendingCommand,
         pause_ms: u64,
         reason: &str,
     ) -> PendingCommand {
-        let question = PendingCommand { unsent: question.unsent + 1, ..question.clone() };
-        self.record_attempt(HistoryEvent::NotSent, step_index, &question, &json!({ "reason": reason }));
+        let pending = PendingCommand { unsent: pending.unsent + 1, ..pending.clone() };
+        self.record_attempt(HistoryEvent::NotSent, step_index, &pending, &json!({ "reason": reason }));
         PendingCommand {
-            attempt: question.attempt.saturating_sub(1),
+            attempt: pending.attempt.saturating_sub(1),
             attempt_state: AttemptState::Backoff,
             until: after_ms(self.ctx.now, pause_ms),
-            ..question
+            ..pending
         }
     }
 
     /// An action that cannot be sent never happened, unless it was sent before: then that is settled.
-    fn unsendable(&mut self, step_index: usize, question: PendingCommand, reason: &str) {
-        self.record_attempt(HistoryEvent::NotSent, step_index, &question, &json!({ "reason": reason }));
+    fn unsendable(&mut self, step_index: usize, pending: PendingCommand, reason: &str) {
+        self.record_attempt(HistoryEvent::NotSent, step_index, &pending, &json!({ "reason": reason }));
         self.set_error(step_index, "unsendable", reason);
         let must_succeed = matches!(self.step(step_index).kind, StepKind::Retriable);
-        if question.phase == Phase::Compensation || must_succeed {
-            let message = format!("its {} cannot be sent: {reason}", question.phase);
-            return self.park_step(step_index, question, ParkCode::Refused, message);
+        if pending.phase == Phase::Compensation || must_succeed {
+            let message = format!("its {} cannot be sent: {reason}", pending.phase);
+            return self.park_step(step_index, pending, ParkCode::Refused, message);
         }
-        if question.attempt > 1 || question.unsent > 0 {
+        if pending.attempt > 1 || pending.unsent > 0 {
             return self.settle(step_index);
         }
         self.close(step_index, Phase::Action, Progress::Fenced);

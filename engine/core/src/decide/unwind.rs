@@ -18,7 +18,7 @@ impl Machine<'_, '_> {
         let in_doubt: Vec<usize> = self
             .state
             .open()
-            .filter(|(_, question)| question.phase == Phase::Action)
+            .filter(|(_, pending)| pending.phase == Phase::Action)
             .map(|(step_index, _)| step_index)
             .collect();
         for step_index in in_doubt {

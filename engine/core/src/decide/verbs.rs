@@ -103,7 +103,7 @@ impl Machine<'_, '_> {
                     true => step_state.parked().is_some(),
                     false => step_state
                         .open()
-                        .is_some_and(|question| question.attempt_state == AttemptState::Backoff),
+                        .is_some_and(|pending| pending.attempt_state == AttemptState::Backoff),
                 }
         });
         let indices: Vec<usize> = due.map(|(step_index, _)| step_index).collect();
@@ -141,8 +141,8 @@ impl Machine<'_, '_> {
     /// Sends a step again. If its answer was final the command is a new one, under a key of its own.
     fn reopen(&mut self, step_index: usize) {
         let step_state = &mut self.state.steps[step_index];
-        let question = match step_state.progress().clone() {
-            Progress::Open(question) => question,
+        let pending = match step_state.progress().clone() {
+            Progress::Open(pending) => pending,
             Progress::Parked { code: ParkCode::RetriableRejected, .. } => {
                 step_state.generation += 1;
                 step_state.attempts = 0;
@@ -155,14 +155,14 @@ impl Machine<'_, '_> {
                 }
             }
             // On the way back no action is sent any more: its outcome is settled.
-            Progress::Parked { question: PendingCommand { phase: Phase::Action, .. }, .. }
+            Progress::Parked { pending: PendingCommand { phase: Phase::Action, .. }, .. }
                 if matches!(self.state.direction, Direction::Back { .. }) =>
             {
                 self.release(step_index);
                 return self.settle(step_index);
             }
             // The same command with the same bytes; the attempts made so far are forgiven.
-            Progress::Parked { question, .. } => question.forgiven(),
+            Progress::Parked { pending, .. } => pending.forgiven(),
             Progress::Pending
             | Progress::Succeeded
             | Progress::Rejected
@@ -170,8 +170,7 @@ impl Machine<'_, '_> {
             | Progress::Skipped
             | Progress::Compensated => return,
         };
-        let waiting =
-            PendingCommand { attempt_state: AttemptState::Backoff, until: self.ctx.now, ..question };
+        let waiting = PendingCommand { attempt_state: AttemptState::Backoff, until: self.ctx.now, ..pending };
         self.move_step(step_index, Progress::Open(waiting.clone()));
         self.release(step_index);
         self.ask(step_index, waiting);

@@ -18,10 +18,10 @@ use crate::state::{AttemptState, PendingCommand, ResolutionKind, UnverifiedResol
 impl Machine<'_, '_> {
     /// Keeps a resolution and begins to verify it.
     pub(super) fn verify(&mut self, step_index: usize, resolution: ResolutionKind) {
-        let question = self.settlement(step_index);
-        let question = self.send(step_index, question);
+        let pending = self.settlement(step_index);
+        let pending = self.send(step_index, pending);
         self.state.steps[step_index].unverified =
-            Some(UnverifiedResolution { resolution, verification: Some(question) });
+            Some(UnverifiedResolution { resolution, verification: Some(pending) });
     }
 
     /// Sends verifications again where time has run out.
@@ -29,34 +29,34 @@ impl Machine<'_, '_> {
         let due: Vec<(usize, PendingCommand)> = self
             .state
             .verifications()
-            .filter(|(_, question)| question.until <= self.ctx.now)
-            .map(|(step_index, question)| (step_index, question.clone()))
+            .filter(|(_, pending)| pending.until <= self.ctx.now)
+            .map(|(step_index, pending)| (step_index, pending.clone()))
             .collect();
-        for (step_index, question) in due {
-            let next = match question.attempt_state {
-                AttemptState::Backoff => self.send(step_index, question),
+        for (step_index, pending) in due {
+            let next = match pending.attempt_state {
+                AttemptState::Backoff => self.send(step_index, pending),
                 AttemptState::Sent => {
-                    self.record_timeout(step_index, &question);
-                    self.later(question)
+                    self.record_timeout(step_index, &pending);
+                    self.later(pending)
                 }
             };
             self.keep_verifying(step_index, next);
         }
     }
 
-    fn later(&self, question: PendingCommand) -> PendingCommand {
-        let pause_ms = RetryPolicy::FOR_EVER.pause_ms(question.counted(), self.ctx.jitter);
+    fn later(&self, pending: PendingCommand) -> PendingCommand {
+        let pause_ms = RetryPolicy::FOR_EVER.pause_ms(pending.counted(), self.ctx.jitter);
         PendingCommand {
             attempt_state: AttemptState::Backoff,
             until: after_ms(self.ctx.now, pause_ms),
             unsent: 0,
-            ..question
+            ..pending
         }
     }
 
-    pub(super) fn keep_verifying(&mut self, step_index: usize, question: PendingCommand) {
+    pub(super) fn keep_verifying(&mut self, step_index: usize, pending: PendingCommand) {
         if let Some(unverified) = &mut self.state.steps[step_index].unverified {
-            unverified.verification = Some(question);
+            unverified.verification = Some(pending);
         }
     }
 
@@ -65,18 +65,18 @@ impl Machine<'_, '_> {
         &mut self,
         step_index: usize,
         resolution: ResolutionKind,
-        question: PendingCommand,
+        pending: PendingCommand,
         reply: &ReplyMessage,
     ) -> Effect {
         let outcome = reply.outcome.as_str();
         let said = match &reply.outcome {
             Outcome::Failed { message: problem } | Outcome::Refused { reason: problem } => {
-                let asked = (question.phase, question.attempt, question.attempt_state);
+                let asked = (pending.phase, pending.attempt, pending.attempt_state);
                 if asked != (reply.key.phase, reply.attempt, AttemptState::Sent) {
                     return self.late(reply, "it speaks of an older attempt");
                 }
-                self.record_failed(step_index, &question, problem);
-                let next = self.later(question);
+                self.record_failed(step_index, &pending, problem);
+                let next = self.later(pending);
                 self.keep_verifying(step_index, next);
                 return Effect::Moved;
             }

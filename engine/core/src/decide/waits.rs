@@ -18,27 +18,27 @@ impl Machine<'_, '_> {
     pub(super) fn shorten_waits(&mut self) {
         for step_index in 0..self.state.steps.len() {
             let step_state = &self.state.steps[step_index];
-            let open = step_state.open().map(|question| self.latest(step_index, question));
-            let verification = step_state.verification().map(|question| self.latest(step_index, question));
+            let open = step_state.open().map(|pending| self.latest(step_index, pending));
+            let verification = step_state.verification().map(|pending| self.latest(step_index, pending));
             let step_state = &mut self.state.steps[step_index];
             if let Some(latest) = open {
                 step_state.shorten_wait(latest);
             }
             let settlement =
                 step_state.unverified.as_mut().and_then(|unverified| unverified.verification.as_mut());
-            if let (Some(question), Some(latest)) = (settlement, verification) {
-                question.until = question.until.min(latest);
+            if let (Some(pending), Some(latest)) = (settlement, verification) {
+                pending.until = pending.until.min(latest);
             }
         }
     }
 
     /// The latest time to which a command can wait that is sent now.
-    fn latest(&self, step_index: usize, question: &PendingCommand) -> Timestamp {
+    fn latest(&self, step_index: usize, pending: &PendingCommand) -> Timestamp {
         let step = self.step(step_index);
-        let longest_ms = match question.attempt_state {
-            AttemptState::Sent => step.timeout_ms_of(question.phase),
-            AttemptState::Backoff if question.unsent > 0 => RetryPolicy::NOT_STORED.backoff_ms_max,
-            AttemptState::Backoff => step.retry_of(question.phase).backoff_ms_max,
+        let longest_ms = match pending.attempt_state {
+            AttemptState::Sent => step.timeout_ms_of(pending.phase),
+            AttemptState::Backoff if pending.unsent > 0 => RetryPolicy::NOT_STORED.backoff_ms_max,
+            AttemptState::Backoff => step.retry_of(pending.phase).backoff_ms_max,
         };
         after_ms(self.ctx.now, longest_ms)
     }

@@ -28,7 +28,8 @@ pub enum Progress {
     /// An operator must say what becomes of it.
     Parked {
         /// The command that was pending.
-        question: PendingCommand,
+        #[serde(rename = "question")]
+        pending: PendingCommand,
         /// Why the engine cannot go on by itself.
         code: ParkCode,
     },
@@ -47,13 +48,13 @@ impl Progress {
             Self::Fenced => ProgressKind::Fenced,
             Self::Skipped => ProgressKind::Skipped,
             Self::Compensated => ProgressKind::Compensated,
-            Self::Parked { question: PendingCommand { phase: Phase::Action, .. }, .. } => {
+            Self::Parked { pending: PendingCommand { phase: Phase::Action, .. }, .. } => {
                 ProgressKind::ParkedAction
             }
-            Self::Parked { question: PendingCommand { phase: Phase::Settlement, .. }, .. } => {
+            Self::Parked { pending: PendingCommand { phase: Phase::Settlement, .. }, .. } => {
                 ProgressKind::ParkedSettlement
             }
-            Self::Parked { question: PendingCommand { phase: Phase::Compensation, .. }, .. } => {
+            Self::Parked { pending: PendingCommand { phase: Phase::Compensation, .. }, .. } => {
                 ProgressKind::ParkedCompensation
             }
         }

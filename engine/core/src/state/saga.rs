@@ -64,8 +64,8 @@ impl SagaState {
 
     /// When something must happen even if no reply comes; `None` if nothing will by itself.
     pub fn due_at(&self) -> Option<Timestamp> {
-        let verifications = self.verifications().map(|(_, question)| question.until);
-        let open = self.open().map(|(_, question)| question.until);
+        let verifications = self.verifications().map(|(_, pending)| pending.until);
+        let open = self.open().map(|(_, pending)| pending.until);
         match (&self.direction, &self.hold) {
             // A saga that was started inside a transaction of its caller's has sent nothing yet.
             (Direction::Forward, Hold::None) if self.open().next().is_none() => Some(self.started_at),

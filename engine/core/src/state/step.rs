@@ -128,15 +128,15 @@ impl StepState {
 
     /// Ends the wait of the pending command at this time at the latest.
     pub(crate) fn shorten_wait(&mut self, latest: Timestamp) {
-        if let Progress::Open(question) = &mut self.progress {
-            question.until = question.until.min(latest);
+        if let Progress::Open(pending) = &mut self.progress {
+            pending.until = pending.until.min(latest);
         }
     }
 
     /// The pending command, if there is one.
     pub const fn open(&self) -> Option<&PendingCommand> {
         match &self.progress {
-            Progress::Open(question) => Some(question),
+            Progress::Open(pending) => Some(pending),
             Progress::Pending
             | Progress::Succeeded
             | Progress::Rejected
@@ -150,7 +150,7 @@ impl StepState {
     /// The command at which it is parked.
     pub const fn parked(&self) -> Option<(&PendingCommand, ParkCode)> {
         match &self.progress {
-            Progress::Parked { question, code } => Some((question, *code)),
+            Progress::Parked { pending, code } => Some((pending, *code)),
             Progress::Pending
             | Progress::Open(_)
             | Progress::Succeeded

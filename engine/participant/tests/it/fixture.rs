@@ -165,7 +165,7 @@ impl Fixture {
         let key = command.key.clone();
         self.send(&[command]).await;
         let reply = self.replies(1).await.remove(0);
-        assert_eq!(reply.key, key, "the reply names its question");
+        assert_eq!(reply.key, key, "the reply names its command");
         told(&reply.outcome)
     }
 

@@ -17,10 +17,10 @@ fn again(command: &CommandMessage, attempt: u32) -> CommandMessage {
 async fn duplicate_command_gets_the_same_answer_and_has_one_effect() {
     let mut fixture = Fixture::new().await;
     let till = fixture.till().await;
-    let question = put(1, How::Done);
-    let first = fixture.ask(question.clone()).await;
+    let command = put(1, How::Done);
+    let first = fixture.ask(command.clone()).await;
     assert_eq!(first, r#"done {"slot":1,"note":"done"}"#);
-    assert_eq!(fixture.ask(again(&question, 2)).await, first);
+    assert_eq!(fixture.ask(again(&command, 2)).await, first);
     assert_eq!(fixture.effects().await, ["put:1"]);
     assert_eq!(till.counted(), "done 1, duplicates 1");
     fixture.leave([till]).await;

@@ -213,9 +213,9 @@ fn undo_forward(definition: &SagaDefinition, mut decision: Decision) -> Decision
     }
     for step in decision.state.steps.iter_mut().filter(|step| step.name == last.step) {
         step.compensation_attempts = 1;
-        if let Some(question) = asked.take() {
-            let question = PendingCommand { payload: last.payload.clone(), ..question };
-            *step = put(step, &Progress::Open(question));
+        if let Some(pending) = asked.take() {
+            let pending = PendingCommand { payload: last.payload.clone(), ..pending };
+            *step = put(step, &Progress::Open(pending));
         }
     }
     for command in decision.commands.iter_mut().filter(|command| command.key.phase == Phase::Compensation) {
@@ -243,13 +243,13 @@ fn put(step: &StepState, progress: &Progress) -> StepState {
 
 fn freshen(state: &SagaState, event: Event) -> Event {
     let Event::Reply(mut reply) = event else { return event };
-    let asked = state.open().find(|(place, question)| {
+    let asked = state.open().find(|(place, pending)| {
         state.steps[*place].name == reply.key.step
-            && question.phase == reply.key.phase
-            && question.attempt_state == AttemptState::Sent
+            && pending.phase == reply.key.phase
+            && pending.attempt_state == AttemptState::Sent
     });
-    if let (Outcome::Failed { .. }, Some((_, question))) = (&reply.outcome, asked) {
-        reply.attempt = question.attempt;
+    if let (Outcome::Failed { .. }, Some((_, pending))) = (&reply.outcome, asked) {
+        reply.attempt = pending.attempt;
     }
     Event::Reply(reply)
 }
@@ -302,8 +302,8 @@ fn freeze_unsettled(ctx: &mut Context<'_>, mut decision: Decision) -> Decision {
         let is_settling =
             matches!(decision.state.direction, Direction::Back { unwinding: Unwinding::Settling, .. });
         let settling = decision.state.hold.is_none() && is_settling;
-        let asked = decision.state.open().find(|(_, question)| question.phase == Phase::Settlement);
-        let Some((place, question)) = asked.filter(|_| settling) else { return decision };
+        let asked = decision.state.open().find(|(_, pending)| pending.phase == Phase::Settlement);
+        let Some((place, pending)) = asked.filter(|_| settling) else { return decision };
         let step_state = &decision.state.steps[place];
         let step = &ctx.definition.steps[place];
         let reply = ReplyMessage {
@@ -313,7 +313,7 @@ fn freeze_unsettled(ctx: &mut Context<'_>, mut decision: Decision) -> Decision {
                 phase: Phase::Settlement,
                 generation: step_state.generation,
             },
-            attempt: question.attempt,
+            attempt: pending.attempt,
             saga: ctx.definition.name.clone(),
             version: ctx.definition.version,
             service: step.service.clone(),

@@ -67,7 +67,7 @@ impl World {
     fn tell(&mut self, id: SagaId, state: &SagaState) -> Option<Verb> {
         let in_doubt: Vec<usize> = state
             .open()
-            .filter(|(_, question)| question.phase != Phase::Compensation)
+            .filter(|(_, pending)| pending.phase != Phase::Compensation)
             .map(|(place, _)| place)
             .collect();
         let place = in_doubt.get(self.rng.usize(..in_doubt.len().max(1)))?;

@@ -112,7 +112,7 @@ fn simulator_finds_every_planted_bug() {
     count-a-stale-failure: seed 11: attempt 2 at the action of confirm never failed
     share-the-budget: seed 1: a compensation was given up after 1 of 3 failures
     freeze-unsettled: seed 0: an honest participant was found to contradict itself
-    resend-anew: seed 0: 00000000-0000-0000-0000-000000000003/reserve/action/1: the question was changed under its key
+    resend-anew: seed 0: 00000000-0000-0000-0000-000000000003/reserve/action/1: the command was changed under its key
     cancel-after-the-pivot: seed 9: cancelled though its pivot was sent
     accept-a-stale-generation: seed 6: an honest participant was found to contradict itself
     forget-without-a-word: seed 9: compensated, and the effect of create stands 1 times

@@ -112,8 +112,8 @@ fn timeless(mut state: SagaState) -> String {
         step.started_at = step.started_at.map(|_| now());
         step.ended_at = None;
         step.error = None;
-        if let Some(question) = step.open().cloned() {
-            step.move_to(Progress::Open(PendingCommand { until: now(), unsent: 0, ..question })).unwrap();
+        if let Some(pending) = step.open().cloned() {
+            step.move_to(Progress::Open(PendingCommand { until: now(), unsent: 0, ..pending })).unwrap();
         }
     }
     state.ended_at = state.ended_at.map(|_| now());

@@ -94,7 +94,7 @@ fn retriable_resolved_happened_but_fenced_is_a_contradiction() {
     let sale = sale.resolved("confirm", Resolution::NeverHappened);
     assert_eq!(sale.summary(), "parked, confirm retriable-rejected, paused");
     let sale = sale.ordered(Verb::Resume).ordered(RETRY);
-    assert_eq!(sale.sends(), "action confirm 2", "a new question: the old one was refused for ever");
+    assert_eq!(sale.sends(), "action confirm 2", "a new command: the old one was refused for ever");
     assert_eq!(sale.played_out().summary(), "completed");
 }
 

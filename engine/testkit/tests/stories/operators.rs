@@ -60,7 +60,7 @@ fn retry_of_a_parked_step_keeps_its_key_or_opens_a_new_generation() {
     done action confirm 1
     completed
     ");
-    assert_eq!(run.state.steps[3].generation, 2, "its answer was final, so the question is a new one");
+    assert_eq!(run.state.steps[3].generation, 2, "its answer was final, so the command is a new one");
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn resolved_doubt_leaves_an_unfoldable_reply_parked() {
     let sale = Sale::begun().hears("reserve", Outcome::Expired).hears("charge", done("{}"));
     let sale = sale.resolved("reserve", Resolution::Happened { reply: JsonText::null() });
     assert_eq!(sale.summary(), "parked, charge definition");
-    assert_eq!(sale.state.due_at(), sale.state.verifications().map(|(_, question)| question.until).min());
+    assert_eq!(sale.state.due_at(), sale.state.verifications().map(|(_, pending)| pending.until).min());
     assert_eq!(sale.ordered(RETRY).summary(), "parked, charge definition", "the closure is what it was");
 }
 

@@ -35,7 +35,7 @@ fn retry_sends_a_waiting_attempt_at_once() {
     assert_eq!(pauses(&run), [25_600, 0], "by order it does not:\n{run}");
     assert!(run.has("retry-requested") && run.refused.is_empty(), "{run}");
     let confirm = &run.state.steps[3];
-    assert_eq!((confirm.generation, confirm.attempts), (1, 10), "it is the same question, asked once more");
+    assert_eq!((confirm.generation, confirm.attempts), (1, 10), "it is the same command, sent once more");
 }
 
 /// The first attempt is overtaken by the second, which is rejected; an operator re-opens the step under a new key, and

@@ -196,7 +196,7 @@ fn expired_retriable_step_can_be_resolved() {
     let sale = forgotten().resolved("confirm", Resolution::NeverHappened);
     assert_eq!(sale.summary(), "parked, confirm retriable-rejected");
     let sale = sale.later(1).ordered(RETRY);
-    assert_eq!(sale.sends(), "action confirm 2", "a new question: the old one would be refused as too old");
+    assert_eq!(sale.sends(), "action confirm 2", "a new command: the old one would be refused as too old");
     assert!(sale.sent[0].action_sent_at > Timestamp::UNIX_EPOCH, "and a new time");
     assert_eq!(sale.played_out().summary(), "completed");
 }
