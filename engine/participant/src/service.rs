@@ -25,7 +25,7 @@ use crate::serve_error::ServeError;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Session settings of a participant's connections, where it has sessions of its own: a session that hangs must not
 /// hold its keys for ever. Nothing here touches the plans of the handlers' statements, which are their own affair;
-/// those of the inbox are pinned by the functions that hold them (`migrations/participant/0005_inbox_functions.sql`).
+/// those of the inbox are pinned by the functions that hold them (`engine/participant/migrations/0005_inbox_functions.sql`).
 const SETTINGS: [(&str, &str); 4] = [
     ("statement_timeout", "30000"),
     ("lock_timeout", "10000"),
