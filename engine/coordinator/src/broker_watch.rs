@@ -1,5 +1,6 @@
 //! Watches the broker: probes it, and wakes all open sagas when it has lost its store.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ struct Probe<I> {
 impl<I: PartialEq> Probe<I> {
     async fn ask<J: JournalUpkeep, B: Bus<Incarnation = I>, C: Clock>(&mut self, shared: &Shared<J, B, C>) {
         self.next_at = shared.clock.monotonic() + PROBE_EVERY;
-        match within(&shared.clock, PROBE_TIME_MAX, shared.bus.incarnation()).await.flatten() {
+        match within(&shared.clock, PROBE_TIME_MAX, pin!(shared.bus.incarnation())).await.flatten() {
             Some(incarnation) => {
                 self.failures = 0;
                 let is_another = self.incarnation.as_ref().is_some_and(|before| *before != incarnation);

@@ -1,6 +1,5 @@
 //! Pauses and time limits of the loops, on the clock that they are given.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use crate::ports::Clock;
@@ -27,13 +26,13 @@ impl<C: Clock> Ticks<C> {
     }
 }
 
-/// Waits for an answer, but no longer than `limit`; `None` if there is none by then.
+/// Waits for an answer, but no longer than `limit`; `None` if there is none by then. The caller pins it, so that it is
+/// not copied on the way.
 pub(crate) async fn within<C: Clock, T>(
     clock: &C,
     limit: Duration,
-    answer: impl Future<Output = T>,
+    answer: impl Future<Output = T> + Unpin,
 ) -> Option<T> {
-    let answer = pin!(answer);
     tokio::select! {
         biased;
         answer = answer => Some(answer),
@@ -48,13 +47,15 @@ pub(crate) async fn stagger<C: Clock>(clock: &C) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
     use crate::system_clock::SystemClock;
 
     #[tokio::test]
     async fn answer_that_is_late_is_not_waited_for() {
         let clock = SystemClock;
-        assert_eq!(within(&clock, Duration::from_secs(60), async { 7 }).await, Some(7));
+        assert_eq!(within(&clock, Duration::from_secs(60), pin!(async { 7 })).await, Some(7));
         let never = std::future::pending::<()>();
         assert_eq!(within(&clock, Duration::from_millis(1), never).await, None);
     }

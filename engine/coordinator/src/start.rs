@@ -4,6 +4,7 @@
 //! coordinator that drains or injects no failures. So a refusal is only given once the key was looked up in the
 //! journal; an ordinary new start needs no such query, as the insertion itself finds the key.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use redress_core::decide::{Context, Decision};
@@ -42,7 +43,7 @@ impl<J: Journal, B: Bus, C: Clock> Engine<J, B, C> {
     /// The same as [`start`](Self::start); if the saga is new, it gets this id.
     pub(crate) async fn start_as(&self, id: SagaId, request: StartRequest) -> Result<Started, StartError> {
         check_key(&request.key)?;
-        let in_time = async {
+        let in_time = pin!(async {
             match self.prepare(id, &request) {
                 Ok(prepared) => {
                     drop(request);
@@ -53,7 +54,7 @@ impl<J: Journal, B: Bus, C: Clock> Engine<J, B, C> {
                     known_or(known, &request, refusal)
                 }
             }
-        };
+        });
         let limit = self.shared.config.start_timeout;
         let given_up = || Err(JournalError::given_up().into());
         within(&self.shared.clock, limit, in_time).await.unwrap_or_else(given_up)

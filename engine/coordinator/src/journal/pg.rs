@@ -116,37 +116,44 @@ impl PgJournal {
     }
 
     /// Waits for the answer to a query, but not for ever.
-    pub(super) async fn reading<T, E>(
+    ///
+    /// A query that is under way takes some kilobytes. It lies on the heap from the call on, here and below: else the
+    /// future of each caller that may ever ask one would have its size, and be copied with it.
+    pub(super) fn reading<T, E>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, JournalError>
+    ) -> impl Future<Output = Result<T, JournalError>>
     where
         JournalError: From<E>,
     {
-        self.noting(within(self.read_time_max, answer).await)
+        let answer = Box::pin(answer);
+        async move { self.noting(within(self.read_time_max, answer).await) }
     }
 
     /// Waits for a statement of the work, but not for ever.
-    pub(super) async fn working<T, E>(
+    pub(super) fn working<T, E>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, JournalError>
+    ) -> impl Future<Output = Result<T, JournalError>>
     where
         JournalError: From<E>,
     {
-        self.noting(within(self.unit_time_max, answer).await)
+        let answer = Box::pin(answer);
+        async move { self.noting(within(self.unit_time_max, answer).await) }
     }
 
     /// Carries out a unit of work in a task of its own, because no caller's cancellation may reach its `begin` or its
     /// `commit`; but not for ever. One that is given up has written or it has not.
-    pub(super) async fn unit<T: Send + 'static>(
+    pub(super) fn unit<T: Send + 'static>(
         &self,
         unit: impl Future<Output = Result<T, JournalError>> + Send + 'static,
-    ) -> Result<T, JournalError> {
-        let limit = self.unit_time_max;
+    ) -> impl Future<Output = Result<T, JournalError>> {
+        let (limit, unit) = (self.unit_time_max, Box::pin(unit));
         let given_up = move |_| Err(JournalError::CommitUnknown(silence(limit).into()));
-        let unit = tokio::spawn(async move { timeout(limit, unit).await.unwrap_or_else(given_up) });
-        self.noting(unit.await.unwrap_or(Err(JournalError::Panicked)))
+        async move {
+            let unit = tokio::spawn(async move { timeout(limit, unit).await.unwrap_or_else(given_up) });
+            self.noting(unit.await.unwrap_or(Err(JournalError::Panicked)))
+        }
     }
 
     /// One connection that only reads says that all of them may: they were opened before a failover. The next ones are

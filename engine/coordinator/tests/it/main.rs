@@ -16,6 +16,8 @@ mod faults;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod footprint;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod leases;
