@@ -6,7 +6,7 @@
 //! cargo test -p redress-sagas --release --test soak -- --minutes 30 --seed 7
 //! ```
 //!
-//! Without `--minutes` it plays some twenty seconds, as a part of `cargo test --workspace`. `--rate` sets the orders per
+//! Without `--minutes` it plays some twenty seconds; `cargo test --workspace` leaves it out. `--rate` sets the orders per
 //! second instead of measuring them, `--only RestartBroker,KillService` leaves out all other disruptions. The same seed
 //! plays the same disruptions at the same moments; their effect differs from run to run.
 //!
