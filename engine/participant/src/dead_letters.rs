@@ -81,14 +81,14 @@ impl<S: Send + Sync + 'static> Worker<S> {
             Ok(kept) => kept,
             Err(error) if matches!(error.disposition(), Disposition::Down | Disposition::Exhausted) => {
                 let (service, error, count) = (&self.service, error.chain(), poison.len());
-                tracing::warn!(%service, error, count, "dead letters kept nowhere yet: broker and database refuse them");
+                tracing::warn!(%service, error, count, "failed to keep dead letters: broker and database refuse them; retrying");
                 for (poison, _) in poison {
                     poison.ack.nak(self.inbox.config.database_down_pause).await;
                 }
                 return;
             }
             Err(error) => {
-                tracing::error!(service = %self.service, error = error.chain(), "dead letters not kept in the database");
+                tracing::error!(service = %self.service, error = error.chain(), "failed to keep dead letters in the database");
                 0
             }
         };
@@ -99,7 +99,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 let (service, letter) = (&self.service, &poison.letter);
                 let payload = letter.payload[..letter.payload.len().min(200)].escape_ascii().to_string();
                 tracing::error!(%service, %error, subject = %letter.subject, reason = %letter.reason, payload,
-                    "a dead letter is kept nowhere but in this line");
+                    "dead letter kept in this line alone");
                 count(&self.inbox.stats.dead_letters_lost);
             }
             self.end(poison).await;

@@ -18,10 +18,10 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 Ok(Ok(id)) => return id,
                 Ok(Err(error)) => {
                     let error = error.chain();
-                    tracing::warn!(service = %self.service, error, "the database does not say which inbox it is; again");
+                    tracing::warn!(service = %self.service, error, "failed to read the inbox's id; retrying");
                 }
                 Err(panic) => {
-                    tracing::error!(service = %self.service, %panic, "the inbox's id was not read; again")
+                    tracing::error!(service = %self.service, %panic, "reading the inbox's id panicked; retrying")
                 }
             }
             tokio::time::sleep(self.inbox.config.database_down_pause).await;

@@ -90,7 +90,7 @@ impl<S: Send + Sync + 'static> Listening<S> {
         let mut notifications = match self.wire.notifications(&self.service).await {
             Ok(notifications) => notifications,
             Err(error) => {
-                return tracing::error!(service = %self.service, %error, "nobody listens to notifications");
+                return tracing::error!(service = %self.service, %error, "failed to subscribe to notifications; none is received");
             }
         };
         loop {
@@ -108,7 +108,7 @@ impl<S: Send + Sync + 'static> Listening<S> {
                     count(&self.stats.unheard);
                     let (step, error) = (&notification.step, with_causes(&error));
                     tracing::warn!(service = %self.service, saga_id = %notification.saga_id, %step, error,
-                        "notification lost");
+                        "failed to handle a notification; it is not sent again");
                 }
             }
         }

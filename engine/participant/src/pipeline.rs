@@ -165,7 +165,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 for member in &members {
                     let (key, chain, remedy) = (&member.command.key, error.chain(), error.remedy());
                     tracing::warn!(service = %self.service, error = chain, %key, remedy,
-                        "a command could not be run; again later");
+                        "failed to run a command; it is delivered again later");
                 }
                 self.put_back(members).await;
                 End::PutBack(error.counts_as_attempt())
@@ -188,7 +188,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let (overdue, others): (Vec<Member>, Vec<Member>) =
             members.into_iter().partition(|member| keys.contains(&member.command.key));
         let at_fault = keys.len() == 1;
-        tracing::warn!(service = %self.service, error = error.chain(), commands = keys.len(), "a handler did not end");
+        tracing::warn!(service = %self.service, error = error.chain(), commands = keys.len(), "handler did not end; the others run without it");
         count(&self.inbox.stats.batch_retries);
         let mut suspects = Vec::new();
         if at_fault {
@@ -221,9 +221,11 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let text = error.chain();
         match error.remedy() {
             Some(remedy) => {
-                tracing::warn!(service = %self.service, error = text, remedy, "a table is not ready; the commands wait");
+                tracing::warn!(service = %self.service, error = text, remedy, "a table is missing or forbidden; the commands wait");
             }
-            None => tracing::warn!(service = %self.service, error = text, "database down; the commands wait"),
+            None => {
+                tracing::warn!(service = %self.service, error = text, "database unavailable; the commands wait")
+            }
         }
         self.database_down.notify_one();
         self.put_back(members).await;
@@ -247,7 +249,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 }
             }
         }
-        tracing::info!(service = %self.service, "database is back");
+        tracing::info!(service = %self.service, "database available again");
     }
 
     /// Checks that the database can be written to.

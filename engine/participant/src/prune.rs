@@ -44,11 +44,11 @@ pub(crate) async fn run<S: Send + Sync + 'static>(worker: Arc<Worker<S>>, shutdo
                 }
                 Ok(Err(error)) => {
                     let error = error.chain();
-                    tracing::warn!(service = %worker.service, error, "inbox not pruned; again later");
+                    tracing::warn!(service = %worker.service, error, "failed to prune the inbox; retrying later");
                     break;
                 }
                 Err(panic) => {
-                    tracing::error!(service = %worker.service, %panic, "inbox not pruned");
+                    tracing::error!(service = %worker.service, %panic, "pruning the inbox panicked");
                     break;
                 }
             }
