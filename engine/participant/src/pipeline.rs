@@ -188,7 +188,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let (overdue, others): (Vec<Member>, Vec<Member>) =
             members.into_iter().partition(|member| keys.contains(&member.command.key));
         let at_fault = keys.len() == 1;
-        tracing::warn!(service = %self.service, error = error.chain(), commands = keys.len(), "handler did not end; the others run without it");
+        tracing::warn!(service = %self.service, error = error.chain(), commands = keys.len(),
+            "handler did not end; the others run without it");
         count(&self.inbox.stats.batch_retries);
         let mut suspects = Vec::new();
         if at_fault {
