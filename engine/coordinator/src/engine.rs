@@ -168,7 +168,7 @@ impl<J, B, C> Engine<J, B, C> {
     }
 
     /// The definitions that it knows.
-    pub fn definitions(&self) -> &[SagaDefinition] {
+    pub fn definitions(&self) -> &[Arc<SagaDefinition>] {
         self.shared.registry.all()
     }
 

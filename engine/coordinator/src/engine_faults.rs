@@ -1,5 +1,6 @@
 //! Standing faults of the installation.
 
+use redress_core::SagaDefinition;
 use redress_core::fault::Fault;
 
 use crate::engine::Engine;
@@ -32,8 +33,7 @@ impl<B: Bus, C: Clock> Engine<PgJournal, B, C> {
         if !self.shared.config.allow_faults {
             return Err(FaultError::NotAllowed);
         }
-        let definitions: Vec<_> = self.shared.registry.all().iter().collect();
-        Ok(redress_core::fault::read(given, &definitions)?)
+        Ok(redress_core::fault::read(given, &self.known())?)
     }
 
     /// Adds a standing fault and gives its number.
@@ -45,8 +45,13 @@ impl<B: Bus, C: Clock> Engine<PgJournal, B, C> {
         if !self.shared.config.allow_faults {
             return Err(FaultError::NotAllowed);
         }
-        fault.check_reach(&self.shared.registry.all().iter().collect::<Vec<_>>())?;
+        fault.check_reach(&self.known())?;
         Ok(self.shared.journal.add_fault(fault).await?)
+    }
+
+    /// The definitions that a fault may name.
+    fn known(&self) -> Vec<&SagaDefinition> {
+        self.shared.registry.all().iter().map(|definition| &**definition).collect()
     }
 
     /// Takes all standing faults away and says how many there were.

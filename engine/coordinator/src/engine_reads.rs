@@ -28,7 +28,7 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
     fn view(&self, row: SagaRow) -> SagaView {
         let definition =
             Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
-        SagaView::new(row, definition, self.stalled_before())
+        SagaView::new(row, definition.map(|definition| &**definition), self.stalled_before())
     }
 
     /// A page of sagas, newest first; `next` is the id to go on after.

@@ -87,15 +87,9 @@ impl<J: Journal, B: Bus, C: Clock> Engine<J, B, C> {
             }
         };
         let data = definition.read_input(&request.input)?;
-        let place = self
-            .shared
-            .registry
-            .all()
-            .iter()
-            .position(|d| d.name == definition.name && d.version == definition.version);
         Ok(Prepared {
             id,
-            definition: place.expect("the definition came from the registry"),
+            definition: definition.clone(),
             key: request.key.clone(),
             fingerprint: fingerprint::of(request),
             input: request.input.to_string().into_bytes(),
@@ -106,7 +100,7 @@ impl<J: Journal, B: Bus, C: Clock> Engine<J, B, C> {
         })
     }
 
-    fn definition_for(&self, request: &StartRequest) -> Result<&SagaDefinition, StartError> {
+    fn definition_for(&self, request: &StartRequest) -> Result<&Arc<SagaDefinition>, StartError> {
         let newest = self
             .shared
             .registry
@@ -204,7 +198,7 @@ impl<J, B, C> Shared<J, B, C> {
         faults: &mut FaultBook,
         first: impl FnOnce(&mut Context<'_>, JsonText, Vec<Fault>) -> Decision,
     ) -> (NewSaga, Outgoing) {
-        let definition = &self.registry.all()[start.definition];
+        let definition = &*start.definition;
         let mut context = Context {
             definition,
             saga_id: start.id,

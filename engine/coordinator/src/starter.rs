@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use redress_core::SagaId;
 use redress_core::decide;
 use redress_core::fault::FaultBook;
+use redress_core::{SagaDefinition, SagaId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::batch::Outgoing;
@@ -36,7 +36,7 @@ pub(crate) struct Waiting {
 #[derive(Clone)]
 pub(crate) struct Prepared {
     pub(crate) id: SagaId,
-    pub(crate) definition: usize,
+    pub(crate) definition: Arc<SagaDefinition>,
     pub(crate) key: String,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) input: Vec<u8>,
@@ -241,7 +241,7 @@ fn after_commit<J, B, C>(shared: &Shared<J, B, C>, prepared: &[Prepared], begun:
         if !is_ours {
             continue;
         }
-        let saga = shared.registry.all()[start.definition].name.to_string();
+        let saga = start.definition.name.to_string();
         shared.metrics.started.get_or_create(&Kind { saga, kind: "start" }).inc();
         ended.extend(at_rest.map(|status| Ended { id: start.id, status }));
         to_send.extend(outgoing);
