@@ -9,12 +9,14 @@ use redress_core::{Name, ReplyMessage, SagaId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::batch::CommitEffects;
 use crate::batch_size::SharedLimit;
 use crate::crash::CrashPoint;
-use crate::deciding::{Isolation, decide_with_retry};
+use crate::deciding::decide_with_retry;
 use crate::ports::{Acknowledge, Bus, Clock, DeadLetter, Incoming, Journal, JournalError, Replies};
 use crate::sending::after_commit;
 use crate::shared::Shared;
+use crate::units::{BatchWork, Failed, Isolation, run_batch};
 
 /// How long replies rest while the database is down.
 const DATABASE_DOWN_PAUSE: Duration = Duration::from_secs(1);
@@ -46,10 +48,13 @@ pub(crate) async fn replies<J: Journal, B: Bus, C: Clock>(
     }
 }
 
-async fn process<J: Journal, B: Bus, C: Clock, A: Acknowledge>(
+/// A reply that was taken, and the right to settle it.
+type Taken<B> = (ReplyMessage, <<B as Bus>::Replies as Replies>::Acknowledge);
+
+async fn process<J: Journal, B: Bus, C: Clock>(
     shared: &Arc<Shared<J, B, C>>,
     limit: &SharedLimit,
-    batch: Vec<Incoming<A>>,
+    batch: Vec<Incoming<<B::Replies as Replies>::Acknowledge>>,
 ) {
     shared.metrics.batch_size.observe(batch.len() as f64);
     let mut replies = Vec::with_capacity(batch.len());
@@ -59,115 +64,90 @@ async fn process<J: Journal, B: Bus, C: Clock, A: Acknowledge>(
             Err(letter) => dead_letter(shared, letter, &acknowledge).await,
         }
     }
-    if !replies.is_empty() {
-        process_replies(shared, replies, Isolation::Batch(limit)).await;
+    let decided = run_batch(&shared.journal, limit, &mut TakenReplies { shared }, replies).await;
+    if let Err(Failed { members, error }) = decided {
+        give_up(shared, members, &error).await;
     }
 }
 
-/// The availability of the journal.
-enum Availability {
-    /// It can be worked with; a reply that it did not take was set aside or put back.
-    Available,
-    /// There is no use in going on.
-    Unavailable,
+/// Decides on replies: a reply that cannot be decided on even alone waits or is set aside.
+struct TakenReplies<'s, J, B, C> {
+    shared: &'s Arc<Shared<J, B, C>>,
 }
 
-/// Decides a batch, in as many units of work as its sagas need; one that cannot be decided as a whole is decided reply
-/// by reply, so that the culprit is found.
-async fn process_replies<J: Journal, B: Bus, C: Clock, A: Acknowledge>(
-    shared: &Arc<Shared<J, B, C>>,
-    mut replies: Vec<(ReplyMessage, A)>,
-    isolation: Isolation<'_>,
-) -> Availability {
-    while !replies.is_empty() {
-        match process_some_replies(shared, &replies, isolation).await {
-            // The sagas that were left have another turn, without those that are done.
-            Ok(left) => replies.retain(|(reply, _)| left.contains(&reply.key.saga_id)),
-            Err(error) => return handle_failed_batch(shared, replies, error).await,
+impl<J, B: Bus, C> TakenReplies<'_, J, B, C> {
+    fn pass(&self, point: CrashPoint, replies: &[Taken<B>]) {
+        self.shared.config.crash.pass(point, replies.iter().map(|(reply, _)| &reply.key));
+    }
+}
+
+impl<J: Journal, B: Bus, C: Clock> BatchWork for TakenReplies<'_, J, B, C> {
+    type Member = Taken<B>;
+    type Outcome = CommitEffects;
+    const NAME: &'static str = "replies";
+
+    async fn run(
+        &mut self,
+        replies: &[Taken<B>],
+        isolation: Isolation,
+    ) -> Result<CommitEffects, JournalError> {
+        let mut events: BTreeMap<SagaId, Vec<Event>> = BTreeMap::new();
+        for (reply, _) in replies {
+            events.entry(reply.key.saga_id).or_default().push(Event::Reply(reply.clone()));
         }
+        self.pass(CrashPoint::BeforeCommit, replies);
+        decide_with_retry(self.shared, events, isolation).await
     }
-    Availability::Available
-}
 
-/// Decides as much of a batch as fits into one unit of work, and names the sagas that are left.
-async fn process_some_replies<J: Journal, B: Bus, C: Clock, A: Acknowledge>(
-    shared: &Arc<Shared<J, B, C>>,
-    replies: &[(ReplyMessage, A)],
-    isolation: Isolation<'_>,
-) -> Result<Vec<SagaId>, JournalError> {
-    let mut events: BTreeMap<SagaId, Vec<Event>> = BTreeMap::new();
-    for (reply, _) in replies {
-        events.entry(reply.key.saga_id).or_default().push(Event::Reply(reply.clone()));
-    }
-    let pass = |point| shared.config.crash.pass(point, replies.iter().map(|(reply, _)| &reply.key));
-    pass(CrashPoint::BeforeCommit);
-    let result = decide_with_retry(shared, events, isolation).await;
-    isolation.learn(&result);
-    let mut outcome = result?;
-    pass(CrashPoint::AfterCommit);
-    let (left, newer) = (std::mem::take(&mut outcome.left), std::mem::take(&mut outcome.newer));
-    let publishing = after_commit(shared, outcome);
-    for (reply, ack) in replies.iter().filter(|(reply, _)| !left.contains(&reply.key.saga_id)) {
-        if newer.iter().any(|(id, _)| *id == reply.key.saga_id) {
-            shared.metrics.left_to_others.inc();
-            ack.nak(TO_OTHERS_PAUSE).await;
-        } else {
-            ack.ack().await;
+    async fn after_commit(&mut self, replies: &mut Vec<Taken<B>>, mut outcome: CommitEffects) {
+        self.pass(CrashPoint::AfterCommit, replies);
+        let (left, newer) = (std::mem::take(&mut outcome.left), std::mem::take(&mut outcome.newer));
+        let publishing = after_commit(self.shared, outcome);
+        for (reply, ack) in replies.iter().filter(|(reply, _)| !left.contains(&reply.key.saga_id)) {
+            if newer.iter().any(|(id, _)| *id == reply.key.saga_id) {
+                self.shared.metrics.left_to_others.inc();
+                ack.nak(TO_OTHERS_PAUSE).await;
+            } else {
+                ack.ack().await;
+            }
         }
+        if self.shared.config.crash.is_armed() {
+            // A process that dies at the next point must not take the acknowledgements along.
+            self.shared.bus.flush().await;
+        }
+        self.pass(CrashPoint::AfterAcknowledgement, replies);
+        publishing.await;
+        self.pass(CrashPoint::AfterPublish, replies);
+        // The sagas that were left have another turn, without those that are done.
+        replies.retain(|(reply, _)| left.contains(&reply.key.saga_id));
     }
-    if shared.config.crash.is_armed() {
-        // A process that dies at the next point must not take the acknowledgements along.
-        shared.bus.flush().await;
+
+    async fn fail(&mut self, reply: Taken<B>, error: JournalError) -> Result<(), Failed<Taken<B>>> {
+        let is_there = self.shared.journal.should_isolate(&error).await;
+        if error.is_unavailable() && !is_there {
+            return Err(Failed::one(reply, error));
+        }
+        give_up(self.shared, vec![reply], &error).await;
+        Ok(())
     }
-    pass(CrashPoint::AfterAcknowledgement);
-    publishing.await;
-    pass(CrashPoint::AfterPublish);
-    Ok(left)
 }
 
-async fn handle_failed_batch<J: Journal, B: Bus, C: Clock, A: Acknowledge>(
-    shared: &Arc<Shared<J, B, C>>,
-    replies: Vec<(ReplyMessage, A)>,
-    error: JournalError,
-) -> Availability {
-    let is_there = shared.journal.should_isolate(&error).await;
+/// Puts back replies that the journal may take later; sets aside those that it will never take.
+async fn give_up<J: Journal, B: Bus, C: Clock>(
+    shared: &Shared<J, B, C>,
+    replies: Vec<Taken<B>>,
+    error: &JournalError,
+) {
     let (count, error_text) = (replies.len(), error.with_causes());
-    if is_there && count > 1 {
-        tracing::warn!(error = error_text, "batch of replies failed; they are decided one by one");
-        return process_one_by_one(shared, replies).await;
-    }
     if error.is_unavailable() {
         tracing::warn!(error = error_text, count, "not journalled; the replies wait");
-        put_back(replies).await;
-        return if is_there { Availability::Available } else { Availability::Unavailable };
+        for (_, ack) in replies {
+            ack.nak(DATABASE_DOWN_PAUSE).await;
+        }
+        return;
     }
     for (reply, ack) in replies {
         set_aside(shared, &reply, &ack, &error_text).await;
-    }
-    Availability::Available
-}
-
-/// Each reply in a unit of work of its own, so that only the culprit waits or is set aside.
-async fn process_one_by_one<J: Journal, B: Bus, C: Clock, A: Acknowledge>(
-    shared: &Arc<Shared<J, B, C>>,
-    replies: Vec<(ReplyMessage, A)>,
-) -> Availability {
-    let mut replies = replies.into_iter();
-    while let Some(reply) = replies.next() {
-        match Box::pin(process_replies(shared, vec![reply], Isolation::Alone)).await {
-            Availability::Available => {}
-            Availability::Unavailable => {
-                put_back(replies.collect()).await;
-                return Availability::Unavailable;
-            }
-        }
-    }
-    Availability::Available
-}
-
-async fn put_back<A: Acknowledge>(replies: Vec<(ReplyMessage, A)>) {
-    for (_, ack) in replies {
-        ack.nak(DATABASE_DOWN_PAUSE).await;
     }
 }
 

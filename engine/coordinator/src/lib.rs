@@ -55,6 +55,7 @@ mod system_clock;
 pub mod tags;
 mod timers;
 mod typed_start;
+mod units;
 pub mod view;
 mod waiters;
 mod wire_bus;

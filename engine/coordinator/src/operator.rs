@@ -14,7 +14,6 @@ use uuid::Uuid;
 use crate::batch::{CommitEffects, Occasion, decide_batch};
 use crate::broker::Broker;
 use crate::engine::Engine;
-use crate::pauses::stagger;
 use crate::ports::{
     Audit, Bus, Changes, Clock, Journal, JournalError, JournalReads, Selection, Snapshot, Stored, StoredState,
 };
@@ -22,10 +21,10 @@ use crate::requests::{OperatorError, OperatorRequest};
 use crate::rules::Rules;
 use crate::sending;
 use crate::shared::Shared;
+use crate::units::{Again, Retries, retry_unit};
 use crate::view::SagaView;
 
-/// How often it is tried again when another unit of work is in the way or the answer to the commit was lost.
-const TRIES_MAX: u32 = 4;
+const RETRIES: Retries = Retries { max: 4, first: Again::AfterPause };
 
 /// No bytes to spare: one saga is read in any case.
 const ONE_SAGA: usize = 1;
@@ -80,34 +79,27 @@ async fn decide_operator_command<J: Journal, B: Bus, C: Clock>(
     id: SagaId,
     request: &OperatorRequest,
 ) -> Result<Option<Refused>, JournalError> {
-    let (mut tries, mut maybe_committed) = (0, false);
-    let command_id = shared.clock.new_id();
-    loop {
-        let (rules, asked) = (shared.rules.clone(), request.clone());
-        let broker = shared.broker.clone();
-        let selection = Selection::These(vec![id]);
+    let (command_id, mut maybe_committed) = (shared.clock.new_id(), false);
+    let decided = retry_unit(&shared.clock, RETRIES, None, |failure| {
+        maybe_committed |= matches!(failure, Some(JournalError::CommitUnknown(_)));
+        let (rules, broker, asked) = (shared.rules.clone(), shared.broker.clone(), request.clone());
         let decide = move |snapshot| decide_on(&rules, &broker, snapshot, id, command_id, asked);
-        match shared.journal.transact(selection, ONE_SAGA, decide).await {
-            Ok(Ok(outcome)) => {
-                // The decision stands; the caller need not wait for the broker.
-                let room = shared.room_for(&outcome.outgoing).await;
-                let publishing = sending::after_commit(shared, outcome);
-                shared.tasks.spawn(async move {
-                    publishing.await;
-                    drop(room);
-                });
-                return Ok(None);
-            }
-            Ok(Err(refused)) => {
-                let ours = maybe_committed && shared.journal.has_operator_command(command_id).await?;
-                return Ok(Some(refused).filter(|_| !ours));
-            }
-            Err(error) if error.is_retryable() && tries < TRIES_MAX => {
-                tries += 1;
-                maybe_committed |= matches!(error, JournalError::CommitUnknown(_));
-                stagger(&shared.clock).await;
-            }
-            Err(error) => return Err(error),
+        shared.journal.transact(Selection::These(vec![id]), ONE_SAGA, decide)
+    });
+    match decided.await? {
+        Ok(outcome) => {
+            // The decision stands; the caller need not wait for the broker.
+            let room = shared.room_for(&outcome.outgoing).await;
+            let publishing = sending::after_commit(shared, outcome);
+            shared.tasks.spawn(async move {
+                publishing.await;
+                drop(room);
+            });
+            Ok(None)
+        }
+        Err(refused) => {
+            let ours = maybe_committed && shared.journal.has_operator_command(command_id).await?;
+            Ok(Some(refused).filter(|_| !ours))
         }
     }
 }

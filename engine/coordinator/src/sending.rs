@@ -8,10 +8,11 @@ use redress_core::decide::{Event, NotSent};
 
 use crate::batch::{CommitEffects, Outgoing};
 use crate::batch_size::SharedLimit;
-use crate::deciding::{Isolation, decide_with_retry};
+use crate::deciding::decide_with_retry;
 use crate::metrics::Kind;
 use crate::ports::{Bus, Clock, Journal, JournalError};
 use crate::shared::Shared;
+use crate::units::{BatchWork, Failed, Isolation, run_batch};
 use crate::waiters::Ended;
 
 /// Counts, wakes the waiters, and publishes; the returned future is the publishing.
@@ -49,8 +50,9 @@ pub(crate) async fn send<J: Journal, B: Bus, C: Clock>(shared: Arc<Shared<J, B, 
     }
 }
 
+/// Returns the commands that the sagas then decide on.
 async fn tell_not_sent<J: Journal, B: Bus, C: Clock>(
-    shared: &Arc<Shared<J, B, C>>,
+    shared: &Shared<J, B, C>,
     not_sent: Vec<NotSent>,
 ) -> Outgoing {
     shared.metrics.not_stored.inc_by(not_sent.len() as u64);
@@ -59,39 +61,43 @@ async fn tell_not_sent<J: Journal, B: Bus, C: Clock>(
         events.entry(not_sent.key.saga_id).or_default().push(Event::NotSent(not_sent));
     }
     let limit = SharedLimit::new(shared.config.batch_max, shared.config.batch_bytes_max);
-    let mut outgoing = Outgoing::default();
-    while !events.is_empty() {
-        match decide_with_retry(shared, events.clone(), Isolation::Batch(&limit)).await {
-            Ok(mut outcome) => {
-                limit.committed();
-                let left = std::mem::take(&mut outcome.left);
-                events.retain(|id, _| left.contains(id));
-                outgoing.extend(count(shared, outcome));
-            }
-            Err(error) if events.len() > 1 && shared.journal.should_isolate(&error).await => {
-                return tell_one_by_one(shared, events, outgoing).await;
-            }
-            Err(error) => {
-                not_told(shared, &error);
-                break;
-            }
-        }
+    let mut unsent = UnsentCommands { shared, outgoing: Outgoing::default() };
+    let told = run_batch(&shared.journal, &limit, &mut unsent, events.into_iter().collect()).await;
+    if let Err(Failed { error, .. }) = told {
+        not_told(shared, &error);
     }
-    outgoing
+    unsent.outgoing
 }
 
-async fn tell_one_by_one<J: Journal, B: Bus, C: Clock>(
-    shared: &Arc<Shared<J, B, C>>,
-    events: BTreeMap<SagaId, Vec<Event>>,
-    mut outgoing: Outgoing,
-) -> Outgoing {
-    for (id, events) in events {
-        match decide_with_retry(shared, BTreeMap::from([(id, events)]), Isolation::Alone).await {
-            Ok(outcome) => outgoing.extend(count(shared, outcome)),
-            Err(error) => not_told(shared, &error),
-        }
+/// Decides on commands that were not stored, by saga, and gathers the commands that follow.
+struct UnsentCommands<'s, J, B, C> {
+    shared: &'s Shared<J, B, C>,
+    outgoing: Outgoing,
+}
+
+impl<J: Journal, B: Bus, C: Clock> BatchWork for UnsentCommands<'_, J, B, C> {
+    type Member = (SagaId, Vec<Event>);
+    type Outcome = CommitEffects;
+    const NAME: &'static str = "commands that were not stored";
+
+    async fn run(
+        &mut self,
+        unsent: &[Self::Member],
+        isolation: Isolation,
+    ) -> Result<CommitEffects, JournalError> {
+        decide_with_retry(self.shared, unsent.iter().cloned().collect(), isolation).await
     }
-    outgoing
+
+    async fn after_commit(&mut self, unsent: &mut Vec<Self::Member>, mut outcome: CommitEffects) {
+        let left = std::mem::take(&mut outcome.left);
+        unsent.retain(|(id, _)| left.contains(id));
+        self.outgoing.extend(count(self.shared, outcome));
+    }
+
+    async fn fail(&mut self, _: Self::Member, error: JournalError) -> Result<(), Failed<Self::Member>> {
+        not_told(self.shared, &error);
+        Ok(())
+    }
 }
 
 /// A saga does not know that its command was not stored: it must not take the lack of a reply for silence.

@@ -13,14 +13,13 @@ use crate::batch::Outgoing;
 use crate::batch_size::{BatchSize, SharedLimit};
 use crate::broker::BrokerState;
 use crate::metrics::Kind;
-use crate::pauses::stagger;
 use crate::ports::{Bus, Clock, Fingerprint, Inserted, Journal, JournalError, NewSaga};
 use crate::sending;
 use crate::shared::Shared;
+use crate::units::{Again, BatchWork, Failed, Isolation, Retries, retry_unit, run_batch};
 use crate::waiters::Ended;
 
-/// How often a batch is tried again when another one is in the way or the answer to its commit was lost.
-const TRIES_MAX: u32 = 5;
+const RETRIES: Retries = Retries { max: 5, first: Again::AfterPause };
 /// Batches in flight: while one is written, the next one gathers.
 const LANES: usize = 1;
 
@@ -83,66 +82,57 @@ async fn gather(waiting: &mut mpsc::Receiver<Waiting>, size: BatchSize) -> Optio
     Some(batch)
 }
 
-/// The caller that waits for a start, and the room that the start takes meanwhile.
-type Answer = (oneshot::Sender<Result<Inserted, JournalError>>, OwnedSemaphorePermit);
-
 /// Starts a batch, in as many units of work as its consequences need; the limit of the batches learns from it.
 async fn start_all<J: Journal, B: Bus, C: Clock>(
     shared: &Arc<Shared<J, B, C>>,
     batch: Vec<Waiting>,
     limit: &SharedLimit,
 ) {
-    let (mut prepared, mut answers): (Vec<Prepared>, Vec<Answer>) =
-        batch.into_iter().map(|waiting| (waiting.prepared, (waiting.answer, waiting.room))).unzip();
-    while !prepared.is_empty() {
-        match insert(shared, &prepared, limit.now().bytes).await {
-            Ok(begun) => {
-                limit.committed();
-                answer_and_send(shared, &mut prepared, &mut answers, begun).await;
-            }
-            Err(error) => {
-                if !matches!(error, JournalError::Collision(_)) {
-                    limit.failed();
-                }
-                if prepared.len() > 1 && shared.journal.should_isolate(&error).await {
-                    tracing::warn!(
-                        error = error.with_causes(),
-                        "batch of starts failed; they are started one by one"
-                    );
-                    return start_alone(shared, prepared, answers).await;
-                }
-                return refuse(answers, error);
-            }
-        }
+    let started = run_batch(&shared.journal, limit, &mut WaitingStarts { shared }, batch).await;
+    if let Err(Failed { members, error }) = started {
+        refuse(members, error);
     }
 }
 
-fn refuse(answers: Vec<Answer>, error: JournalError) {
+fn refuse(starts: Vec<Waiting>, error: JournalError) {
     let mut error = Some(error);
-    for (answer, _) in answers {
-        let _ = answer.send(Err(error.take().unwrap_or_else(JournalError::given_up)));
+    for start in starts {
+        let _ = start.answer.send(Err(error.take().unwrap_or_else(JournalError::given_up)));
     }
 }
 
-/// Each start in a unit of work of its own, so that only the culprit waits or is refused.
-async fn start_alone<J: Journal, B: Bus, C: Clock>(
-    shared: &Arc<Shared<J, B, C>>,
-    prepared: Vec<Prepared>,
-    answers: Vec<Answer>,
-) {
-    for (prepared, answer) in prepared.into_iter().zip(answers) {
-        // A caller that has gone away meanwhile comes again with the same key.
-        if answer.0.is_closed() {
-            continue;
+/// Starts sagas: a start that fails even alone is refused.
+struct WaitingStarts<'s, J, B, C> {
+    shared: &'s Arc<Shared<J, B, C>>,
+}
+
+impl<J: Journal, B: Bus, C: Clock> BatchWork for WaitingStarts<'_, J, B, C> {
+    type Member = Waiting;
+    type Outcome = Begun;
+    const NAME: &'static str = "starts";
+
+    async fn run(&mut self, starts: &[Waiting], isolation: Isolation) -> Result<Begun, JournalError> {
+        // A caller that has gone away while others were started one by one comes again with the same key.
+        if isolation == Isolation::Alone && starts.iter().all(|start| start.answer.is_closed()) {
+            return Ok(Begun::default());
         }
-        match insert(shared, std::slice::from_ref(&prepared), 1).await {
-            Ok(begun) => answer_and_send(shared, &mut vec![prepared], &mut vec![answer], begun).await,
-            Err(error) => refuse(vec![answer], error),
+        insert(self.shared, starts, isolation.bytes_max()).await
+    }
+
+    async fn after_commit(&mut self, starts: &mut Vec<Waiting>, begun: Begun) {
+        if !begun.inserted.is_empty() {
+            answer_and_send(self.shared, starts, begun).await;
         }
+    }
+
+    async fn fail(&mut self, start: Waiting, error: JournalError) -> Result<(), Failed<Waiting>> {
+        refuse(vec![start], error);
+        Ok(())
     }
 }
 
 /// The outcome of the first starts of a batch.
+#[derive(Default)]
 struct Begun {
     inserted: Vec<Inserted>,
     outgoing: Vec<Outgoing>,
@@ -152,31 +142,24 @@ struct Begun {
 /// Starts the first of a batch, until their consequences weigh `bytes_max` (but always one).
 async fn insert<J: Journal, B: Bus, C: Clock>(
     shared: &Shared<J, B, C>,
-    prepared: &[Prepared],
+    starts: &[Waiting],
     bytes_max: usize,
 ) -> Result<Begun, JournalError> {
-    let mut tries = 0;
-    loop {
+    retry_unit(&shared.clock, RETRIES, Some(&shared.metrics.batch_retries), |_| async move {
         let mut faults = shared.journal.read_faults().await?;
-        let (sagas, outgoing) = decide_some(shared, prepared, &mut faults, bytes_max);
+        let (sagas, outgoing) = decide_some(shared, starts, &mut faults, bytes_max);
         let at_rest: Vec<Option<&'static str>> = sagas.iter().map(NewSaga::at_rest).collect();
         let struck: Vec<(i64, u32)> = faults.struck().collect();
-        match shared.journal.insert(sagas, struck).await {
-            Ok(inserted) => return Ok(Begun { inserted, outgoing, at_rest }),
-            Err(error) if error.is_retryable() && tries < TRIES_MAX => {
-                tries += 1;
-                shared.metrics.batch_retries.inc();
-                stagger(&shared.clock).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
+        let inserted = shared.journal.insert(sagas, struck).await?;
+        Ok(Begun { inserted, outgoing, at_rest })
+    })
+    .await
 }
 
 /// The first decisions, and the messages that they send.
 fn decide_some<J, B, C: Clock>(
     shared: &Shared<J, B, C>,
-    prepared: &[Prepared],
+    starts: &[Waiting],
     faults: &mut FaultBook,
     bytes_max: usize,
 ) -> (Vec<NewSaga>, Vec<Outgoing>) {
@@ -187,10 +170,9 @@ fn decide_some<J, B, C: Clock>(
         (true, BrokerState::There { .. }) => decide::start,
         (false, _) | (true, BrokerState::Away) => decide::start_unsent,
     };
-    let (mut sagas, mut all_outgoing) =
-        (Vec::with_capacity(prepared.len()), Vec::with_capacity(prepared.len()));
+    let (mut sagas, mut all_outgoing) = (Vec::with_capacity(starts.len()), Vec::with_capacity(starts.len()));
     let mut bytes = 0;
-    for start in prepared {
+    for Waiting { prepared: start, .. } in starts {
         let (saga, outgoing) = shared.begin(start, now, faults, first);
         bytes += start.bytes() + outgoing.bytes();
         sagas.push(saga);
@@ -205,15 +187,13 @@ fn decide_some<J, B, C: Clock>(
 /// Answers those that have begun, which are the first of the batch, and sends their messages.
 async fn answer_and_send<J: Journal, B: Bus, C: Clock>(
     shared: &Arc<Shared<J, B, C>>,
-    prepared: &mut Vec<Prepared>,
-    answers: &mut Vec<Answer>,
+    starts: &mut Vec<Waiting>,
     mut begun: Begun,
 ) {
-    let to_send = after_commit(shared, prepared, &mut begun);
-    prepared.drain(..begun.inserted.len());
-    for ((answer, _), inserted) in answers.drain(..begun.inserted.len()).zip(begun.inserted) {
+    let to_send = count(shared, starts, &mut begun);
+    for (start, inserted) in starts.drain(..begun.inserted.len()).zip(begun.inserted) {
         // A caller that has gone away comes again with the same key.
-        let _ = answer.send(Ok(inserted));
+        let _ = start.answer.send(Ok(inserted));
     }
     // Answered already; but the next batch waits if the broker does not keep up.
     let room = shared.room_for(&to_send).await;
@@ -225,12 +205,12 @@ async fn answer_and_send<J: Journal, B: Bus, C: Clock>(
 }
 
 /// Counts, wakes the waiters, and returns the messages to be sent.
-fn after_commit<J, B, C>(shared: &Shared<J, B, C>, prepared: &[Prepared], begun: &mut Begun) -> Outgoing {
+fn count<J, B, C>(shared: &Shared<J, B, C>, starts: &[Waiting], begun: &mut Begun) -> Outgoing {
     let mut to_send = Outgoing::default();
     let mut ended = Vec::new();
     let outgoing = std::mem::take(&mut begun.outgoing);
     let results = begun.inserted.iter().zip(outgoing).zip(&begun.at_rest);
-    for (start, ((inserted, outgoing), at_rest)) in prepared.iter().zip(results) {
+    for (Waiting { prepared: start, .. }, ((inserted, outgoing), at_rest)) in starts.iter().zip(results) {
         // A saga that had been started before was sent its first command before; but one of this very start, found
         // after the answer to its commit was lost, was not.
         let is_ours = match inserted {

@@ -15,6 +15,7 @@ use crate::pauses::Ticks;
 use crate::ports::{Bus, Changes, Clock, Journal, JournalError, Selection};
 use crate::sending::after_commit;
 use crate::shared::Shared;
+use crate::units::{BatchWork, Failed, Isolation, isolate};
 
 /// How many sagas in a row may meet trouble of the database's before it is taken for the database's and not theirs.
 const TROUBLE_MAX: u32 = 3;
@@ -95,57 +96,71 @@ async fn fire<J: Journal, B: Bus, C: Clock>(
         watch.see(reading);
     }
     let selected = looked.ids;
+    if result.is_err() || !selected.is_empty() {
+        limit.learn(&result);
+    }
     match result {
-        Ok(left) => {
-            if !selected.is_empty() {
-                limit.committed();
-            }
-            Ok(left > 0 || selected.len() >= size.rows)
-        }
+        Ok(left) => Ok(left > 0 || selected.len() >= size.rows),
         Err(error) => {
-            if !matches!(error, JournalError::Collision(_)) {
-                limit.failed();
-            }
-            if selected.is_empty() || !shared.journal.should_isolate(&error).await {
-                return Err(error);
-            }
-            tracing::warn!(error = error.with_causes(), "batch of timers failed; they are turned one by one");
-            fire_one_by_one(shared, selected, Occasion::Due { asked_before }).await?;
-            Ok(true)
+            let mut due = DueSagas { shared, occasion: Occasion::Due { asked_before }, in_trouble: 0 };
+            let isolated = isolate(&shared.journal, &mut due, selected, error).await;
+            isolated.map(|()| true).map_err(|failed| failed.error)
         }
     }
 }
 
-/// Each saga in a unit of work of its own, so that only the culprit waits or is set aside.
+/// Turns the timers of sagas one by one.
 ///
 /// A saga may also end its connection by itself (its row is too large, say); if one after the other does, it is the
 /// database that is in trouble, and no saga is to blame.
-async fn fire_one_by_one<J: Journal, B: Bus, C: Clock>(
-    shared: &Arc<Shared<J, B, C>>,
-    ids: Vec<SagaId>,
-    due: Occasion,
-) -> Result<(), JournalError> {
-    let mut in_trouble = 0;
-    for id in ids {
-        match fire_these(shared, Selection::Alone(id), due, 1, Arc::default()).await {
-            // Another transaction holds the saga and is busy with it; it stays due.
-            Ok(_) | Err(JournalError::Held(_) | JournalError::Collision(_)) => in_trouble = 0,
-            Err(error) if in_trouble < TROUBLE_MAX && shared.journal.should_isolate(&error).await => {
-                let mut changes = Changes::default();
-                if error.is_unavailable() {
-                    in_trouble += 1;
-                    tracing::warn!(error = error.with_causes(), saga_id = %id, "saga put off");
-                    changes.put_off.push(id);
-                } else {
-                    tracing::error!(error = error.with_causes(), saga_id = %id, "saga set aside");
-                    changes.set_aside.push(id);
-                }
-                shared.journal.transact(Selection::These(vec![id]), 1, move |_| (changes, ())).await?;
-            }
-            Err(error) => return Err(error),
-        }
+struct DueSagas<'s, J, B, C> {
+    shared: &'s Arc<Shared<J, B, C>>,
+    occasion: Occasion,
+    /// So many in a row have met trouble of the database's.
+    in_trouble: u32,
+}
+
+impl<J: Journal, B: Bus, C: Clock> BatchWork for DueSagas<'_, J, B, C> {
+    type Member = SagaId;
+    type Outcome = ();
+    const NAME: &'static str = "timers";
+
+    async fn run(&mut self, ids: &[SagaId], isolation: Isolation) -> Result<(), JournalError> {
+        let selection = match ids {
+            &[id] => Selection::Alone(id),
+            ids => Selection::These(ids.to_vec()),
+        };
+        let bytes_max = isolation.bytes_max();
+        fire_these(self.shared, selection, self.occasion, bytes_max, Arc::default()).await.map(drop)
     }
-    Ok(())
+
+    async fn after_commit(&mut self, ids: &mut Vec<SagaId>, (): ()) {
+        self.in_trouble = 0;
+        ids.clear();
+    }
+
+    async fn fail(&mut self, id: SagaId, error: JournalError) -> Result<(), Failed<SagaId>> {
+        let journal = &self.shared.journal;
+        if matches!(error, JournalError::Held(_) | JournalError::Collision(_)) {
+            // Another transaction holds the saga and is busy with it; it stays due.
+            self.in_trouble = 0;
+            return Ok(());
+        }
+        if self.in_trouble >= TROUBLE_MAX || !journal.should_isolate(&error).await {
+            return Err(Failed::one(id, error));
+        }
+        let mut changes = Changes::default();
+        if error.is_unavailable() {
+            self.in_trouble += 1;
+            tracing::warn!(error = error.with_causes(), saga_id = %id, "saga put off");
+            changes.put_off.push(id);
+        } else {
+            tracing::error!(error = error.with_causes(), saga_id = %id, "saga set aside");
+            changes.set_aside.push(id);
+        }
+        let written = journal.transact(Selection::These(vec![id]), 1, move |_| (changes, ())).await;
+        written.map_err(|error| Failed::one(id, error))
+    }
 }
 
 /// Looks once at the sagas that wait, in the order of their times, and measures their waits anew where they are too long.
