@@ -60,8 +60,8 @@ impl BatchLimit {
 pub(crate) struct SharedLimit(Mutex<BatchLimit>);
 
 impl SharedLimit {
-    pub(crate) fn new(rows: usize, bytes: usize) -> Self {
-        Self(Mutex::new(BatchLimit::new(BatchSize { rows, bytes })))
+    pub(crate) fn new(max: BatchSize) -> Self {
+        Self(Mutex::new(BatchLimit::new(max)))
     }
 
     pub(crate) fn now(&self) -> BatchSize {

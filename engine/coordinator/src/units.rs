@@ -6,7 +6,8 @@
 //! batch may be is learnt from the batches; a member that runs alone says nothing of them.
 //!
 //! What the members are and what becomes of them (acknowledged, woken, set aside, refused) is the caller's
-//! ([`BatchWork`]).
+//! ([`BatchWork`]). A participant has a runner of its own (`participant/src/recovery.rs`): its members come again from the
+//! broker, may be the end of the process, and leave attempt markers.
 
 use prometheus_client::metrics::counter::Counter;
 

@@ -9,6 +9,7 @@ use redress_core::{SagaDefinition, Timestamp};
 use uuid::Uuid;
 
 use super::*;
+use crate::batch_size::BatchSize;
 use crate::ports::{Changes, DeadLetter, Inserted, NewSaga, RegisterError, Selection, Snapshot, StoredStart};
 
 /// A clock whose pauses cost nothing and are counted.
@@ -184,7 +185,7 @@ impl BatchWork for Numbers {
 }
 
 fn limit() -> SharedLimit {
-    SharedLimit::new(1_000, 8 << 20)
+    SharedLimit::new(BatchSize { rows: 1_000, bytes: 8 << 20 })
 }
 
 #[tokio::test]
