@@ -21,7 +21,8 @@ fn described(definition: &SagaDefinition) -> Value {
 }
 
 pub(crate) async fn definitions(State(api): State<Api>) -> Result<Response, Problem> {
-    let mut items: Vec<Value> = api.engine.definitions().iter().map(described).collect();
+    let mut items: Vec<Value> =
+        api.engine.definitions().iter().map(|definition| described(definition)).collect();
     // The definitions that can be started are known without the database. How many sagas there are is not: `open` is
     // null then and `sagas` is left out, as a zero would read as leave to delete the version.
     let counted = tokio::join!(api.engine.census(), api.engine.live());
@@ -57,7 +58,8 @@ fn count(items: &mut Vec<Value>, census: &[(String, u32, String, i64)], live: Ve
 
 fn find<'a>(api: &'a Api, saga: &str, version: &str) -> Result<&'a SagaDefinition, Problem> {
     let wanted = version.parse::<u32>().ok();
-    api.engine.definitions().iter().find(|d| d.name == *saga && Some(d.version) == wanted).ok_or_else(|| {
+    let known = api.engine.definitions().iter().find(|d| d.name == *saga && Some(d.version) == wanted);
+    known.map(|definition| &**definition).ok_or_else(|| {
         let detail = "GET /v1/definitions lists those that are known here";
         Problem::new(ProblemType::UnknownDefinition, detail)
     })

@@ -45,7 +45,7 @@ impl<J: JournalReads, B: Bus, C: Clock> AwaitedStart<'_, J, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn ended(self, timeout: Duration) -> Result<Option<SagaView>, JournalError> {
-        let clock = &self.engine.shared.clock;
+        let clock = &self.engine.parts.decider.clock;
         let deadline = clock.monotonic().saturating_add(timeout);
         let id = self.started.id;
         if self.started.created {
@@ -66,7 +66,7 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
         request: StartRequest,
     ) -> Result<AwaitedStart<'_, J, B, C>, StartError> {
         let id = self.new_id();
-        let registration = Registration::take(&self.shared.waiters, id);
+        let registration = Registration::take(&self.parts.publisher.waiters, id);
         let started = self.start_as(id, request).await?;
         Ok(AwaitedStart { started, engine: self, registration })
     }
@@ -76,20 +76,20 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn wait_ended(&self, id: SagaId, timeout: Duration) -> Result<Option<SagaView>, JournalError> {
-        self.wait_until(id, self.shared.clock.monotonic().saturating_add(timeout)).await
+        self.wait_until(id, self.parts.decider.clock.monotonic().saturating_add(timeout)).await
     }
 
     async fn wait_until(&self, id: SagaId, deadline: Duration) -> Result<Option<SagaView>, JournalError> {
         loop {
-            let registration = Registration::take(&self.shared.waiters, id);
+            let registration = Registration::take(&self.parts.publisher.waiters, id);
             let view = self.saga(id).await?;
             let rests = view.as_ref().is_none_or(SagaView::rests);
-            let left = deadline.saturating_sub(self.shared.clock.monotonic());
+            let left = deadline.saturating_sub(self.parts.decider.clock.monotonic());
             if rests || left.is_zero() {
                 return Ok(view);
             }
             // Either way the journal is asked again: an operator may have set it going again meanwhile.
-            let _ = within(&self.shared.clock, left, registration.ended).await;
+            let _ = within(&self.parts.decider.clock, left, registration.ended).await;
         }
     }
 }

@@ -6,6 +6,8 @@
 
 use std::sync::Mutex;
 
+use crate::ports::JournalError;
+
 /// With how many rows a loop begins: enough that the first look of a small installation takes all there is.
 const ROWS_AT_FIRST: usize = 64;
 /// With how many bytes a loop begins.
@@ -41,13 +43,13 @@ impl BatchLimit {
     }
 
     /// A batch was committed: the next one may be twice as large.
-    pub(crate) fn committed(&mut self) {
+    fn committed(&mut self) {
         self.now.rows = self.now.rows.saturating_mul(2).min(self.max.rows);
         self.now.bytes = self.now.bytes.saturating_mul(2).min(self.max.bytes);
     }
 
     /// A batch failed, and not because another one was in the way: the next one is half as large.
-    pub(crate) fn failed(&mut self) {
+    fn failed(&mut self) {
         self.now.rows = (self.now.rows / 2).max(1);
         self.now.bytes = (self.now.bytes / 2).max(BYTES_MIN.min(self.max.bytes));
     }
@@ -58,20 +60,22 @@ impl BatchLimit {
 pub(crate) struct SharedLimit(Mutex<BatchLimit>);
 
 impl SharedLimit {
-    pub(crate) fn new(rows: usize, bytes: usize) -> Self {
-        Self(Mutex::new(BatchLimit::new(BatchSize { rows, bytes })))
+    pub(crate) fn new(max: BatchSize) -> Self {
+        Self(Mutex::new(BatchLimit::new(max)))
     }
 
     pub(crate) fn now(&self) -> BatchSize {
         self.0.lock().expect("nobody panics while holding the limit").now()
     }
 
-    pub(crate) fn committed(&self) {
-        self.0.lock().expect("nobody panics while holding the limit").committed();
-    }
-
-    pub(crate) fn failed(&self) {
-        self.0.lock().expect("nobody panics while holding the limit").failed();
+    /// The outcome of a batch decides how large the next one may be; one that met another says nothing of its size.
+    pub(crate) fn learn<T>(&self, result: &Result<T, JournalError>) {
+        let mut limit = self.0.lock().expect("nobody panics while holding the limit");
+        match result {
+            Ok(_) => limit.committed(),
+            Err(JournalError::Collision(_)) => {}
+            Err(_) => limit.failed(),
+        }
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::broker::BrokerState;
+use crate::broker::{Broker, BrokerState};
+use crate::decider::Decider;
 use crate::pauses::{Ticks, within};
 use crate::ports::{Bus, BusHealth, Clock, JournalError, JournalUpkeep};
-use crate::shared::Shared;
 
 /// Pause between two looks at the connection, which cost nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -22,26 +23,12 @@ const FAILURES_MAX: u32 = 2;
 /// Open sagas that are woken by one statement: few enough to hold up no other transaction.
 const WAKE_BATCH_MAX: usize = 1_000;
 
-/// Watches the broker until the shutdown.
-pub(crate) async fn watch<J: JournalUpkeep, B: Bus, C: Clock>(
-    shared: Arc<Shared<J, B, C>>,
-    shutdown: CancellationToken,
-) {
-    let mut ticks = Ticks::new(&shared.clock, LOOK_EVERY);
-    let mut probe = Probe { incarnation: None, failures: 0, next_at: shared.clock.monotonic() };
-    loop {
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break,
-            () = ticks.tick() => {}
-        }
-        match (shared.bus.health(), shared.broker.state()) {
-            (BusHealth::Disconnected | BusHealth::Strange, _) => shared.broker.doubt(),
-            (BusHealth::Connected, BrokerState::There { .. }) if shared.clock.monotonic() < probe.next_at => {
-            }
-            (BusHealth::Connected, BrokerState::There { .. } | BrokerState::Away) => probe.ask(&shared).await,
-        }
-    }
+/// The watch on the broker.
+pub(crate) struct BrokerWatch<J, B, C> {
+    pub(crate) decider: Arc<Decider<J, C>>,
+    pub(crate) bus: B,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) tasks: TaskTracker,
 }
 
 struct Probe<I> {
@@ -51,16 +38,38 @@ struct Probe<I> {
     next_at: Duration,
 }
 
-impl<I: PartialEq> Probe<I> {
-    async fn ask<J: JournalUpkeep, B: Bus<Incarnation = I>, C: Clock>(&mut self, shared: &Shared<J, B, C>) {
-        self.next_at = shared.clock.monotonic() + PROBE_EVERY;
-        match within(&shared.clock, PROBE_TIME_MAX, pin!(shared.bus.incarnation())).await.flatten() {
+impl<J: JournalUpkeep, B: Bus, C: Clock> BrokerWatch<J, B, C> {
+    /// Watches the broker until the shutdown.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let clock = &self.decider.clock;
+        let mut ticks = Ticks::new(clock, LOOK_EVERY);
+        let mut probe = Probe { incarnation: None, failures: 0, next_at: clock.monotonic() };
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                () = ticks.tick() => {}
+            }
+            match (self.bus.health(), self.broker.state()) {
+                (BusHealth::Disconnected | BusHealth::Strange, _) => self.broker.doubt(),
+                (BusHealth::Connected, BrokerState::There { .. }) if clock.monotonic() < probe.next_at => {}
+                (BusHealth::Connected, BrokerState::There { .. } | BrokerState::Away) => {
+                    self.ask(&mut probe).await;
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, probe: &mut Probe<B::Incarnation>) {
+        let clock = &self.decider.clock;
+        probe.next_at = clock.monotonic() + PROBE_EVERY;
+        match within(clock, PROBE_TIME_MAX, pin!(self.bus.incarnation())).await.flatten() {
             Some(incarnation) => {
-                self.failures = 0;
-                let is_another = self.incarnation.as_ref().is_some_and(|before| *before != incarnation);
-                self.incarnation = Some(incarnation);
-                shared.broker.answers(shared.journal_clock.now(), is_another);
-                if is_another && let Err(error) = wake_all(shared).await {
+                probe.failures = 0;
+                let is_another = probe.incarnation.as_ref().is_some_and(|before| *before != incarnation);
+                probe.incarnation = Some(incarnation);
+                self.broker.answers(self.decider.now(), is_another);
+                if is_another && let Err(error) = self.wake_all().await {
                     tracing::warn!(
                         error = error.with_causes(),
                         "open sagas not woken; each is when it is due"
@@ -68,24 +77,25 @@ impl<I: PartialEq> Probe<I> {
                 }
             }
             None => {
-                self.failures += 1;
-                if self.failures >= FAILURES_MAX {
-                    shared.broker.doubt();
+                probe.failures += 1;
+                if probe.failures >= FAILURES_MAX {
+                    self.broker.doubt();
                 }
             }
         }
     }
-}
 
-/// The broker has lost its messages: all open sagas look at once if they must send their pending command again.
-async fn wake_all<J: JournalUpkeep, B, C>(shared: &Shared<J, B, C>) -> Result<(), JournalError> {
-    let ids = shared.journal.asleep(&shared.registry.known()).await?;
-    tracing::warn!(sagas = ids.len(), "the broker has lost its store; what was asked is asked again");
-    for ids in ids.chunks(WAKE_BATCH_MAX) {
-        // In a task of its own, because a write must not be cancelled.
-        let (journal, ids) = (shared.journal.clone(), ids.to_vec());
-        let woken = shared.tasks.spawn(async move { journal.wake(ids).await });
-        woken.await.unwrap_or(Err(JournalError::Panicked))?;
+    /// The broker has lost its messages: all open sagas look at once if they must send their pending command again.
+    async fn wake_all(&self) -> Result<(), JournalError> {
+        let Decider { journal, rules, .. } = &*self.decider;
+        let ids = journal.asleep(&rules.registry.known()).await?;
+        tracing::warn!(sagas = ids.len(), "the broker has lost its store; what was asked is asked again");
+        for ids in ids.chunks(WAKE_BATCH_MAX) {
+            // In a task of its own, because a write must not be cancelled.
+            let (journal, ids) = (journal.clone(), ids.to_vec());
+            let woken = self.tasks.spawn(async move { journal.wake(ids).await });
+            woken.await.unwrap_or(Err(JournalError::Panicked))?;
+        }
+        Ok(())
     }
-    Ok(())
 }

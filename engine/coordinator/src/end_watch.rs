@@ -6,8 +6,9 @@
 use std::sync::Weak;
 use std::time::Duration;
 
+use crate::decider::Decider;
 use crate::ports::{Clock, JournalReads};
-use crate::shared::Shared;
+use crate::waiters::Waiters;
 
 /// The pause between two looks: an end elsewhere is told so much later at most.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -15,13 +16,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const IDS_MAX: usize = 1_000;
 
 /// Looks until the coordinator is gone.
-pub(crate) async fn run<J: JournalReads, B, C: Clock>(shared: Weak<Shared<J, B, C>>, clock: C) {
+pub(crate) async fn run<J: JournalReads, C: Clock>(
+    decider: Weak<Decider<J, C>>,
+    waiters: Weak<Waiters>,
+    clock: C,
+) {
     loop {
         clock.sleep(LOOK_EVERY).await;
-        let Some(shared) = shared.upgrade() else { return };
-        for ids in shared.waiters.awaited().chunks(IDS_MAX) {
-            match shared.journal.at_rest(ids).await {
-                Ok(ended) => shared.waiters.wake(ended),
+        let (Some(decider), Some(waiters)) = (decider.upgrade(), waiters.upgrade()) else { return };
+        for ids in waiters.awaited().chunks(IDS_MAX) {
+            match decider.journal.at_rest(ids).await {
+                Ok(ended) => waiters.wake(ended),
                 // Each caller looks once more when its time is over, and hears of it then.
                 Err(error) => tracing::debug!(error = error.with_causes(), "no look for ends elsewhere"),
             }

@@ -5,27 +5,34 @@
 
 use std::sync::Arc;
 
-use redress_core::SagaDefinition;
+use redress_core::{SagaDefinition, Timestamp};
 use redress_wire::Wire;
 use redress_wire::streams::StreamError;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::batch_size::{BatchSize, SharedLimit};
 use crate::broker::Broker;
+use crate::broker_watch::BrokerWatch;
 use crate::clock::JournalClock;
 use crate::config::Config;
+use crate::decider::Decider;
+use crate::end_watch;
+use crate::housekeeping::Housekeeping;
+use crate::intake::Intake;
 use crate::journal::PgJournal;
 use crate::metrics::Metrics;
 use crate::ports::{Bus, Clock, JournalReads, JournalUpkeep};
 use crate::probes::Probes;
+use crate::publisher::Publisher;
 use crate::registry::Registry;
 use crate::requests::OpenError;
+use crate::room::Room;
 use crate::rules::Rules;
-use crate::shared::Shared;
-use crate::starter::{self, Waiting};
+use crate::starter::{Starter, Waiting};
 use crate::system_clock::SystemClock;
-use crate::{broker_watch, end_watch, housekeeping, intake, timers};
+use crate::timers::Timers;
 
 /// Starts that may wait for their batch; beyond, callers wait their turn.
 const STARTS_WAITING_MAX: usize = 10_000;
@@ -37,13 +44,31 @@ const STARTS_WAITING_MAX: usize = 10_000;
 ///
 /// The type parameters are its [ports](crate::ports): the real ones unless a test or a simulation hands in others.
 pub struct Engine<J = PgJournal, B = Wire, C = SystemClock> {
-    pub(crate) shared: Arc<Shared<J, B, C>>,
+    pub(crate) parts: Arc<Parts<J, B, C>>,
+}
+
+/// The parts of a coordinator. Its loops have their own, and none of them has all.
+pub(crate) struct Parts<J, B, C> {
+    pub(crate) config: Config,
+    /// Reads, decides, writes.
+    pub(crate) decider: Arc<Decider<J, C>>,
+    /// Does what follows a commit.
+    pub(crate) publisher: Arc<Publisher<J, B, C>>,
+    /// Starts that wait for their batch.
     pub(crate) starts: mpsc::Sender<Waiting>,
+    pub(crate) starts_room: Room,
+    /// The units of work, and the publishing that no loop waits for.
+    pub(crate) tasks: TaskTracker,
+    /// True once sagas may move.
+    pub(crate) started: watch::Sender<bool>,
+    /// The time of its opening, by the journal's clock.
+    pub(crate) opened_at: Timestamp,
+    pub(crate) probes: Probes,
 }
 
 impl<J, B, C> Clone for Engine<J, B, C> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), starts: self.starts.clone() }
+        Self { parts: self.parts.clone() }
     }
 }
 
@@ -72,7 +97,7 @@ impl Engine {
 
     /// The broker's connection.
     pub fn wire(&self) -> &Wire {
-        &self.shared.bus
+        &self.parts.publisher.bus
     }
 }
 
@@ -109,73 +134,134 @@ impl<J: JournalReads + JournalUpkeep, B: Bus, C: Clock> Engine<J, B, C> {
         clock: C,
     ) -> Result<Self, OpenError> {
         let opened_at = journal.now().await?;
-        let shared = Arc::new(Shared {
-            starts_room: Arc::new(Semaphore::new(config.starts_waiting_bytes_max)),
-            outgoing_room: Arc::new(Semaphore::new(config.outgoing_bytes_max)),
-            rules: Arc::new(Rules::new(registry.clone(), config.decide, clock.clone())),
-            broker: Arc::new(Broker::new(bus.health(), opened_at)),
-            journal_clock: Arc::new(JournalClock::new(clock.clone(), opened_at)),
-            started: watch::Sender::new(!config.start_paused),
-            waiters: Arc::default(),
-            metrics: Metrics::default(),
-            tasks: TaskTracker::new(),
-            probes: Probes::default(),
-            config,
-            registry,
+        let (metrics, tasks) = (Arc::new(Metrics::default()), TaskTracker::new());
+        let decider = Arc::new(Decider {
             journal,
-            bus,
+            rules: Rules::new(registry, config.decide, clock.clone()),
+            journal_clock: JournalClock::new(clock.clone(), opened_at),
             clock,
-            opened_at,
+            batch_retries: metrics.batch_retries.clone(),
         });
+        let publisher = Arc::new(Publisher {
+            decider: decider.clone(),
+            batch_max: batch_size(&config, config.batch_max),
+            broker: Arc::new(Broker::new(bus.health(), opened_at)),
+            bus,
+            waiters: Arc::default(),
+            metrics,
+            crash: config.crash.clone(),
+            outgoing_room: Room::new(config.outgoing_bytes_max),
+        });
+        let started = watch::Sender::new(!config.start_paused);
         let (starts, waiting) = mpsc::channel(STARTS_WAITING_MAX);
-        tokio::spawn(starter::run(shared.clone(), waiting));
-        tokio::spawn(end_watch::run(Arc::downgrade(&shared), shared.clock.clone()));
-        Ok(Self { shared, starts })
+        let starter = Starter {
+            decider: decider.clone(),
+            publisher: publisher.clone(),
+            tasks: tasks.clone(),
+            started: started.subscribe(),
+            limit: SharedLimit::new(batch_size(&config, config.start_batch_max)),
+        };
+        tokio::spawn(starter.run(waiting));
+        let (of_watch, waiters) = (Arc::downgrade(&decider), Arc::downgrade(&publisher.waiters));
+        tokio::spawn(end_watch::run(of_watch, waiters, decider.clock.clone()));
+        let starts_room = Room::new(config.starts_waiting_bytes_max);
+        let probes = Probes::default();
+        let parts =
+            Parts { config, decider, publisher, starts, starts_room, tasks, started, opened_at, probes };
+        Ok(Self { parts: Arc::new(parts) })
     }
 
     /// Takes replies and turns timers until `shutdown`; the batches in flight are finished first.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let mut started = self.shared.started.subscribe();
+        let mut started = self.parts.started.subscribe();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             _ = started.wait_for(|started| *started) => {}
         }
         let loops = TaskTracker::new();
-        loops.spawn(broker_watch::watch(self.shared.clone(), shutdown.clone()));
-        loops.spawn(housekeeping::run(self.shared.clone(), shutdown.clone()));
-        for (saga, version) in self.shared.registry.known() {
-            loops.spawn(intake::replies(self.shared.clone(), saga, version, shutdown.clone()));
+        loops.spawn(self.broker_watch().run(shutdown.clone()));
+        loops.spawn(self.housekeeping().run(shutdown.clone()));
+        for (saga, version) in self.parts.decider.rules.registry.known() {
+            loops.spawn(self.intake().run(saga, version, shutdown.clone()));
         }
-        loops.spawn(timers::run(self.shared.clone(), shutdown));
+        loops.spawn(self.timers().run(shutdown));
         loops.close();
         loops.wait().await;
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
-        self.shared.tasks.reopen();
+        self.parts.tasks.close();
+        self.parts.tasks.wait().await;
+        self.parts.tasks.reopen();
+    }
+
+    fn broker_watch(&self) -> BrokerWatch<J, B, C> {
+        let Parts { decider, publisher, tasks, .. } = &*self.parts;
+        BrokerWatch {
+            decider: decider.clone(),
+            bus: publisher.bus.clone(),
+            broker: publisher.broker.clone(),
+            tasks: tasks.clone(),
+        }
+    }
+
+    fn housekeeping(&self) -> Housekeeping<J, C> {
+        let Parts { config, decider, publisher, tasks, .. } = &*self.parts;
+        Housekeeping {
+            decider: decider.clone(),
+            metrics: publisher.metrics.clone(),
+            tasks: tasks.clone(),
+            stalled_after: config.stalled_after,
+            keep: config.keep,
+            prune_every: config.prune_every,
+        }
+    }
+
+    fn intake(&self) -> Intake<J, B, C> {
+        let Parts { config, decider, publisher, tasks, .. } = &*self.parts;
+        Intake {
+            decider: decider.clone(),
+            publisher: publisher.clone(),
+            tasks: tasks.clone(),
+            lanes: config.lanes,
+            limit: SharedLimit::new(batch_size(config, config.batch_max)),
+        }
+    }
+
+    fn timers(&self) -> Timers<J, B, C> {
+        let Parts { config, decider, publisher, .. } = &*self.parts;
+        Timers {
+            decider: decider.clone(),
+            publisher: publisher.clone(),
+            poll: config.timer_poll,
+            limit: SharedLimit::new(batch_size(config, config.timer_batch_max)),
+        }
     }
 
     /// Returns true if this process can go on by itself: if not, a new one must take its place.
     pub fn is_alive(&self) -> bool {
-        self.shared.bus.is_alive()
+        self.parts.publisher.bus.is_alive()
     }
 }
 
 impl<J, B, C> Engine<J, B, C> {
     /// Lets sagas move, if this coordinator was started paused; returns true if it was.
     pub fn begin(&self) -> bool {
-        !self.shared.started.send_replace(true)
+        !self.parts.started.send_replace(true)
     }
 
     /// The definitions that it knows.
-    pub fn definitions(&self) -> &[SagaDefinition] {
-        self.shared.registry.all()
+    pub fn definitions(&self) -> &[Arc<SagaDefinition>] {
+        self.parts.decider.rules.registry.all()
     }
 
     /// The coordinator's metrics.
     pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+        &self.parts.publisher.metrics
     }
+}
+
+/// A batch of at most so many rows.
+fn batch_size(config: &Config, rows: usize) -> BatchSize {
+    BatchSize { rows, bytes: config.batch_bytes_max }
 }
 
 /// Takes the streams for this journal. Any other trouble with them is waited out by the loops that use them.

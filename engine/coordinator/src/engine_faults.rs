@@ -1,5 +1,6 @@
 //! Standing faults of the installation.
 
+use redress_core::SagaDefinition;
 use redress_core::fault::Fault;
 
 use crate::engine::Engine;
@@ -10,7 +11,7 @@ use crate::requests::FaultError;
 impl<J, B, C> Engine<J, B, C> {
     /// Returns true if failures may be injected.
     pub fn allows_faults(&self) -> bool {
-        self.shared.config.allow_faults
+        self.parts.config.allow_faults
     }
 }
 
@@ -20,7 +21,7 @@ impl<B: Bus, C: Clock> Engine<PgJournal, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn faults(&self) -> Result<Vec<ListedFault>, JournalError> {
-        self.shared.journal.faults().await
+        self.parts.decider.journal.faults().await
     }
 
     /// Reads a standing fault as it was given, and looks first if the step or command that it names is there.
@@ -29,11 +30,10 @@ impl<B: Bus, C: Clock> Engine<PgJournal, B, C> {
     /// [`FaultError::NotAllowed`] unless faults are allowed; [`FaultError::UnmatchedFault`] if no definition here has
     /// the step or command that it names; [`FaultError::Unreadable`] if something else is wrong with it.
     pub fn read_fault(&self, given: serde_json::Value) -> Result<Fault, FaultError> {
-        if !self.shared.config.allow_faults {
+        if !self.parts.config.allow_faults {
             return Err(FaultError::NotAllowed);
         }
-        let definitions: Vec<_> = self.shared.registry.all().iter().collect();
-        Ok(redress_core::fault::read(given, &definitions)?)
+        Ok(redress_core::fault::read(given, &self.known())?)
     }
 
     /// Adds a standing fault and gives its number.
@@ -42,11 +42,16 @@ impl<B: Bus, C: Clock> Engine<PgJournal, B, C> {
     /// [`FaultError::NotAllowed`] unless faults are allowed; [`FaultError::UnmatchedFault`] if no definition here has
     /// the step or command that it names.
     pub async fn add_fault(&self, fault: &Fault) -> Result<i64, FaultError> {
-        if !self.shared.config.allow_faults {
+        if !self.parts.config.allow_faults {
             return Err(FaultError::NotAllowed);
         }
-        fault.check_reach(&self.shared.registry.all().iter().collect::<Vec<_>>())?;
-        Ok(self.shared.journal.add_fault(fault).await?)
+        fault.check_reach(&self.known())?;
+        Ok(self.parts.decider.journal.add_fault(fault).await?)
+    }
+
+    /// The definitions that a fault may name.
+    fn known(&self) -> Vec<&SagaDefinition> {
+        self.parts.decider.rules.registry.all().iter().map(|definition| &**definition).collect()
     }
 
     /// Takes all standing faults away and says how many there were.
@@ -54,6 +59,6 @@ impl<B: Bus, C: Clock> Engine<PgJournal, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn clear_faults(&self) -> Result<u64, JournalError> {
-        self.shared.journal.clear_faults().await
+        self.parts.decider.journal.clear_faults().await
     }
 }

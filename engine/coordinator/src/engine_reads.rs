@@ -14,7 +14,7 @@ use crate::waiters::Ended;
 impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
     /// A saga that was started before this, and goes on, is stalled.
     fn stalled_before(&self) -> Timestamp {
-        self.shared.journal_clock.now() - self.shared.config.stalled_after
+        self.parts.decider.now() - self.parts.config.stalled_after
     }
 
     /// A saga as it is now.
@@ -22,13 +22,14 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn saga(&self, id: SagaId) -> Result<Option<SagaView>, JournalError> {
-        Ok(self.shared.journal.saga(id).await?.map(|row| self.view(row)))
+        Ok(self.parts.decider.journal.saga(id).await?.map(|row| self.view(row)))
     }
 
     fn view(&self, row: SagaRow) -> SagaView {
-        let definition =
-            Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
-        SagaView::new(row, definition, self.stalled_before())
+        let definition = Name::new(&row.saga)
+            .ok()
+            .and_then(|name| self.parts.decider.rules.registry.get(&name, row.version));
+        SagaView::new(row, definition.map(|definition| &**definition), self.stalled_before())
     }
 
     /// A page of sagas, newest first; `next` is the id to go on after.
@@ -37,7 +38,7 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
     /// [`JournalError`] if the database does not answer.
     pub async fn sagas(&self, mut filter: ListFilter) -> Result<Page<SagaView>, JournalError> {
         filter.stalled_before = filter.stalled.then(|| self.stalled_before());
-        let Rows { rows, more } = self.shared.journal.sagas(&filter).await?;
+        let Rows { rows, more } = self.parts.decider.journal.sagas(&filter).await?;
         let id = |row: &Result<SagaRow, SagaId>| row.as_ref().map_or_else(|id| *id, |row| row.id).to_string();
         let next = rows.last().filter(|_| more).map(id);
         let mut page = Page { items: Vec::with_capacity(rows.len()), next, unreadable: Vec::new() };
@@ -61,8 +62,8 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
         limit: i64,
     ) -> Result<Option<Page<HistoryEntry>>, JournalError> {
         let after = i32::try_from(after).unwrap_or(i32::MAX);
-        let Rows { rows: items, more } = self.shared.journal.history(id, after, limit).await?;
-        if items.is_empty() && self.shared.journal.saga(id).await?.is_none() {
+        let Rows { rows: items, more } = self.parts.decider.journal.history(id, after, limit).await?;
+        if items.is_empty() && self.parts.decider.journal.saga(id).await?.is_none() {
             return Ok(None);
         }
         let next = items.last().filter(|_| more).map(|entry| entry.seq.to_string());
@@ -75,9 +76,10 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn plan(&self, id: SagaId) -> Result<Option<Result<Plan, PlanError>>, JournalError> {
-        let Some(row) = self.shared.journal.saga(id).await? else { return Ok(None) };
-        let definition =
-            Name::new(&row.saga).ok().and_then(|name| self.shared.registry.get(&name, row.version));
+        let Some(row) = self.parts.decider.journal.saga(id).await? else { return Ok(None) };
+        let definition = Name::new(&row.saga)
+            .ok()
+            .and_then(|name| self.parts.decider.rules.registry.get(&name, row.version));
         Ok(Some(match definition {
             None => Err(PlanError::VersionNotHere(row.saga, row.version)),
             Some(definition) => plan(definition, &row.state).map_err(PlanError::Closure),
@@ -86,11 +88,11 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
 
     /// The number of sagas whose end is waited for here.
     pub fn waiting(&self) -> usize {
-        self.shared.waiters.waited_for()
+        self.parts.publisher.waiters.waited_for()
     }
 
     /// Every saga that this coordinator ends or parks from now on.
     pub fn watch_ended(&self) -> mpsc::UnboundedReceiver<Ended> {
-        self.shared.waiters.watch()
+        self.parts.publisher.waiters.watch()
     }
 }

@@ -21,8 +21,8 @@ impl<J: JournalReads + JournalUpkeep, B: Bus, C: Clock> Engine<J, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn under_way(&self) -> Result<UnderWay, JournalError> {
-        let known = self.shared.registry.known();
-        self.shared.journal.under_way(&known, self.shared.opened_at).await
+        let known = self.parts.decider.rules.registry.known();
+        self.parts.decider.journal.under_way(&known, self.parts.opened_at).await
     }
 
     /// Versions with sagas that have not ended, those that are not known here among them.
@@ -30,12 +30,12 @@ impl<J: JournalReads + JournalUpkeep, B: Bus, C: Clock> Engine<J, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn live(&self) -> Result<Vec<LiveVersion>, JournalError> {
-        let open = self.shared.probes.open.ask(known(self.shared.journal.open_sagas())).await;
+        let open = self.parts.probes.open.ask(known(self.parts.decider.journal.open_sagas())).await;
         Ok(self.live_of(open.ok_or_else(JournalError::given_up)?))
     }
 
     fn live_of(&self, open: Vec<OpenSagas>) -> Vec<LiveVersion> {
-        let all = self.shared.registry.all();
+        let all = self.parts.decider.rules.registry.all();
         let live = open.into_iter().map(|OpenSagas { saga, version, count }| LiveVersion {
             known_here: all.iter().any(|d| *d.name == *saga && d.version == version),
             saga,
@@ -50,13 +50,13 @@ impl<J: JournalReads + JournalUpkeep, B: Bus, C: Clock> Engine<J, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn census(&self) -> Result<Vec<(String, u32, String, i64)>, JournalError> {
-        let census = self.shared.probes.census.ask(known(self.shared.journal.census())).await;
+        let census = self.parts.probes.census.ask(known(self.parts.decider.journal.census())).await;
         census.ok_or_else(JournalError::given_up)
     }
 
     /// Reports if the journal can be written, and if the broker is there.
     pub async fn readiness(&self) -> Readiness {
-        let journal = &self.shared.journal;
+        let journal = &self.parts.decider.journal;
         let look = async {
             match journal.ready().await {
                 Ok(()) => ("ok".to_owned(), journal.open_sagas().await.unwrap_or_default()),
@@ -66,14 +66,14 @@ impl<J: JournalReads + JournalUpkeep, B: Bus, C: Clock> Engine<J, B, C> {
                 }
             }
         };
-        let (database, open) = self.shared.probes.readiness.ask(look).await;
-        let broker = match self.shared.bus.health() {
+        let (database, open) = self.parts.probes.readiness.ask(look).await;
+        let broker = match self.parts.publisher.bus.health() {
             BusHealth::Connected => "ok".to_owned(),
             BusHealth::Disconnected => "not connected; commands go out when it is back".to_owned(),
             BusHealth::Strange => "its streams belong to another installation; see the log".to_owned(),
         };
         let waiting_versions = self.live_of(open).into_iter().filter(|live| !live.known_here).collect();
-        let mode = match (self.shared.has_started(), self.shared.config.admission) {
+        let mode = match (*self.parts.started.borrow(), self.parts.config.admission) {
             (false, _) => Mode::Paused,
             (true, Admission::Draining) => Mode::Draining,
             (true, Admission::Open) => Mode::Serving,
@@ -89,7 +89,7 @@ impl<B: Bus, C: Clock> Engine<PgJournal, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn durability(&self) -> Result<BTreeMap<String, String>, JournalError> {
-        self.shared.journal.durability().await
+        self.parts.decider.journal.durability().await
     }
 }
 

@@ -9,23 +9,23 @@ use std::sync::Arc;
 
 use redress_core::decide::{Event, Refusal};
 use redress_core::{Name, SagaId};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::batch::{CommitEffects, Occasion, decide_batch};
 use crate::broker::Broker;
-use crate::engine::Engine;
-use crate::pauses::stagger;
+use crate::decider::Decider;
+use crate::engine::{Engine, Parts};
 use crate::ports::{
     Audit, Bus, Changes, Clock, Journal, JournalError, JournalReads, Selection, Snapshot, Stored, StoredState,
 };
+use crate::publisher::Publisher;
 use crate::requests::{OperatorError, OperatorRequest};
 use crate::rules::Rules;
-use crate::sending;
-use crate::shared::Shared;
+use crate::units::{Again, Retries, retry_unit};
 use crate::view::SagaView;
 
-/// How often it is tried again when another unit of work is in the way or the answer to the commit was lost.
-const TRIES_MAX: u32 = 4;
+const RETRIES: Retries = Retries { max: 4, first: Again::AfterPause };
 
 /// No bytes to spare: one saga is read in any case.
 const ONE_SAGA: usize = 1;
@@ -47,13 +47,16 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
     /// [`OperatorError`] gives the reason for a refusal, with the saga as it is.
     pub async fn operate(&self, id: SagaId, request: OperatorRequest) -> Result<SagaView, OperatorError> {
         let before = self.saga(id).await?.ok_or(OperatorError::NotFound(id))?;
-        let known = Name::new(&before.saga).ok().and_then(|n| self.shared.registry.get(&n, before.version));
+        let known = Name::new(&before.saga)
+            .ok()
+            .and_then(|n| self.parts.decider.rules.registry.get(&n, before.version));
         if known.is_none() {
             return Err(OperatorError::VersionNotHere(before.saga, before.version));
         }
-        let (shared, verb) = (self.shared.clone(), request.command.verb.as_str());
-        let unit =
-            self.shared.tasks.spawn(async move { decide_operator_command(&shared, id, &request).await });
+        let verb = request.command.verb.as_str();
+        let Parts { decider, publisher, tasks, .. } = &*self.parts;
+        let unit = decide_operator_command(decider.clone(), publisher.clone(), tasks.clone(), id, request);
+        let unit = tasks.spawn(unit);
         let refused = unit.await.unwrap_or(Err(JournalError::Panicked))?;
         let after = self.saga(id).await?.ok_or(OperatorError::NotFound(id))?;
         match refused {
@@ -62,7 +65,7 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
                 Err(OperatorError::Refused { verb, refusal, saga: Box::new(after) })
             }
             Some(Refused::Newer(format)) => {
-                let known = self.shared.config.state_format;
+                let known = self.parts.config.state_format;
                 Err(JournalError::Newer { id, format, known }.into())
             }
             Some(Refused::Gone) => Err(OperatorError::NotFound(id)),
@@ -76,38 +79,33 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
 }
 
 async fn decide_operator_command<J: Journal, B: Bus, C: Clock>(
-    shared: &Arc<Shared<J, B, C>>,
+    decider: Arc<Decider<J, C>>,
+    publisher: Arc<Publisher<J, B, C>>,
+    tasks: TaskTracker,
     id: SagaId,
-    request: &OperatorRequest,
+    request: OperatorRequest,
 ) -> Result<Option<Refused>, JournalError> {
-    let (mut tries, mut maybe_committed) = (0, false);
-    let command_id = shared.clock.new_id();
-    loop {
-        let (rules, asked) = (shared.rules.clone(), request.clone());
-        let broker = shared.broker.clone();
-        let selection = Selection::These(vec![id]);
-        let decide = move |snapshot| decide_on(&rules, &broker, snapshot, id, command_id, asked);
-        match shared.journal.transact(selection, ONE_SAGA, decide).await {
-            Ok(Ok(outcome)) => {
-                // The decision stands; the caller need not wait for the broker.
-                let room = shared.room_for(&outcome.outgoing).await;
-                let publishing = sending::after_commit(shared, outcome);
-                shared.tasks.spawn(async move {
-                    publishing.await;
-                    drop(room);
-                });
-                return Ok(None);
-            }
-            Ok(Err(refused)) => {
-                let ours = maybe_committed && shared.journal.has_operator_command(command_id).await?;
-                return Ok(Some(refused).filter(|_| !ours));
-            }
-            Err(error) if error.is_retryable() && tries < TRIES_MAX => {
-                tries += 1;
-                maybe_committed |= matches!(error, JournalError::CommitUnknown(_));
-                stagger(&shared.clock).await;
-            }
-            Err(error) => return Err(error),
+    let (command_id, mut maybe_committed) = (decider.clock.new_id(), false);
+    let decided = retry_unit(&decider.clock, RETRIES, None, |failure| {
+        maybe_committed |= matches!(failure, Some(JournalError::CommitUnknown(_)));
+        let (of_unit, broker, asked) = (decider.clone(), publisher.broker.clone(), request.clone());
+        let decide = move |snapshot| decide_on(&of_unit.rules, &broker, snapshot, id, command_id, asked);
+        decider.journal.transact(Selection::These(vec![id]), ONE_SAGA, decide)
+    });
+    match decided.await? {
+        Ok(outcome) => {
+            // The decision stands; the caller need not wait for the broker.
+            let room = publisher.room_for(&outcome.outgoing).await;
+            let publishing = publisher.after_commit(outcome);
+            tasks.spawn(async move {
+                publishing.await;
+                drop(room);
+            });
+            Ok(None)
+        }
+        Err(refused) => {
+            let ours = maybe_committed && decider.journal.has_operator_command(command_id).await?;
+            Ok(Some(refused).filter(|_| !ours))
         }
     }
 }

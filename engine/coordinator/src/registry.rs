@@ -13,8 +13,8 @@ type RawReply = dyn Fn(&ReplyMessage) -> RawMessage + Send + Sync;
 /// Definitions by name and version.
 #[derive(Clone)]
 pub(crate) struct Registry {
-    ordered: Arc<Vec<SagaDefinition>>,
-    by_name: Arc<HashMap<(Name, u32), usize>>,
+    ordered: Arc<Vec<Arc<SagaDefinition>>>,
+    by_name: Arc<HashMap<(Name, u32), Arc<SagaDefinition>>>,
     raw_reply: Arc<RawReply>,
 }
 
@@ -24,18 +24,15 @@ impl Registry {
         definitions: Vec<SagaDefinition>,
         raw_reply: impl Fn(&ReplyMessage) -> RawMessage + Send + Sync + 'static,
     ) -> Result<Self, (Name, u32)> {
+        let ordered: Vec<Arc<SagaDefinition>> = definitions.into_iter().map(Arc::new).collect();
         let mut by_name = HashMap::new();
-        for (place, definition) in definitions.iter().enumerate() {
+        for definition in &ordered {
             let id = (definition.name.clone(), definition.version);
-            if by_name.insert(id.clone(), place).is_some() {
+            if by_name.insert(id.clone(), definition.clone()).is_some() {
                 return Err(id);
             }
         }
-        Ok(Self {
-            ordered: Arc::new(definitions),
-            by_name: Arc::new(by_name),
-            raw_reply: Arc::new(raw_reply),
-        })
+        Ok(Self { ordered: Arc::new(ordered), by_name: Arc::new(by_name), raw_reply: Arc::new(raw_reply) })
     }
 
     /// A reply as it travels.
@@ -43,16 +40,16 @@ impl Registry {
         (self.raw_reply)(reply)
     }
 
-    pub(crate) fn all(&self) -> &[SagaDefinition] {
+    pub(crate) fn all(&self) -> &[Arc<SagaDefinition>] {
         &self.ordered
     }
 
-    pub(crate) fn get(&self, saga: &Name, version: u32) -> Option<&SagaDefinition> {
-        self.by_name.get(&(saga.clone(), version)).map(|&place| &self.ordered[place])
+    pub(crate) fn get(&self, saga: &Name, version: u32) -> Option<&Arc<SagaDefinition>> {
+        self.by_name.get(&(saga.clone(), version))
     }
 
     /// The newest version of a saga.
-    pub(crate) fn newest(&self, saga: &str) -> Option<&SagaDefinition> {
+    pub(crate) fn newest(&self, saga: &str) -> Option<&Arc<SagaDefinition>> {
         self.ordered.iter().filter(|d| d.name == *saga).max_by_key(|d| d.version)
     }
 

@@ -7,20 +7,18 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use redress_core::decide::{Context, Decision};
-use redress_core::fault::{Fault, FaultBook};
-use redress_core::{JsonText, SagaDefinition, SagaId, Timestamp};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use redress_core::fault::FaultBook;
+use redress_core::{SagaDefinition, SagaId};
+use tokio::sync::oneshot;
 
-use crate::batch::Outgoing;
 use crate::config::Admission;
 use crate::engine::Engine;
 use crate::journal::{Connection, PgJournal};
 use crate::pauses::within;
-use crate::ports::{Bus, Clock, Inserted, Journal, JournalError, NewSaga, StoredStart};
+use crate::ports::{Bus, Clock, Inserted, Journal, JournalError, StoredStart};
+use crate::prepared::Prepared;
 use crate::requests::{KEY_BYTES_MAX, StartError, StartRequest, Started};
-use crate::shared::Shared;
-use crate::starter::{Prepared, Waiting};
+use crate::starter::Waiting;
 use crate::{fingerprint, tags};
 
 impl<J: Journal, B: Bus, C: Clock> Engine<J, B, C> {
@@ -37,7 +35,7 @@ impl<J: Journal, B: Bus, C: Clock> Engine<J, B, C> {
 
     /// Ids are ordered by the time of the start.
     pub(crate) fn new_id(&self) -> SagaId {
-        SagaId(self.shared.clock.new_id())
+        SagaId(self.parts.decider.clock.new_id())
     }
 
     /// The same as [`start`](Self::start); if the saga is new, it gets this id.
@@ -50,14 +48,14 @@ impl<J: Journal, B: Bus, C: Clock> Engine<J, B, C> {
                     self.insert(prepared).await
                 }
                 Err(refusal) => {
-                    let known = self.shared.journal.start_of(&request.key).await?;
+                    let known = self.parts.decider.journal.start_of(&request.key).await?;
                     known_or(known, &request, refusal)
                 }
             }
         });
-        let limit = self.shared.config.start_timeout;
+        let limit = self.parts.config.start_timeout;
         let given_up = || Err(JournalError::given_up().into());
-        within(&self.shared.clock, limit, in_time).await.unwrap_or_else(given_up)
+        within(&self.parts.decider.clock, limit, in_time).await.unwrap_or_else(given_up)
     }
 
     /// Hands a start to the batches and waits for its answer.
@@ -65,16 +63,15 @@ impl<J: Journal, B: Bus, C: Clock> Engine<J, B, C> {
         let id = prepared.id;
         let (answer, answered) = oneshot::channel();
         let closed = || StartError::Journal(JournalError::Panicked);
-        let room =
-            room(&self.shared.starts_room, self.shared.config.starts_waiting_bytes_max, prepared.bytes());
-        let waiting = Waiting { prepared, answer, room: room.await };
-        self.starts.send(waiting).await.map_err(|_| closed())?;
+        let room = self.parts.starts_room.take(prepared.bytes()).await;
+        let waiting = Waiting { prepared, answer, room };
+        self.parts.starts.send(waiting).await.map_err(|_| closed())?;
         started(id, answered.await.map_err(|_| closed())??)
     }
 
     /// Reads and checks a start; a refusal holds only if its key is new.
     fn prepare(&self, id: SagaId, request: &StartRequest) -> Result<Prepared, StartError> {
-        match self.shared.config.admission {
+        match self.parts.config.admission {
             Admission::Open => {}
             Admission::Draining => return Err(StartError::Draining),
         }
@@ -82,21 +79,15 @@ impl<J: Journal, B: Bus, C: Clock> Engine<J, B, C> {
         let definition = self.definition_for(request)?;
         let faults = match request.given_faults() {
             None => Vec::new(),
-            Some(_) if !self.shared.config.allow_faults => return Err(StartError::FaultsNotAllowed),
+            Some(_) if !self.parts.config.allow_faults => return Err(StartError::FaultsNotAllowed),
             Some(given) => {
                 redress_core::fault::of_saga(definition, given.clone()).map_err(StartError::InvalidFaults)?
             }
         };
         let data = definition.read_input(&request.input)?;
-        let place = self
-            .shared
-            .registry
-            .all()
-            .iter()
-            .position(|d| d.name == definition.name && d.version == definition.version);
         Ok(Prepared {
             id,
-            definition: place.expect("the definition came from the registry"),
+            definition: definition.clone(),
             key: request.key.clone(),
             fingerprint: fingerprint::of(request),
             input: request.input.to_string().into_bytes(),
@@ -107,17 +98,14 @@ impl<J: Journal, B: Bus, C: Clock> Engine<J, B, C> {
         })
     }
 
-    fn definition_for(&self, request: &StartRequest) -> Result<&SagaDefinition, StartError> {
-        let newest = self
-            .shared
-            .registry
+    fn definition_for(&self, request: &StartRequest) -> Result<&Arc<SagaDefinition>, StartError> {
+        let registry = &self.parts.decider.rules.registry;
+        let newest = registry
             .newest(&request.saga)
             .ok_or_else(|| StartError::UnknownSaga(request.saga.chars().take(80).collect()))?;
         match request.version {
             None => Ok(newest),
-            Some(version) => self
-                .shared
-                .registry
+            Some(version) => registry
                 .get(&newest.name, version)
                 .ok_or_else(|| StartError::UnknownVersion(newest.name.to_string(), version)),
         }
@@ -144,10 +132,9 @@ impl<B: Bus, C: Clock> Engine<PgJournal, B, C> {
                 return known_or(known, &request, refusal);
             }
         };
-        let now = self.shared.journal_clock.now();
-        let (saga, _) =
-            self.shared.begin(&prepared, now, &mut FaultBook::default(), redress_core::decide::start_unsent);
-        let inserted = crate::journal::insert(transaction, self.shared.config.state_format, &[saga]).await?;
+        let now = self.parts.decider.now();
+        let (saga, _) = prepared.begin(now, &mut FaultBook::default(), redress_core::decide::start_unsent);
+        let inserted = crate::journal::insert(transaction, self.parts.config.state_format, &[saga]).await?;
         started(prepared.id, inserted.first().copied().unwrap_or(Inserted::New))
     }
 }
@@ -182,50 +169,5 @@ fn started(id: SagaId, inserted: Inserted) -> Result<Started, StartError> {
         // A start whose commit was answered late finds itself.
         Inserted::Same(same) => Ok(Started { id: same, created: same == id }),
         Inserted::Other(other) => Err(StartError::KeyReused(other)),
-    }
-}
-
-/// So many bytes of a room that has `all`; a start that is larger than the room takes all of it.
-async fn room(of: &Arc<Semaphore>, all: usize, bytes: usize) -> OwnedSemaphorePermit {
-    let permits = u32::try_from(bytes.min(all)).unwrap_or(u32::MAX);
-    of.clone().acquire_many_owned(permits).await.expect("the rooms are never closed")
-}
-
-impl<J, B, C> Shared<J, B, C> {
-    /// Waits until the outgoing messages have room among those that are on their way.
-    pub(crate) async fn room_for(&self, outgoing: &Outgoing) -> OwnedSemaphorePermit {
-        room(&self.outgoing_room, self.config.outgoing_bytes_max, outgoing.bytes()).await
-    }
-
-    /// The first decision of a saga, as a row to insert and the commands that go with it.
-    pub(crate) fn begin(
-        &self,
-        start: &Prepared,
-        now: Timestamp,
-        faults: &mut FaultBook,
-        first: impl FnOnce(&mut Context<'_>, JsonText, Vec<Fault>) -> Decision,
-    ) -> (NewSaga, Outgoing) {
-        let definition = &self.registry.all()[start.definition];
-        let mut context = Context {
-            definition,
-            saga_id: start.id,
-            now,
-            jitter: 0.0,
-            faults,
-            traceparent: start.traceparent.clone(),
-        };
-        let decision = first(&mut context, start.data.clone(), start.faults.clone());
-        let saga = NewSaga {
-            id: start.id,
-            saga: definition.name.clone(),
-            version: definition.version,
-            key: start.key.clone(),
-            fingerprint: start.fingerprint.clone(),
-            input: start.input.clone(),
-            tags: start.tags.clone(),
-            state: decision.state,
-            history: decision.history,
-        };
-        (saga, Outgoing { commands: decision.commands, notifications: decision.notifications })
     }
 }

@@ -4,27 +4,27 @@
 
 use std::sync::Arc;
 
-use redress_core::SagaId;
 use redress_core::decide;
 use redress_core::fault::FaultBook;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
 
 use crate::batch::Outgoing;
 use crate::batch_size::{BatchSize, SharedLimit};
 use crate::broker::BrokerState;
+use crate::decider::Decider;
 use crate::metrics::Kind;
-use crate::pauses::stagger;
-use crate::ports::{Bus, Clock, Fingerprint, Inserted, Journal, JournalError, NewSaga};
-use crate::sending;
-use crate::shared::Shared;
+use crate::ports::{Bus, Clock, Inserted, Journal, JournalError, NewSaga};
+use crate::prepared::Prepared;
+use crate::publisher::Publisher;
+use crate::units::{Again, BatchWork, Failed, Isolation, Retries, run_batch};
 use crate::waiters::Ended;
 
-/// How often a batch is tried again when another one is in the way or the answer to its commit was lost.
-const TRIES_MAX: u32 = 5;
+const RETRIES: Retries = Retries { max: 5, first: Again::AfterPause };
 /// Batches in flight: while one is written, the next one gathers.
 const LANES: usize = 1;
 
-/// A start that was read and checked, waiting for its batch.
+/// A start that waits for its batch.
 pub(crate) struct Waiting {
     pub(crate) prepared: Prepared,
     pub(crate) answer: oneshot::Sender<Result<Inserted, JournalError>>,
@@ -32,42 +32,136 @@ pub(crate) struct Waiting {
     pub(crate) room: OwnedSemaphorePermit,
 }
 
-/// A start that was read and checked.
-#[derive(Clone)]
-pub(crate) struct Prepared {
-    pub(crate) id: SagaId,
-    pub(crate) definition: usize,
-    pub(crate) key: String,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) input: Vec<u8>,
-    pub(crate) tags: serde_json::Value,
-    pub(crate) data: redress_core::JsonText,
-    pub(crate) faults: Vec<redress_core::fault::Fault>,
-    pub(crate) traceparent: Option<String>,
+/// The starter of sagas.
+pub(crate) struct Starter<J, B, C> {
+    pub(crate) decider: Arc<Decider<J, C>>,
+    pub(crate) publisher: Arc<Publisher<J, B, C>>,
+    pub(crate) tasks: TaskTracker,
+    /// True once sagas may move.
+    pub(crate) started: watch::Receiver<bool>,
+    /// How large the next batch may be.
+    pub(crate) limit: SharedLimit,
 }
 
-impl Prepared {
-    /// Its weight, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.input.len() + self.data.as_bytes().len() + self.key.len()
+/// The outcome of the first starts of a batch.
+#[derive(Default)]
+struct Begun {
+    inserted: Vec<Inserted>,
+    outgoing: Vec<Outgoing>,
+    at_rest: Vec<Option<&'static str>>,
+}
+
+impl<J: Journal, B: Bus, C: Clock> Starter<J, B, C> {
+    /// Takes starts until every sender is gone.
+    pub(crate) async fn run(self, mut waiting: mpsc::Receiver<Waiting>) {
+        let lanes = Arc::new(Semaphore::new(LANES));
+        let starter = Arc::new(self);
+        loop {
+            let lane = lanes.clone().acquire_owned().await.expect("the lanes are never closed");
+            let Some(batch) = gather(&mut waiting, starter.limit.now()).await else { break };
+            let of_batch = starter.clone();
+            starter.tasks.spawn(async move {
+                of_batch.start_all(batch).await;
+                drop(lane);
+            });
+        }
     }
-}
 
-/// Takes starts until every sender is gone.
-pub(crate) async fn run<J: Journal, B: Bus, C: Clock>(
-    shared: Arc<Shared<J, B, C>>,
-    mut waiting: mpsc::Receiver<Waiting>,
-) {
-    let lanes = Arc::new(Semaphore::new(LANES));
-    let limit = Arc::new(SharedLimit::new(shared.config.start_batch_max, shared.config.batch_bytes_max));
-    loop {
-        let lane = lanes.clone().acquire_owned().await.expect("the lanes are never closed");
-        let Some(batch) = gather(&mut waiting, limit.now()).await else { break };
-        let (shared, limit) = (shared.clone(), limit.clone());
-        shared.clone().tasks.spawn(async move {
-            start_all(&shared, batch, &limit).await;
-            drop(lane);
+    /// Starts a batch, in as many units of work as its consequences need.
+    async fn start_all(&self, batch: Vec<Waiting>) {
+        let started = run_batch(&self.decider.journal, &self.limit, &mut WaitingStarts(self), batch).await;
+        if let Err(Failed { members, error }) = started {
+            refuse(members, error);
+        }
+    }
+
+    /// Starts the first of a batch, until their consequences weigh `bytes_max` (but always one).
+    async fn insert(&self, starts: &[Waiting], bytes_max: usize) -> Result<Begun, JournalError> {
+        let journal = &self.decider.journal;
+        let unit = |_: Option<&JournalError>| async move {
+            let mut faults = journal.read_faults().await?;
+            let (sagas, outgoing) = self.decide_some(starts, &mut faults, bytes_max);
+            let at_rest: Vec<Option<&'static str>> = sagas.iter().map(NewSaga::at_rest).collect();
+            let struck: Vec<(i64, u32)> = faults.struck().collect();
+            let inserted = journal.insert(sagas, struck).await?;
+            Ok(Begun { inserted, outgoing, at_rest })
+        };
+        self.decider.retry(RETRIES, unit).await
+    }
+
+    /// The first decisions, and the messages that they send.
+    fn decide_some(
+        &self,
+        starts: &[Waiting],
+        faults: &mut FaultBook,
+        bytes_max: usize,
+    ) -> (Vec<NewSaga>, Vec<Outgoing>) {
+        let now = self.decider.now();
+        // Started paused: taken and written down, and first sent by the timers, once they turn.
+        // So are those that come while the broker is away.
+        let first = match (*self.started.borrow(), self.publisher.broker.state()) {
+            (true, BrokerState::There { .. }) => decide::start,
+            (false, _) | (true, BrokerState::Away) => decide::start_unsent,
+        };
+        let mut sagas = Vec::with_capacity(starts.len());
+        let mut all_outgoing = Vec::with_capacity(starts.len());
+        let mut bytes = 0;
+        for Waiting { prepared, .. } in starts {
+            let (saga, outgoing) = prepared.begin(now, faults, first);
+            bytes += prepared.bytes() + outgoing.bytes();
+            sagas.push(saga);
+            all_outgoing.push(outgoing);
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        (sagas, all_outgoing)
+    }
+
+    /// Answers those that have begun, which are the first of the batch, and sends their messages.
+    async fn answer_and_send(&self, starts: &mut Vec<Waiting>, mut begun: Begun) {
+        let to_send = self.count(starts, &mut begun);
+        let begun_starts = starts.drain(..begun.inserted.len());
+        for (Waiting { answer, room, .. }, inserted) in begun_starts.zip(begun.inserted) {
+            // A caller that has gone away comes again with the same key.
+            let _ = answer.send(Ok(inserted));
+            drop(room);
+        }
+        // Answered already; but the next batch waits if the broker does not keep up.
+        let room = self.publisher.room_for(&to_send).await;
+        let sending = self.publisher.clone().send(to_send);
+        self.tasks.spawn(async move {
+            sending.await;
+            drop(room);
         });
+    }
+
+    /// Counts, wakes the waiters, and returns the messages to be sent.
+    fn count(&self, starts: &[Waiting], begun: &mut Begun) -> Outgoing {
+        let metrics = &self.publisher.metrics;
+        let mut to_send = Outgoing::default();
+        let mut ended = Vec::new();
+        let outgoing = std::mem::take(&mut begun.outgoing);
+        let results = begun.inserted.iter().zip(outgoing).zip(&begun.at_rest);
+        for (Waiting { prepared, .. }, ((inserted, outgoing), at_rest)) in starts.iter().zip(results) {
+            // A saga that had been started before was sent its first command before; but one of this very start, found
+            // after the answer to its commit was lost, was not.
+            let is_ours = match inserted {
+                Inserted::New => true,
+                Inserted::Same(id) => *id == prepared.id,
+                Inserted::Other(_) => false,
+            };
+            if !is_ours {
+                continue;
+            }
+            let saga = prepared.definition.name.to_string();
+            metrics.started.get_or_create(&Kind { saga, kind: "start" }).inc();
+            ended.extend(at_rest.map(|status| Ended { id: prepared.id, status }));
+            to_send.extend(outgoing);
+        }
+        metrics.commands.inc_by(to_send.commands.len() as u64);
+        self.publisher.waiters.notify(&ended);
+        to_send
     }
 }
 
@@ -83,170 +177,37 @@ async fn gather(waiting: &mut mpsc::Receiver<Waiting>, size: BatchSize) -> Optio
     Some(batch)
 }
 
-/// The caller that waits for a start, and the room that the start takes meanwhile.
-type Answer = (oneshot::Sender<Result<Inserted, JournalError>>, OwnedSemaphorePermit);
-
-/// Starts a batch, in as many units of work as its consequences need; the limit of the batches learns from it.
-async fn start_all<J: Journal, B: Bus, C: Clock>(
-    shared: &Arc<Shared<J, B, C>>,
-    batch: Vec<Waiting>,
-    limit: &SharedLimit,
-) {
-    let (mut prepared, mut answers): (Vec<Prepared>, Vec<Answer>) =
-        batch.into_iter().map(|waiting| (waiting.prepared, (waiting.answer, waiting.room))).unzip();
-    while !prepared.is_empty() {
-        match insert(shared, &prepared, limit.now().bytes).await {
-            Ok(begun) => {
-                limit.committed();
-                answer_and_send(shared, &mut prepared, &mut answers, begun).await;
-            }
-            Err(error) => {
-                if !matches!(error, JournalError::Collision(_)) {
-                    limit.failed();
-                }
-                if prepared.len() > 1 && shared.journal.should_isolate(&error).await {
-                    tracing::warn!(
-                        error = error.with_causes(),
-                        "batch of starts failed; they are started one by one"
-                    );
-                    return start_alone(shared, prepared, answers).await;
-                }
-                return refuse(answers, error);
-            }
-        }
-    }
-}
-
-fn refuse(answers: Vec<Answer>, error: JournalError) {
+fn refuse(starts: Vec<Waiting>, error: JournalError) {
     let mut error = Some(error);
-    for (answer, _) in answers {
-        let _ = answer.send(Err(error.take().unwrap_or_else(JournalError::given_up)));
+    for start in starts {
+        let _ = start.answer.send(Err(error.take().unwrap_or_else(JournalError::given_up)));
     }
 }
 
-/// Each start in a unit of work of its own, so that only the culprit waits or is refused.
-async fn start_alone<J: Journal, B: Bus, C: Clock>(
-    shared: &Arc<Shared<J, B, C>>,
-    prepared: Vec<Prepared>,
-    answers: Vec<Answer>,
-) {
-    for (prepared, answer) in prepared.into_iter().zip(answers) {
-        // A caller that has gone away meanwhile comes again with the same key.
-        if answer.0.is_closed() {
-            continue;
+/// Starts sagas: a start that fails even alone is refused.
+struct WaitingStarts<'s, J, B, C>(&'s Starter<J, B, C>);
+
+impl<J: Journal, B: Bus, C: Clock> BatchWork for WaitingStarts<'_, J, B, C> {
+    type Member = Waiting;
+    type Outcome = Begun;
+    const NAME: &'static str = "starts";
+
+    async fn run(&mut self, starts: &[Waiting], isolation: Isolation) -> Result<Begun, JournalError> {
+        // A caller that has gone away while others were started one by one comes again with the same key.
+        if isolation == Isolation::Alone && starts.iter().all(|start| start.answer.is_closed()) {
+            return Ok(Begun::default());
         }
-        match insert(shared, std::slice::from_ref(&prepared), 1).await {
-            Ok(begun) => answer_and_send(shared, &mut vec![prepared], &mut vec![answer], begun).await,
-            Err(error) => refuse(vec![answer], error),
-        }
+        self.0.insert(starts, isolation.bytes_max()).await
     }
-}
 
-/// The outcome of the first starts of a batch.
-struct Begun {
-    inserted: Vec<Inserted>,
-    outgoing: Vec<Outgoing>,
-    at_rest: Vec<Option<&'static str>>,
-}
-
-/// Starts the first of a batch, until their consequences weigh `bytes_max` (but always one).
-async fn insert<J: Journal, B: Bus, C: Clock>(
-    shared: &Shared<J, B, C>,
-    prepared: &[Prepared],
-    bytes_max: usize,
-) -> Result<Begun, JournalError> {
-    let mut tries = 0;
-    loop {
-        let mut faults = shared.journal.read_faults().await?;
-        let (sagas, outgoing) = decide_some(shared, prepared, &mut faults, bytes_max);
-        let at_rest: Vec<Option<&'static str>> = sagas.iter().map(NewSaga::at_rest).collect();
-        let struck: Vec<(i64, u32)> = faults.struck().collect();
-        match shared.journal.insert(sagas, struck).await {
-            Ok(inserted) => return Ok(Begun { inserted, outgoing, at_rest }),
-            Err(error) if error.is_retryable() && tries < TRIES_MAX => {
-                tries += 1;
-                shared.metrics.batch_retries.inc();
-                stagger(&shared.clock).await;
-            }
-            Err(error) => return Err(error),
+    async fn after_commit(&mut self, starts: &mut Vec<Waiting>, begun: Begun) {
+        if !begun.inserted.is_empty() {
+            self.0.answer_and_send(starts, begun).await;
         }
     }
-}
 
-/// The first decisions, and the messages that they send.
-fn decide_some<J, B, C: Clock>(
-    shared: &Shared<J, B, C>,
-    prepared: &[Prepared],
-    faults: &mut FaultBook,
-    bytes_max: usize,
-) -> (Vec<NewSaga>, Vec<Outgoing>) {
-    let now = shared.journal_clock.now();
-    // Started paused: taken and written down, and first sent by the timers, once they turn.
-    // So are those that come while the broker is away.
-    let first = match (shared.has_started(), shared.broker.state()) {
-        (true, BrokerState::There { .. }) => decide::start,
-        (false, _) | (true, BrokerState::Away) => decide::start_unsent,
-    };
-    let (mut sagas, mut all_outgoing) =
-        (Vec::with_capacity(prepared.len()), Vec::with_capacity(prepared.len()));
-    let mut bytes = 0;
-    for start in prepared {
-        let (saga, outgoing) = shared.begin(start, now, faults, first);
-        bytes += start.bytes() + outgoing.bytes();
-        sagas.push(saga);
-        all_outgoing.push(outgoing);
-        if bytes >= bytes_max {
-            break;
-        }
+    async fn fail(&mut self, start: Waiting, error: JournalError) -> Result<(), Failed<Waiting>> {
+        refuse(vec![start], error);
+        Ok(())
     }
-    (sagas, all_outgoing)
-}
-
-/// Answers those that have begun, which are the first of the batch, and sends their messages.
-async fn answer_and_send<J: Journal, B: Bus, C: Clock>(
-    shared: &Arc<Shared<J, B, C>>,
-    prepared: &mut Vec<Prepared>,
-    answers: &mut Vec<Answer>,
-    mut begun: Begun,
-) {
-    let to_send = after_commit(shared, prepared, &mut begun);
-    prepared.drain(..begun.inserted.len());
-    for ((answer, _), inserted) in answers.drain(..begun.inserted.len()).zip(begun.inserted) {
-        // A caller that has gone away comes again with the same key.
-        let _ = answer.send(Ok(inserted));
-    }
-    // Answered already; but the next batch waits if the broker does not keep up.
-    let room = shared.room_for(&to_send).await;
-    let sending = sending::send(shared.clone(), to_send);
-    shared.tasks.spawn(async move {
-        sending.await;
-        drop(room);
-    });
-}
-
-/// Counts, wakes the waiters, and returns the messages to be sent.
-fn after_commit<J, B, C>(shared: &Shared<J, B, C>, prepared: &[Prepared], begun: &mut Begun) -> Outgoing {
-    let mut to_send = Outgoing::default();
-    let mut ended = Vec::new();
-    let outgoing = std::mem::take(&mut begun.outgoing);
-    let results = begun.inserted.iter().zip(outgoing).zip(&begun.at_rest);
-    for (start, ((inserted, outgoing), at_rest)) in prepared.iter().zip(results) {
-        // A saga that had been started before was sent its first command before; but one of this very start, found
-        // after the answer to its commit was lost, was not.
-        let is_ours = match inserted {
-            Inserted::New => true,
-            Inserted::Same(id) => *id == start.id,
-            Inserted::Other(_) => false,
-        };
-        if !is_ours {
-            continue;
-        }
-        let saga = shared.registry.all()[start.definition].name.to_string();
-        shared.metrics.started.get_or_create(&Kind { saga, kind: "start" }).inc();
-        ended.extend(at_rest.map(|status| Ended { id: start.id, status }));
-        to_send.extend(outgoing);
-    }
-    shared.metrics.commands.inc_by(to_send.commands.len() as u64);
-    shared.waiters.notify(&ended);
-    to_send
 }
