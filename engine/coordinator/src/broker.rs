@@ -58,7 +58,7 @@ impl Broker {
         self.state.send_if_modified(|state| match state {
             BrokerState::Away => false,
             BrokerState::There { .. } => {
-                tracing::warn!("the broker stores nothing; nothing is asked until it answers");
+                tracing::warn!("the broker does not answer; no command is sent until it does");
                 *state = BrokerState::Away;
                 true
             }

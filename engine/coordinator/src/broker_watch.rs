@@ -72,7 +72,7 @@ impl<J: JournalUpkeep, B: Bus, C: Clock> BrokerWatch<J, B, C> {
                 if is_another && let Err(error) = self.wake_all().await {
                     tracing::warn!(
                         error = error.with_causes(),
-                        "open sagas not woken; each is when it is due"
+                        "failed to wake open sagas; each wakes when it is due"
                     );
                 }
             }
@@ -89,7 +89,7 @@ impl<J: JournalUpkeep, B: Bus, C: Clock> BrokerWatch<J, B, C> {
     async fn wake_all(&self) -> Result<(), JournalError> {
         let Decider { journal, rules, .. } = &*self.decider;
         let ids = journal.asleep(&rules.registry.known()).await?;
-        tracing::warn!(sagas = ids.len(), "the broker has lost its store; what was asked is asked again");
+        tracing::warn!(sagas = ids.len(), "the broker has lost its store; pending commands are sent again");
         for ids in ids.chunks(WAKE_BATCH_MAX) {
             // In a task of its own, because a write must not be cancelled.
             let (journal, ids) = (journal.clone(), ids.to_vec());

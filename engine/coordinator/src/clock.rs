@@ -92,7 +92,7 @@ impl ClockWatch {
     /// Takes note of a reading.
     pub(crate) fn see(&mut self, reading: Reading) {
         if let Some(back) = self.last.as_ref().and_then(|last| reading.step_back_since(last)) {
-            tracing::warn!(?back, "the database's clock has stepped back; what waits is measured anew");
+            tracing::warn!(?back, "the database's clock has stepped back; waiting sagas are rechecked");
             let at = reading.answered_at;
             self.pending = vec![(at, Recheck::AllThatWait), (at + ONCE_MORE_AFTER, Recheck::TooLong)];
         }

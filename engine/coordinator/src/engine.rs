@@ -269,7 +269,7 @@ async fn claim_streams(wire: &Wire, journal: &PgJournal) -> Result<(), OpenError
     match wire.claim_streams(&journal.id().await?).await {
         Err(error @ StreamError::Stranger { .. }) => Err(OpenError::Stranger(error)),
         Err(error) => {
-            tracing::warn!(%error, "streams not ready yet");
+            tracing::warn!(%error, "failed to prepare the streams; retrying");
             Ok(())
         }
         Ok(()) => Ok(()),

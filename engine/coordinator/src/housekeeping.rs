@@ -64,7 +64,7 @@ impl<J: JournalUpkeep, C: Clock> Housekeeping<J, C> {
                     saga,
                     version,
                     count,
-                    "open sagas of a version that is not known here: they wait"
+                    "open sagas of a version that is unknown here wait for a coordinator that knows it"
                 );
             }
             let label = Version { known: if known { "true" } else { "false" }, saga, version };
@@ -105,7 +105,7 @@ impl<J: JournalUpkeep, C: Clock> Housekeeping<J, C> {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = error.with_causes(), "old {what} not pruned; again later");
+                    tracing::warn!(error = error.with_causes(), "failed to prune old {what}; retrying later");
                     break;
                 }
             }

@@ -79,7 +79,11 @@ impl<J: Journal, B: Bus, C: Clock> Intake<J, B, C> {
     async fn give_up(&self, replies: Vec<Taken<B>>, error: &JournalError) {
         let (count, error_text) = (replies.len(), error.with_causes());
         if error.is_unavailable() {
-            tracing::warn!(error = error_text, count, "not journalled; the replies wait");
+            tracing::warn!(
+                error = error_text,
+                count,
+                "failed to journal replies; they are delivered again later"
+            );
             for (_, ack) in replies {
                 ack.nak(DATABASE_DOWN_PAUSE).await;
             }
@@ -106,7 +110,7 @@ impl<J: Journal, B: Bus, C: Clock> Intake<J, B, C> {
             Err(error) if error.is_unavailable() => return ack.nak(DATABASE_DOWN_PAUSE).await,
             Err(error) => {
                 let (error, subject, reason) = (error.with_causes(), &letter.subject, &letter.reason);
-                tracing::error!(error, subject, reason, "a dead letter is kept nowhere but in this line");
+                tracing::error!(error, subject, reason, "dead letter kept in this line alone");
             }
         }
         ack.term().await;

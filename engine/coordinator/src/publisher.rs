@@ -92,7 +92,7 @@ impl<J: Journal, B: Bus, C: Clock> Publisher<J, B, C> {
 
     /// A saga does not know that its command was not stored: it must not take the lack of a reply for silence.
     fn not_told(&self, error: &JournalError) {
-        tracing::warn!(error = error.with_causes(), "what was not stored by the broker could not be noted");
+        tracing::warn!(error = error.with_causes(), "failed to note that commands were not stored");
         self.broker.forgive_before(self.decider.now());
     }
 }

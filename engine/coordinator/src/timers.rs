@@ -56,14 +56,14 @@ impl<J: Journal, B: Bus, C: Clock> Timers<J, B, C> {
                 () = ticks.tick() => {}
             }
             if let Err(error) = self.decider.journal.look_for_faults().await {
-                tracing::debug!(%error, "standing faults not looked up");
+                tracing::debug!(%error, "failed to look up standing faults; retrying");
             }
             while let BrokerState::There { since } = broker.state() {
                 match self.fire(since, &mut watch).await {
                     Ok(true) if !shutdown.is_cancelled() => {}
                     Ok(_) => break,
                     Err(error) => {
-                        tracing::warn!(error = error.with_causes(), "timers not looked up");
+                        tracing::warn!(error = error.with_causes(), "failed to look up due sagas; retrying");
                         break;
                     }
                 }
@@ -72,10 +72,13 @@ impl<J: Journal, B: Bus, C: Clock> Timers<J, B, C> {
             if let Some(recheck) = watch.due(clock.monotonic()).filter(|_| is_there) {
                 match self.look_again(recheck).await {
                     Err(error) if error.is_unavailable() => {
-                        tracing::warn!(error = error.with_causes(), "what waits not looked at again; later");
+                        tracing::warn!(
+                            error = error.with_causes(),
+                            "failed to recheck waiting sagas; retrying"
+                        );
                     }
                     Err(error) => {
-                        tracing::error!(error = error.with_causes(), "what waits not looked at again");
+                        tracing::error!(error = error.with_causes(), "failed to recheck waiting sagas");
                         watch.done();
                     }
                     Ok(()) => watch.done(),
@@ -211,7 +214,7 @@ impl<J: Journal, B: Bus, C: Clock> BatchWork for DueSagas<'_, J, B, C> {
         let mut changes = Changes::default();
         if error.is_unavailable() {
             self.in_trouble += 1;
-            tracing::warn!(error = error.with_causes(), saga_id = %id, "saga put off");
+            tracing::warn!(error = error.with_causes(), saga_id = %id, "saga put off: the database is in trouble");
             changes.put_off.push(id);
         } else {
             tracing::error!(error = error.with_causes(), saga_id = %id, "saga set aside");

@@ -58,7 +58,7 @@ impl PgJournal {
                 Some((SCHEME, text)) => compared(definition, &behaviour, text)?,
                 Some((scheme, _)) => {
                     tracing::warn!(saga = %definition.name, version = definition.version, scheme,
-                        "what the closures make was stored by another program, and is not compared");
+                        "the digest of what the closures make was stored by another program and is not compared");
                     (true, Vec::new())
                 }
                 None => (ours.is_none(), Vec::new()),
