@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The folders of the crates that are looked at.
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "core",
     "wire",
     "postgres",
@@ -19,6 +19,7 @@ const CRATES: [&str; 11] = [
     "cli",
     "devstack",
     "testkit",
+    "simulation",
     "macros",
 ];
 

@@ -1,14 +1,19 @@
-//! The facade's features: a program links no more than it asks for.
+//! The facade's features, and the testkit: a program links no more than it asks for.
 
 use std::path::Path;
 use std::process::Command;
 
 /// The packages that a program links which takes the facade with these features.
 fn linked(features: &str) -> Vec<String> {
+    linked_by("redress", &["--no-default-features", "--features", features])
+}
+
+/// The packages that a program links which takes this one.
+fn linked_by(package: &str, features: &[&str]) -> Vec<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo.args(["tree", "-p", "redress", "-e", "normal", "--prefix", "none", "--offline", "--locked"]);
-    cargo.args(["--no-default-features", "--features", features]);
+    cargo.args(["tree", "-p", package, "-e", "normal", "--prefix", "none", "--offline", "--locked"]);
+    cargo.args(features);
     let output = cargo.output().expect("cargo runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -62,6 +67,15 @@ fn sagas_alone_link_no_runtime_and_no_driver() {
     assert!(linked.iter().any(|name| name == "redress-core"), "{linked:?}");
     for foreign in ["tokio", "sqlx", "async-nats", "axum", "clap"] {
         assert!(!linked.iter().any(|name| name == foreign), "sagas link {foreign}");
+    }
+}
+
+#[test]
+fn testkit_links_no_coordinator_and_no_runtime() {
+    let linked = linked_by("redress-testkit", &[]);
+    assert!(linked.iter().any(|name| name == "redress-core"), "{linked:?}");
+    for foreign in ["redress-coordinator", "redress-simulation", "tokio", "sqlx", "async-nats", "clap"] {
+        assert!(!linked.iter().any(|name| name == foreign), "a test of a saga links {foreign}");
     }
 }
 

@@ -51,7 +51,9 @@ fn dependencies_point_one_way() {
         ("engine/core", &[][..]),
         ("engine/macros", &[]),
         ("engine/devstack", &[]),
-        ("engine/testkit", &["core", "macros", "coordinator"]),
+        // A dev-dependency of every saga: it must stay light.
+        ("engine/testkit", &["core", "macros"]),
+        ("engine/simulation", &["core", "coordinator", "testkit"]),
         ("engine/wire", &["core"]),
         ("engine/postgres", &[]),
         // Private servers for tests of handlers alone: a service links none (`tests/facade.rs`).

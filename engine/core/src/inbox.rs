@@ -5,7 +5,7 @@
 //! [`keys_to_claim`] of a command by unique-key inserts (only these decide a race; looking first and writing then does
 //! not), reads what was there before, and asks [`rule`] what to do.
 //!
-//! The rules, each shown necessary by the explorer in `redress-testkit`:
+//! The rules, each shown necessary by the explorer in `redress-simulation`:
 //!
 //! 1. The same key gets the same answer, a remembered rejection included.
 //! 2. An undo of something that never happened leaves a fence, and so does a settlement: the late original is

@@ -4,7 +4,7 @@
 //! I/O. The coordinator calls [`decide`] with a saga's state and one event and carries out the
 //! [`Decision`](decide::Decision) that comes back; the participant library calls [`inbox::rule`] with a command and
 //! what its inbox remembers. To know what Redress does in a case, read this crate; to prove it, drive this crate
-//! through every case, as `redress-testkit` does.
+//! through every case, as `redress-testkit` does with a definition and `redress-simulation` with the engine itself.
 //!
 //! `Cargo.toml` is the proof of purity: tokio, sqlx, async-nats and rand are deliberately absent.
 

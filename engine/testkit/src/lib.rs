@@ -1,27 +1,26 @@
-//! Drives the pure core through every disruption, without a clock, a network or a database.
+//! Proves sagas of yours without a server: on the pure core, behind the real inbox rules, in virtual time.
 //!
-//! - [`choices`]: enumerates all choices that a test makes.
-//! - [`explorer`]: runs one saga through every mix of a few disruptions.
-//! - [`simulator`]: plays whole installations, with everything going wrong at once, from a seed.
+//! One line in a test proves a definition, [`unwind_matrix`]; a [`Story`] tells one run of it line by line. Both play the
+//! saga in a [`World`](world::World) of its own and hold the run against the rules in [`check`]. The crate links no runtime,
+//! no database and no coordinator, so that every project can afford it.
+//!
 //! - [`story`]: the run of one saga of yours, told line by line.
 //! - [`matrix`]: every step × phase × fault of a definition of yours.
-//! - [`delivery`]: what the participants of a run saw of it.
 //! - [`check`]: what must hold of a saga's run, whatever happened to it.
-//! - [`conformance`]: what every journal and every bus must do, in memory or not.
-//! - [`participants`], [`memory`], [`world`]: the stage on which they play.
+//! - [`run_result`], [`delivery`]: a run as the saga tells it, and what its participants saw of it.
+//! - [`world`], [`participants`]: the harness: one saga, and the hidden truth against which its account is checked.
+//! - [`choices`], [`fixtures`]: all ways that a test can go, and sagas to try it with.
+//!
+//! A journal or a bus of your own is proven by the conformance suite in `redress-simulation`, and so is the engine itself.
 
 pub mod check;
 pub mod choices;
-pub mod conformance;
 pub mod delivery;
 mod example;
-pub mod explorer;
 pub mod fixtures;
 pub mod matrix;
-pub mod memory;
 pub mod participants;
 pub mod run_result;
-pub mod simulator;
 pub mod story;
 mod virtual_run;
 pub mod world;

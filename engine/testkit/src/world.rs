@@ -161,7 +161,7 @@ impl<'d> World<'d> {
 }
 
 /// A command that is not known to be stored.
-pub(crate) fn not_sent(command: &CommandMessage) -> NotSent {
+pub fn not_sent(command: &CommandMessage) -> NotSent {
     let why = Unsent::Unknown { reason: "no broker".to_owned() };
     NotSent { key: command.key.clone(), attempt: command.attempt, why }
 }

@@ -8,7 +8,7 @@
 //! | [`Bus`] | messages arrive at least once, in any order, or are lost; a reply comes again until it is acknowledged | [`Wire`] |
 //! | [`Clock`] | a monotonic time, pauses, jitter, new ids | [`SystemClock`](crate::SystemClock) |
 //!
-//! The vocabulary is that of the core: nothing here names SQL, NATS or a runtime. `redress_testkit::conformance` says in
+//! The vocabulary is that of the core: nothing here names SQL, NATS or a runtime. `redress_simulation::conformance` says in
 //! tests what each promise means; every adapter passes it, and so can a journal of somebody's own.
 //!
 //! [`PgJournal`]: crate::journal::PgJournal

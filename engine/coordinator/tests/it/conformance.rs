@@ -2,7 +2,7 @@
 
 use redress_coordinator::journal::PgJournal;
 use redress_core::{CommandMessage, IdempotencyKey, JsonText, Phase, ReplyMessage, SagaId, Timestamp};
-use redress_testkit::conformance::{self, FarEnd};
+use redress_simulation::conformance::{self, FarEnd};
 use redress_wire::{Consumer, Wire};
 
 use crate::fixture::{Fixture, name};

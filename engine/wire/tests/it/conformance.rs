@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redress_core::CommandMessage;
 use redress_devstack::Stack;
-use redress_testkit::conformance::{self, ConformingBus};
+use redress_simulation::conformance::{self, ConformingBus};
 use redress_wire::delivery::AckHandle;
 use redress_wire::{Consumer, Wire, WireConfig};
 

@@ -1,4 +1,4 @@
-//! `cargo run -p redress-testkit --release -- simulate --seeds 20000`
+//! `cargo run -p redress-simulation --release -- simulate --seeds 20000`
 
 #![expect(clippy::print_stdout, reason = "a program talks to its user")]
 
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use redress_testkit::simulator::{Mutation, Violation, simulate};
+use redress_simulation::simulator::{Mutation, Violation, simulate};
 
 /// Proofs from the command line.
 #[derive(Debug, Parser)]

@@ -1,6 +1,6 @@
 //! A journal of one's own: it sits the conformance suite, and a coordinator runs a saga on it.
 //!
-//! `cargo run -p redress-testkit --example custom_journal`
+//! `cargo run -p redress-simulation --example custom_journal`
 //!
 //! This one keeps its sagas in memory and prints every unit of work that it has committed. One that keeps them
 //! elsewhere implements the same three traits; what each method must promise is in `redress_coordinator::ports`, and the
@@ -18,9 +18,10 @@ use redress_coordinator::{Config, Engine, StartRequest, SystemClock};
 use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEntry;
 use redress_core::{JsonText, Name, Outcome, Phase, SagaDefinition, SagaId, Timestamp};
-use redress_testkit::memory::{MemoryBus, MemoryJournal};
+use redress_simulation::conformance;
+use redress_simulation::memory::{MemoryBus, MemoryJournal};
+use redress_testkit::fixtures;
 use redress_testkit::participants::reply;
-use redress_testkit::{conformance, fixtures};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

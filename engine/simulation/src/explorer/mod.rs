@@ -9,11 +9,10 @@ use std::collections::BTreeSet;
 
 use redress_core::state::Transition;
 use redress_core::{CommandMessage, SagaDefinition};
-
-use crate::check;
-use crate::choices::Choices;
-use crate::participants::DisabledRule;
-use crate::world::World;
+use redress_testkit::check;
+use redress_testkit::choices::Choices;
+use redress_testkit::participants::DisabledRule;
+use redress_testkit::world::World;
 
 /// Moves after which a run that has not ended never will.
 const MOVES_MAX: usize = 400;
@@ -197,8 +196,9 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
+    use redress_testkit::fixtures::{branching, five_steps};
+
     use super::*;
-    use crate::fixtures::{branching, five_steps};
 
     /// Each run ends with all effects, or with every effect compensated.
     #[test]
@@ -222,7 +222,7 @@ mod tests {
     /// refuses it, or has failed as often as it may; it leaves that place for an operator or a late answer. A step that
     /// stands or never happened turns out not to only if its participant says two things and an operator chooses one. An
     /// action is fenced only if it cannot be sent at all, or by a participant that was not asked to. The random walks in
-    /// `tests/walks` make all of these.
+    /// `redress-testkit` (`tests/walks`) make all of these.
     #[test]
     fn explorer_makes_every_move_of_a_step_that_disruptions_lead_to() {
         let mut made = explore(&five_steps(2, 8), DisabledRule::Nothing, 2).transitions;

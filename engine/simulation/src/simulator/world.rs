@@ -11,11 +11,11 @@ use redress_coordinator::ports::Clock;
 use redress_core::decide::Verb;
 use redress_core::inbox::Retention;
 use redress_core::{Name, Phase, SagaDefinition, SagaId, Timestamp};
+use redress_testkit::participants::Participants;
 
 use super::clock::SimulatedClock;
 use super::mutants::Mutation;
 use crate::memory::{MemoryBus, MemoryJournal, Row};
-use crate::participants::Participants;
 
 /// How long a message stays with its taker.
 pub(super) const ACK_WAIT: Duration = Duration::from_secs(5);

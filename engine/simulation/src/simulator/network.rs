@@ -5,11 +5,11 @@ use std::time::Duration;
 use redress_core::decide::NotSent;
 use redress_core::fault::FaultKind;
 use redress_core::{CommandMessage, Outcome, Phase, Rejection};
+use redress_testkit::participants::{Business, reply};
+use redress_testkit::world::not_sent;
 
 use super::mutants::Mutation;
 use super::world::{ACK_WAIT, DELAY_MS_MAX, Weather, World, at};
-use crate::participants::{Business, reply};
-use crate::world::not_sent;
 
 impl World {
     /// Publishes a command, and returns it if the broker did not say that it has stored it. It may have, all the same.

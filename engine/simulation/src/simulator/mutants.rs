@@ -14,8 +14,7 @@ use redress_core::state::{
     AttemptState, Direction, PendingCommand, Progress, SagaState, Status, StepState, Unwinding,
 };
 use redress_core::{JsonText, Outcome, Phase, Rejection, ReplyMessage};
-
-use crate::participants::DisabledRule;
+use redress_testkit::participants::DisabledRule;
 
 macro_rules! mutations {
     ($($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)?) => {

@@ -10,7 +10,7 @@
 //! delayed and reordered, coordinators and participants die between any two moves, commits are not answered, the
 //! broker's store is wiped, broker and participants are away for longer than any budget, participants forget, and refuse
 //! what they could carry out, clocks jump, operators interfere. Then the weather is *calm*, and everything must end. The
-//! rules are checked after every commit, publish and acknowledgement, and at the end ([`check`](crate::check)); every
+//! rules are checked after every commit, publish and acknowledgement, and at the end ([`check`](redress_testkit::check)); every
 //! violation names the seed that shows it again. The same seed gives the same history, down to its hash.
 
 mod clock;
@@ -32,9 +32,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
 use redress_core::SagaDefinition;
+use redress_testkit::fixtures;
+use redress_testkit::run_result::line;
 
-use crate::fixtures;
-use crate::run_result::line;
 use people::People;
 use stage::Stage;
 use world::{World, Wrong};

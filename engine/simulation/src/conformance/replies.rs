@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use redress_coordinator::ports::{Acknowledge, Bus, BusHealth, Incoming, Replies};
 use redress_core::{CommandMessage, Name, Outcome, ReplyMessage};
-
-use crate::participants::reply;
+use redress_testkit::participants::reply;
 
 /// The other end of a bus: the participants.
 #[expect(async_fn_in_trait, reason = "the conformance suite awaits one thing after the other, on one task")]

@@ -9,9 +9,8 @@ use redress_core::fault::FaultBook;
 use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::state::SagaState;
 use redress_core::{JsonText, SagaDefinition, SagaId, Timestamp};
+use redress_testkit::fixtures;
 use uuid::Uuid;
-
-use crate::fixtures;
 
 /// How often is looked for sagas that are due and may be held: some 100 ms on a database.
 const LOOKS_MAX: u32 = 300;

@@ -4,13 +4,13 @@ use redress_core::SagaId;
 use redress_core::definition::{SagaDefinition, Step, StepKind};
 use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::state::{CauseKind, Progress, Status};
+use redress_testkit::check;
+use redress_testkit::run_result::line;
 use sha2::{Digest, Sha256};
 
 use super::Run;
 use super::world::{World, Wrong};
-use crate::check;
 use crate::memory::Row;
-use crate::run_result::line;
 
 impl World {
     /// Checks the rules that hold of a saga at any time.

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redress_core::{CommandMessage, Outcome};
+use redress_testkit::participants::reply;
 
 use super::world::{JUMP_MS_MAX, Weather, World, at};
-use crate::participants::reply;
 
 /// The longest pause between two moves, in milliseconds, while there are commands for participants.
 const BUSY_MS_MAX: u64 = 20;
