@@ -215,6 +215,11 @@ impl Participants {
     }
 }
 
+/// The reply of a handler that fails and leaves nothing behind.
+pub fn failure(command: &CommandMessage) -> ReplyMessage {
+    reply(command, Outcome::Failed { message: "injected".to_owned() })
+}
+
 /// A reply to a command.
 pub fn reply(command: &CommandMessage, outcome: Outcome) -> ReplyMessage {
     ReplyMessage {

@@ -49,9 +49,10 @@ use redress_core::{JsonText, Name, SagaDefinition};
 use serde_json::Value;
 
 use crate::example::{self, Extent};
-use crate::participants::DisabledRule;
+use crate::participants::{DisabledRule, Participants};
 use crate::run_result::{RunResult, ScheduledCommand};
 use crate::virtual_run::VirtualRun;
+use crate::world::World;
 
 /// The input, replies, faults and operator commands of a saga's run.
 #[must_use = "a story is told by `.play()`"]
@@ -150,15 +151,13 @@ impl<'d> Story<'d> {
             Ok(data) => data,
             Err(error) => panic!("{error}; give another one with `.input(..)`"),
         };
-        let mut virtual_run = VirtualRun::new(self.definition, self.without);
-        virtual_run.lost = self.lost;
+        let mut participants = Participants::new(self.without);
         for (step, reply) in &self.replies {
             if let (Ok(step), Ok(reply)) = (Name::new(step.as_str()), JsonText::of(reply)) {
-                virtual_run.participants.set_reply(&step, reply);
+                participants.set_reply(&step, reply);
             }
         }
-        virtual_run.begin(data, self.faults, self.scheduled);
-        virtual_run.play();
-        virtual_run.into_result()
+        let (world, first) = World::begin(self.definition, participants, data, self.faults);
+        VirtualRun::new(world, self.scheduled, self.lost, self.without).play(first)
     }
 }

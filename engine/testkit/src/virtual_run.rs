@@ -5,20 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use redress_core::decide::{Context, Decision, Effect, Event, OperatorCommand, decide, start};
-use redress_core::fault::{Fault, FaultBook, FaultKind};
-use redress_core::history::HistoryEntry;
+use redress_core::decide::{Effect, Event, OperatorCommand};
+use redress_core::fault::FaultKind;
 use redress_core::message::NotificationMessage;
 use redress_core::plan::{Plan, plan};
-use redress_core::state::SagaState;
-use redress_core::{
-    CommandMessage, JsonText, Name, Outcome, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
-};
-use uuid::Uuid;
+use redress_core::{CommandMessage, Name, Rejection, ReplyMessage, Timestamp};
 
 use crate::delivery::Delivery;
-use crate::participants::{Business, DisabledRule, Participants, reply};
+use crate::participants::{Business, DisabledRule, failure};
 use crate::run_result::{RunResult, ScheduledCommand, line};
+use crate::world::{Outgoing, World};
 
 /// Moves after which a saga that has not come to rest never will.
 const MOVES_MAX: u32 = 2_000;
@@ -33,10 +29,9 @@ enum Message {
 }
 
 pub(crate) struct VirtualRun<'d> {
-    definition: &'d SagaDefinition,
-    now: Timestamp,
-    state: Option<SagaState>,
-    history: Vec<HistoryEntry>,
+    world: World<'d>,
+    /// Rows of the history after which operator commands were looked for.
+    rows_seen: usize,
     notifications: Vec<NotificationMessage>,
     refused: Vec<String>,
     plans: Vec<Plan>,
@@ -45,73 +40,56 @@ pub(crate) struct VirtualRun<'d> {
     sent: u64,
     scheduled: Vec<ScheduledCommand>,
     /// Steps whose notification never arrives.
-    pub(crate) lost: Vec<Name>,
+    lost: Vec<Name>,
     without: DisabledRule,
     /// The deliveries that the participants saw.
     deliveries: Vec<Delivery>,
-    pub(crate) participants: Participants,
 }
 
 impl<'d> VirtualRun<'d> {
-    pub(crate) fn new(definition: &'d SagaDefinition, without: DisabledRule) -> Self {
+    pub(crate) fn new(
+        world: World<'d>,
+        scheduled: Vec<ScheduledCommand>,
+        lost: Vec<Name>,
+        without: DisabledRule,
+    ) -> Self {
         Self {
-            definition,
-            now: Timestamp::UNIX_EPOCH,
-            state: None,
-            history: Vec::new(),
+            world,
+            rows_seen: 0,
             notifications: Vec::new(),
             refused: Vec::new(),
             plans: Vec::new(),
             under_way: BTreeMap::new(),
             sent: 0,
-            scheduled: Vec::new(),
-            lost: Vec::new(),
+            scheduled,
+            lost,
             without,
             deliveries: Vec::new(),
-            participants: Participants::new(without),
         }
-    }
-
-    pub(crate) fn begin(&mut self, data: JsonText, faults: Vec<Fault>, scheduled: Vec<ScheduledCommand>) {
-        self.scheduled = scheduled;
-        let mut book = FaultBook::default();
-        let decision = start(&mut self.context(&mut book), data, faults);
-        self.keep(decision);
-    }
-
-    fn context<'a>(&self, faults: &'a mut FaultBook) -> Context<'a>
-    where
-        'd: 'a,
-    {
-        let (definition, now) = (self.definition, self.now);
-        Context { definition, saga_id: saga_id(), now, jitter: 0.0, faults, traceparent: None }
     }
 
     fn decide(&mut self, event: Event) {
-        let Some(state) = self.state.clone() else { return };
-        if let (Event::Operator(_), Ok(plan)) = (&event, plan(self.definition, &state)) {
+        if let (Event::Operator(_), Ok(plan)) = (&event, plan(self.world.definition(), &self.world.state)) {
             self.plans.push(plan);
         }
-        let mut book = FaultBook::default();
-        let decision = decide(&mut self.context(&mut book), state, event);
-        self.keep(decision);
+        let outgoing = self.world.decide(event);
+        self.carry_out(outgoing);
     }
 
-    fn keep(&mut self, decision: Decision) {
-        if let Effect::Refused(refusal) = decision.effect {
+    fn carry_out(&mut self, outgoing: Outgoing) {
+        if let Effect::Refused(refusal) = outgoing.effect {
             self.refused.push(refusal.as_str().to_owned());
         }
-        self.state = Some(decision.state);
-        let lines: Vec<String> = decision.history.iter().map(line).collect();
-        self.history.extend(decision.history);
-        for notification in decision.notifications {
+        let lines: Vec<String> = self.world.history[self.rows_seen..].iter().map(line).collect();
+        self.rows_seen = self.world.history.len();
+        for notification in outgoing.notifications {
             let is_lost = self.lost.contains(&notification.step) && !self.without.ignores("lost");
             if !is_lost {
-                self.deliveries.push(Delivery::notified(&notification, self.now));
+                self.deliveries.push(Delivery::notified(&notification, self.world.now()));
             }
             self.notifications.push(notification);
         }
-        for command in decision.commands {
+        for command in outgoing.commands {
             self.send(0, Message::Command(command));
         }
         for line in lines {
@@ -129,30 +107,32 @@ impl<'d> VirtualRun<'d> {
 
     fn send(&mut self, delay_ms: i64, message: Message) {
         self.sent += 1;
-        self.under_way.insert((later(self.now, delay_ms), self.sent), message);
+        self.under_way.insert((later(self.world.now(), delay_ms), self.sent), message);
     }
 
-    /// Plays until nothing is under way and nothing is due.
-    pub(crate) fn play(&mut self) {
+    /// Carries out what the start of the saga asks for, and plays until nothing is under way and nothing is due.
+    pub(crate) fn play(mut self, first: Outgoing) -> RunResult {
+        self.carry_out(first);
         for _ in 0..MOVES_MAX {
-            let due = self.state.as_ref().and_then(SagaState::due_at);
-            let arrival = self.under_way.first_key_value().map(|((at, _), _)| *at);
-            match (arrival, due) {
-                (None, None) => return,
-                (Some(arrival), due) if due.is_none_or(|due| arrival <= due) => {
-                    self.now = self.now.max(arrival);
-                    if let Some((_, message)) = self.under_way.pop_first() {
-                        self.deliver(message);
-                    }
-                }
-                (_, due) => {
-                    self.now = self.now.max(due.unwrap_or(self.now));
-                    self.decide(Event::TimerFired);
-                }
+            if let Some((arrival, message)) = self.next_message() {
+                self.world.advance_to(arrival);
+                self.deliver(message);
+            } else if let Some(outgoing) = self.world.wait() {
+                self.carry_out(outgoing);
+            } else {
+                return self.into_result();
             }
         }
-        let lines: Vec<String> = self.history.iter().map(line).collect();
+        let lines: Vec<String> = self.world.history.iter().map(line).collect();
         panic!("the saga goes on without an end:\n{}", lines.join("\n"));
+    }
+
+    /// The next message and its arrival, unless the saga is due before.
+    fn next_message(&mut self) -> Option<(Timestamp, Message)> {
+        let next = self.under_way.first_entry()?;
+        let arrival = next.key().0;
+        let is_due_before = self.world.state.due_at().is_some_and(|due_at| due_at < arrival);
+        (!is_due_before).then(|| (arrival, next.remove()))
     }
 
     fn deliver(&mut self, message: Message) {
@@ -170,16 +150,16 @@ impl<'d> VirtualRun<'d> {
     }
 
     fn answer(&mut self, command: &CommandMessage, business: &Business, delay_ms: i64) {
-        let outcome = self.participants.handle(command, self.now, business);
-        let answered_at = later(self.now, delay_ms);
-        self.deliveries.push(Delivery::of(command, self.now).handled().answered(answered_at));
-        self.send(delay_ms, Message::Reply(reply(command, outcome)));
+        let reply = self.world.deliver(command, business);
+        let now = self.world.now();
+        self.deliveries.push(Delivery::of(command, now).handled().answered(later(now, delay_ms)));
+        self.send(delay_ms, Message::Reply(reply));
     }
 
     /// The effect is committed, and no reply is sent.
     fn handle_in_silence(&mut self, command: &CommandMessage) {
-        drop(self.participants.handle(command, self.now, &Business::Done));
-        self.deliveries.push(Delivery::of(command, self.now).handled());
+        drop(self.world.deliver(command, &Business::Done));
+        self.deliveries.push(Delivery::of(command, self.world.now()).handled());
     }
 
     /// Plays an ordered failure, as a participant would.
@@ -189,9 +169,9 @@ impl<'d> VirtualRun<'d> {
                 self.answer(&command, &Business::Rejected(Rejection::new(code, "injected")), 0);
             }
             FaultKind::Fail => {
-                self.deliveries.push(Delivery::of(&command, self.now).answered(self.now));
-                let failed = Outcome::Failed { message: "injected".to_owned() };
-                self.send(0, Message::Reply(reply(&command, failed)));
+                let now = self.world.now();
+                self.deliveries.push(Delivery::of(&command, now).answered(now));
+                self.send(0, Message::Reply(failure(&command)));
             }
             FaultKind::Delay { ms } => self.send(millis(ms), Message::Command(command)),
             FaultKind::DropCommand => {}
@@ -202,7 +182,7 @@ impl<'d> VirtualRun<'d> {
                 self.send(0, Message::Command(command));
             }
             FaultKind::CrashBeforeCommit => {
-                self.deliveries.push(Delivery::of(&command, self.now));
+                self.deliveries.push(Delivery::of(&command, self.world.now()));
                 self.send(ACK_WAIT_MS, Message::Command(command));
             }
             FaultKind::CrashAfterReply => {
@@ -216,15 +196,13 @@ impl<'d> VirtualRun<'d> {
         }
     }
 
-    pub(crate) fn into_result(self) -> RunResult {
-        let effects = self.definition.steps.iter();
-        let effects =
-            effects.map(|step| (step.name.clone(), self.participants.effect(saga_id(), &step.name)));
+    fn into_result(self) -> RunResult {
+        let effects = self.world.definition().steps.iter();
         RunResult {
-            effects: effects.collect(),
-            wrong: self.participants.wrong().map(ToOwned::to_owned),
-            state: self.state.expect("a saga that was begun has a state"),
-            history: self.history,
+            effects: effects.map(|step| (step.name.clone(), self.world.effect(&step.name))).collect(),
+            wrong: self.world.wrong().map(ToOwned::to_owned),
+            state: self.world.state,
+            history: self.world.history,
             notifications: self.notifications,
             deliveries: self.deliveries,
             refused: self.refused,
@@ -239,8 +217,4 @@ fn later(at: Timestamp, ms: i64) -> Timestamp {
 
 fn millis(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
-}
-
-fn saga_id() -> SagaId {
-    SagaId(Uuid::from_u128(0x0190_163d_8694_739b_aea5_966c_26f8_ad91))
 }

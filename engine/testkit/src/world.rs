@@ -1,142 +1,115 @@
-//! One saga and its hidden world: participants behind the real inbox rules, and the effects that really happened.
+//! One saga on the real core, and its hidden world: participants behind the real inbox rules, and the effects that really
+//! happened.
+//!
+//! A world keeps state, history and time, and chooses nothing: a *scheduler* gives it the next event and carries out the
+//! [`Outgoing`] messages of the decision. The scheduler of a [`Story`](crate::Story) goes by the clock; the explorer in
+//! `redress-simulation` tries every mix of disruptions; the test of the corpus leads sagas that older versions have stored to
+//! their ends.
 //!
 //! A rule of the protocol can be taken away, by a wrapper around the core and never by a flag in it, to show what
 //! the rule is for.
 
-use std::collections::BTreeSet;
-
 use redress_core::decide::{Context, Decision, Effect, Event, NotSent, Unsent, decide, start};
-use redress_core::fault::FaultBook;
+use redress_core::fault::{Fault, FaultBook};
 use redress_core::history::HistoryEntry;
+use redress_core::message::NotificationMessage;
 use redress_core::state::{SagaState, Transition};
-use redress_core::{
-    CommandMessage, Name, Outcome, Phase, Rejection, ReplyMessage, SagaDefinition, SagaId, Timestamp,
-};
+use redress_core::{CommandMessage, JsonText, Name, Phase, ReplyMessage, SagaDefinition, SagaId, Timestamp};
+use uuid::Uuid;
 
-use crate::check;
-use crate::participants::{Business, DisabledRule, Participants, reply};
+use crate::participants::{Business, Participants, reply};
 
 /// A saga, its participants and what happened so far.
 #[derive(Debug)]
 pub struct World<'d> {
     definition: &'d SagaDefinition,
-    without: DisabledRule,
     now: Timestamp,
     /// Where the saga stands.
     pub state: SagaState,
-    /// Commands that were published and not delivered yet.
-    pub wire: Vec<CommandMessage>,
     /// The whole history.
     pub history: Vec<HistoryEntry>,
-    /// The story of the run, line by line, for counter-examples.
-    pub story: Vec<String>,
-    /// The moves that its steps have made.
-    pub transitions: BTreeSet<Transition>,
     participants: Participants,
-    last_reply: Option<ReplyMessage>,
-    /// The first promise that a plan did not keep.
-    broken_plan: Option<String>,
+}
+
+/// The part of a decision that its scheduler carries out; state and history are the world's.
+#[derive(Debug)]
+#[must_use = "a command that no scheduler carries out is lost"]
+pub struct Outgoing {
+    /// The kind of the decision.
+    pub effect: Effect,
+    /// Commands to publish.
+    pub commands: Vec<CommandMessage>,
+    /// Notifications to send.
+    pub notifications: Vec<NotificationMessage>,
+    /// The moves that the steps made.
+    pub transitions: Vec<Transition>,
 }
 
 impl<'d> World<'d> {
     /// A world in which the saga has just begun.
-    pub fn begin(definition: &'d SagaDefinition, without: DisabledRule) -> Self {
-        let mut faults = FaultBook::default();
-        let now = Timestamp::UNIX_EPOCH;
-        let data = definition.read_input(&serde_json::json!({})).expect("the fixture needs no input");
-        let first = start(&mut context(definition, now, &mut faults), data, Vec::new());
-        let mut world = Self {
-            definition,
-            without,
-            now,
-            state: first.state.clone(),
-            wire: Vec::new(),
-            history: Vec::new(),
-            story: Vec::new(),
-            transitions: BTreeSet::new(),
-            participants: Participants::new(without),
-            last_reply: None,
-            broken_plan: None,
-        };
-        world.keep(first);
-        world
+    pub fn begin(
+        definition: &'d SagaDefinition,
+        participants: Participants,
+        data: JsonText,
+        faults: Vec<Fault>,
+    ) -> (Self, Outgoing) {
+        let (now, mut book) = (Timestamp::UNIX_EPOCH, FaultBook::default());
+        let first = start(&mut context(definition, now, &mut book), data, faults);
+        let mut world = Self::resume(definition, participants, first.state.clone(), Vec::new());
+        let outgoing = world.keep(first);
+        (world, outgoing)
     }
 
-    fn decide(&mut self, event: Event) {
-        let mut faults = FaultBook::default();
-        let mut context = context(self.definition, self.now, &mut faults);
+    /// A world in which the saga has come so far already, at the time of its last row.
+    pub fn resume(
+        definition: &'d SagaDefinition,
+        participants: Participants,
+        state: SagaState,
+        history: Vec<HistoryEntry>,
+    ) -> Self {
+        let now = history.iter().map(|row| row.at).max().unwrap_or_default();
+        Self { definition, now, state, history, participants }
+    }
+
+    /// An event happens.
+    ///
+    /// # Panics
+    /// If the core decides on a move that no step may make, or on rows for an event that it ignores.
+    pub fn decide(&mut self, event: Event) -> Outgoing {
+        let mut book = FaultBook::default();
+        let mut context = context(self.definition, self.now, &mut book);
         let decision = decide(&mut context, self.state.clone(), event);
-        self.keep(decision);
+        self.keep(decision)
     }
 
-    fn keep(&mut self, decision: Decision) {
-        let stores = !matches!(decision.effect, Effect::Ignored | Effect::Refused(_));
-        assert!(stores || decision.history.is_empty(), "an ignored event leaves no row");
-        if let Effect::Illegal(illegal) = decision.effect {
+    fn keep(&mut self, decision: Decision) -> Outgoing {
+        let Decision { state, commands, notifications, history, transitions, effect } = decision;
+        if let Effect::Illegal(illegal) = &effect {
             panic!("{illegal}");
         }
-        self.state = decision.state;
-        self.transitions.extend(decision.transitions);
-        if let Err(broken) = check::plan(self.definition, &self.state) {
-            self.broken_plan.get_or_insert(broken);
-        }
-        self.history.extend(decision.history);
-        for command in decision.commands {
-            self.publish(command);
-        }
+        let stores = !matches!(effect, Effect::Ignored | Effect::Refused(_));
+        assert!(stores || history.is_empty(), "an ignored event leaves no row");
+        self.state = state;
+        self.history.extend(history);
+        Outgoing { effect, commands, notifications, transitions }
     }
 
-    fn publish(&mut self, command: CommandMessage) {
-        let is_pivots = |command: &CommandMessage| {
-            self.definition.step(&command.key.step).is_some_and(|(_, step)| step.kind.as_str() == "pivot")
-        };
-        if self.without == DisabledRule::SettlingThePivot
-            && command.key.phase == Phase::Settlement
-            && is_pivots(&command)
-        {
-            self.story.push(format!("{}: silence taken for a refusal", command.key.step));
-            self.hear(reply(&command, Outcome::Fenced));
-        } else {
-            self.wire.push(command);
-        }
+    /// Time goes on to this moment, unless it is later already.
+    pub fn advance_to(&mut self, at: Timestamp) {
+        self.now = self.now.max(at);
     }
 
-    /// The coordinator hears a reply.
-    pub fn hear(&mut self, reply: ReplyMessage) {
-        self.last_reply = Some(reply.clone());
-        self.decide(Event::Reply(reply));
+    /// Time goes on to when the saga is due, and its timer fires; `None` if it waits for nothing.
+    pub fn wait(&mut self) -> Option<Outgoing> {
+        let due_at = self.state.due_at()?;
+        self.advance_to(due_at);
+        Some(self.decide(Event::TimerFired))
     }
 
-    /// The reply before is delivered once more, as after a crash between commit and publish.
-    pub fn hear_again(&mut self) {
-        if let Some(reply) = self.last_reply.clone() {
-            self.decide(Event::Reply(reply));
-        }
-    }
-
-    /// The broker did not say that it has stored a command.
-    pub fn not_stored(&mut self, command: &CommandMessage) {
-        self.decide(Event::NotSent(not_sent(command)));
-    }
-
-    /// Time goes on to when something is due.
-    pub fn wait(&mut self) {
-        if let Some(due_at) = self.state.due_at() {
-            self.now = self.now.max(due_at);
-            self.decide(Event::TimerFired);
-        }
-    }
-
-    /// A participant gets a command; `rejects` is what its business would say. Gives the reply.
-    pub fn deliver(&mut self, command: &CommandMessage, rejects: bool) -> ReplyMessage {
-        let business = if rejects { Business::Rejected(Rejection::new("no", "no")) } else { Business::Done };
-        let outcome = self.participants.handle(command, self.now, &business);
+    /// A participant gets a command; `business` is what its handler would say. Gives the reply.
+    pub fn deliver(&mut self, command: &CommandMessage, business: &Business) -> ReplyMessage {
+        let outcome = self.participants.handle(command, self.now, business);
         reply(command, outcome)
-    }
-
-    /// The handler fails and leaves nothing behind.
-    pub fn deliver_in_vain(&self, command: &CommandMessage) -> ReplyMessage {
-        reply(command, Outcome::Failed { message: "injected".to_owned() })
     }
 
     /// Returns true if delivering the command would run its handler, so that the business has a say.
@@ -146,16 +119,21 @@ impl<'d> World<'d> {
 
     /// How often the effect of a step stands.
     pub fn effect(&self, step: &Name) -> i32 {
-        self.participants.effect(saga_id(), step)
+        self.participants.effect(SAGA_ID, step)
     }
 
-    /// The first error at the participants or of a plan, if there was one.
+    /// The first error at the participants, if there was one.
     pub fn wrong(&self) -> Option<&str> {
-        self.participants.wrong().or(self.broken_plan.as_deref())
+        self.participants.wrong()
+    }
+
+    /// The time.
+    pub const fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// The definition.
-    pub fn definition(&self) -> &'d SagaDefinition {
+    pub const fn definition(&self) -> &'d SagaDefinition {
         self.definition
     }
 }
@@ -166,10 +144,9 @@ pub fn not_sent(command: &CommandMessage) -> NotSent {
     NotSent { key: command.key.clone(), attempt: command.attempt, why }
 }
 
-fn context<'a>(definition: &'a SagaDefinition, now: Timestamp, faults: &'a mut FaultBook) -> Context<'a> {
-    Context { definition, saga_id: saga_id(), now, jitter: 0.0, faults, traceparent: None }
-}
+/// The saga of every world: there is one in each.
+const SAGA_ID: SagaId = SagaId(Uuid::from_u128(0x0190_163d_8694_739b_aea5_966c_26f8_ad91));
 
-fn saga_id() -> SagaId {
-    SagaId("0190163d-8694-739b-aea5-966c26f8ad91".parse().expect("a UUID"))
+fn context<'a>(definition: &'a SagaDefinition, now: Timestamp, faults: &'a mut FaultBook) -> Context<'a> {
+    Context { definition, saga_id: SAGA_ID, now, jitter: 0.0, faults, traceparent: None }
 }

@@ -5,12 +5,12 @@
 //! is never edited; a version that stores something new adds a file of its own.
 
 use fastrand::Rng;
-use redress_core::decide::{Context, Event, OperatorCommand, Verb, decide};
-use redress_core::fault::FaultBook;
+use redress_core::decide::{Event, OperatorCommand, Verb};
 use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::state::{SagaState, Status};
-use redress_core::{CommandMessage, JsonText, Phase, SagaDefinition, SagaId};
-use redress_testkit::participants::{Business, DisabledRule, Participants, reply};
+use redress_core::{CommandMessage, JsonText, Phase, SagaDefinition};
+use redress_testkit::participants::{Business, DisabledRule, Participants};
+use redress_testkit::world::World;
 use redress_testkit::{check, fixtures};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -59,15 +59,16 @@ fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
-/// Leads a saga to its end: participants without a memory answer, and an operator acts where it waits for one.
+/// Leads a saga to its end: participants without a memory answer, and an operator acts where it waits for one. Gives its
+/// whole history.
 fn lead(
     definition: &SagaDefinition,
-    mut state: SagaState,
-    history: &mut Vec<HistoryEntry>,
-) -> Result<(), String> {
-    let mut participants = Participants::new(DisabledRule::Nothing);
+    state: SagaState,
+    history: Vec<HistoryEntry>,
+) -> Result<Vec<HistoryEntry>, String> {
+    let participants = Participants::new(DisabledRule::Nothing);
+    let mut world = World::resume(definition, participants, state, history);
     let mut wire: Vec<CommandMessage> = Vec::new();
-    let mut now = history.iter().map(|row| row.at).max().unwrap_or_default();
     let mut retries = 0;
     for _ in 0..MOVES_MAX {
         let order = |verb| {
@@ -77,38 +78,24 @@ fn lead(
                 reason: "an upgrade".to_owned(),
             })
         };
-        let event = match (wire.pop(), state.status()) {
-            (Some(command), _) => {
-                let outcome = participants.handle(&command, now, &Business::Done);
-                Event::Reply(reply(&command, outcome))
-            }
-            (None, Status::Paused) => order(Verb::Resume),
+        let event = match (wire.pop(), world.state.status()) {
+            (Some(command), _) => Some(Event::Reply(world.deliver(&command, &Business::Done))),
+            (None, Status::Paused) => Some(order(Verb::Resume)),
             (None, Status::Parked) if retries < RETRIES_MAX => {
                 retries += 1;
-                order(Verb::Retry { step: None })
+                Some(order(Verb::Retry { step: None }))
             }
-            (None, Status::Parked) => order(Verb::Close),
-            (None, _) => {
-                let Some(due_at) = state.due_at() else { return Ok(()) };
-                now = now.max(due_at);
-                Event::TimerFired
-            }
+            (None, Status::Parked) => Some(order(Verb::Close)),
+            (None, _) => None,
         };
-        let mut faults = FaultBook::default();
-        let mut context = Context {
-            definition,
-            saga_id: SagaId(uuid::Uuid::from_u128(1)),
-            now,
-            jitter: 0.0,
-            faults: &mut faults,
-            traceparent: None,
+        let outgoing = match event {
+            Some(event) => Some(world.decide(event)),
+            None => world.wait(),
         };
-        let decision = decide(&mut context, state, event);
-        state = decision.state;
-        history.extend(decision.history);
-        wire.extend(decision.commands);
+        let Some(outgoing) = outgoing else { return Ok(world.history) };
+        wire.extend(outgoing.commands);
     }
-    Err(format!("it never ends: {}", state.status_word()))
+    Err(format!("it never ends: {}", world.state.status_word()))
 }
 
 #[test]
@@ -119,22 +106,20 @@ fn sagas_stored_by_version_0_1_are_led_to_an_end() {
         let name = if stored.saga == NAME_THEN { NAME_NOW } else { &stored.saga };
         let named = |definition: &&SagaDefinition| definition.name == *name;
         let definition = definitions.iter().find(named).expect("a fixture");
-        let (state, mut history) =
-            stored.read().unwrap_or_else(|error| panic!("line {}: {error}", place + 1));
+        let (state, history) = stored.read().unwrap_or_else(|error| panic!("line {}: {error}", place + 1));
         assert_eq!(
             serde_json::to_value(&state).unwrap(),
             stored.state,
             "line {}: nothing is lost",
             place + 1
         );
-        let led = lead(definition, state, &mut history);
+        let history =
+            lead(definition, state, history).unwrap_or_else(|wrong| panic!("line {}: {wrong}", place + 1));
         // Version 0.1 gave a compensation up for silence, too.
         let as_it_was = |wrong: &String| wrong.starts_with("a compensation was given up after ");
-        let sound = led.and_then(|()| {
-            check::history(definition, &history)
-                .or_else(|wrong| if as_it_was(&wrong) { Ok(()) } else { Err(wrong) })
-        });
-        sound.unwrap_or_else(|wrong| panic!("line {}: {wrong}", place + 1));
+        if let Some(wrong) = check::history(definition, &history).err().filter(|wrong| !as_it_was(wrong)) {
+            panic!("line {}: {wrong}", place + 1);
+        }
         let end = history.iter().rev().find(|row| {
             matches!(row.event, HistoryEvent::Completed | HistoryEvent::Compensated | HistoryEvent::Closed)
         });

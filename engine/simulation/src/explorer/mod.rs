@@ -5,14 +5,16 @@
 //! does not say whether it has stored it, and has or has not. The number of disruptions in one run is bounded so that
 //! the search ends; within the bound it is complete.
 
+mod run;
+
 use std::collections::BTreeSet;
 
 use redress_core::state::Transition;
-use redress_core::{CommandMessage, SagaDefinition};
-use redress_testkit::check;
+use redress_core::{CommandMessage, Rejection, SagaDefinition};
 use redress_testkit::choices::Choices;
-use redress_testkit::participants::DisabledRule;
-use redress_testkit::world::World;
+use redress_testkit::participants::{Business, DisabledRule, failure};
+
+use run::Run;
 
 /// Moves after which a run that has not ended never will.
 const MOVES_MAX: usize = 400;
@@ -61,17 +63,17 @@ pub fn explore(definition: &SagaDefinition, without: DisabledRule, disruptions_m
     let mut choices = Choices::default();
     let mut found = Found::default();
     loop {
-        let mut run = Run {
-            world: World::begin(definition, without),
+        let mut search = Search {
+            run: Run::begin(definition, without),
             delayed: Vec::new(),
             disruptions: disruptions_max,
         };
-        let verdict = run.go_on_to_rest(&mut choices).and_then(|()| run.check());
+        let verdict = search.go_on_to_rest(&mut choices).and_then(|()| search.run.check());
         found.executions += 1;
-        found.transitions.append(&mut run.world.transitions);
+        found.transitions.append(&mut search.run.transitions);
         if let Err(wrong) = verdict {
             found.violations += 1;
-            let mut story = std::mem::take(&mut run.world.story);
+            let mut story = std::mem::take(&mut search.run.story);
             story.push(wrong);
             if found.shortest.as_ref().is_none_or(|shortest| story.len() < shortest.len()) {
                 found.shortest = Some(story);
@@ -83,23 +85,25 @@ pub fn explore(definition: &SagaDefinition, without: DisabledRule, disruptions_m
     }
 }
 
-struct Run<'d> {
-    world: World<'d>,
+/// The scheduler of one run: it chooses the fate of each command.
+struct Search<'d> {
+    run: Run<'d>,
     delayed: Vec<CommandMessage>,
+    /// Disruptions that are left.
     disruptions: u32,
 }
 
-impl Run<'_> {
+impl Search<'_> {
     fn go_on_to_rest(&mut self, choices: &mut Choices) -> Result<(), String> {
         for _ in 0..MOVES_MAX {
-            if self.rests() {
+            if self.run.rests() {
                 self.deliver_the_delayed();
                 return Ok(());
             }
-            if self.world.wire.is_empty() {
-                self.world.wait();
+            if self.run.wire.is_empty() {
+                self.run.wait();
             } else {
-                let command = self.world.wire.remove(0);
+                let command = self.run.wire.remove(0);
                 let fate = self.fate(&command, choices);
                 self.meet(&command, fate);
             }
@@ -107,14 +111,10 @@ impl Run<'_> {
         Err("it never ends".to_owned())
     }
 
-    fn rests(&self) -> bool {
-        self.world.state.is_ended() || self.world.state.parked().is_some()
-    }
-
     fn fate(&mut self, command: &CommandMessage, choices: &mut Choices) -> Fate {
-        let may_reject = self.world.would_run(command)
-            && self
-                .world
+        let world = &self.run.world;
+        let may_reject = world.would_run(command)
+            && world
                 .definition()
                 .step(&command.key.step)
                 .is_some_and(|(_, s)| s.kind.as_str() != "retriable");
@@ -129,68 +129,46 @@ impl Run<'_> {
         if DISRUPTIONS.contains(&fate) {
             self.disruptions -= 1;
         }
-        self.world
-            .story
-            .push(format!("{} {} {}: {fate:?}", command.key.step, command.key.phase, command.attempt));
+        self.run.tell(command, &format!("{fate:?}"));
         fate
     }
 
     fn meet(&mut self, command: &CommandMessage, fate: Fate) {
         match fate {
-            Fate::CarriedOut => {
-                let reply = self.world.deliver(command, false);
-                self.world.hear(reply);
-            }
-            Fate::Rejected => {
-                let reply = self.world.deliver(command, true);
-                self.world.hear(reply);
-            }
-            Fate::Failed => {
-                let reply = self.world.deliver_in_vain(command);
-                self.world.hear(reply);
-            }
+            Fate::CarriedOut => self.answer(command, &Business::Done),
+            Fate::Rejected => self.answer(command, &Business::Rejected(Rejection::new("no", "no"))),
+            Fate::Failed => self.run.hear(failure(command)),
             Fate::RequestLost => {}
-            Fate::ReplyLost => drop(self.world.deliver(command, false)),
+            Fate::ReplyLost => drop(self.run.world.deliver(command, &Business::Done)),
             Fate::Delayed => self.delayed.push(command.clone()),
             Fate::Twice => {
                 for _ in 0..2 {
-                    let reply = self.world.deliver(command, false);
-                    self.world.hear(reply);
+                    self.answer(command, &Business::Done);
                 }
             }
             // The command was never published; what the coordinator had not acknowledged comes again.
-            Fate::Crash => self.world.hear_again(),
-            Fate::NotStored => self.world.not_stored(command),
+            Fate::Crash => self.run.hear_again(),
+            Fate::NotStored => self.run.not_stored(command),
             Fate::StoredInSilence => {
-                self.world.not_stored(command);
+                self.run.not_stored(command);
                 self.delayed.push(command.clone());
             }
         }
     }
 
-    /// The delayed commands arrive at last, and are answered.
-    fn deliver_the_delayed(&mut self) {
-        let rest = std::mem::take(&mut self.world.wire);
-        for command in self.delayed.drain(..).chain(rest).collect::<Vec<_>>() {
-            let reply = self.world.deliver(&command, false);
-            self.world.story.push(format!(
-                "{} {} {}: arrives late, answered {}",
-                command.key.step,
-                command.key.phase,
-                command.attempt,
-                reply.outcome.as_str()
-            ));
-            self.world.hear(reply);
-        }
+    fn answer(&mut self, command: &CommandMessage, business: &Business) {
+        let reply = self.run.world.deliver(command, business);
+        self.run.hear(reply);
     }
 
-    fn check(&self) -> Result<(), String> {
-        let (definition, world) = (self.world.definition(), &self.world);
-        if let Some(wrong) = world.wrong() {
-            return Err(wrong.to_owned());
+    /// The delayed commands arrive at last, and are answered.
+    fn deliver_the_delayed(&mut self) {
+        let rest = std::mem::take(&mut self.run.wire);
+        for command in self.delayed.drain(..).chain(rest) {
+            let reply = self.run.world.deliver(&command, &Business::Done);
+            self.run.tell(&command, &format!("arrives late, answered {}", reply.outcome.as_str()));
+            self.run.hear(reply);
         }
-        check::effects(definition, &world.state, |step| world.effect(step))?;
-        check::history(definition, &world.history)
     }
 }
 
