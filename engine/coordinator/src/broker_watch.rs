@@ -12,8 +12,6 @@ use crate::decider::Decider;
 use crate::pauses::{Ticks, within};
 use crate::ports::{Bus, BusHealth, Clock, JournalError, JournalUpkeep};
 
-/// Pause between two looks at the connection, which cost nothing.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Pause between two requests to the broker for its streams: one small request each.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The longest time that its answer may take: far longer than under any load, and short enough to be soon back.
@@ -29,6 +27,8 @@ pub(crate) struct BrokerWatch<J, B, C> {
     pub(crate) bus: B,
     pub(crate) broker: Arc<Broker>,
     pub(crate) tasks: TaskTracker,
+    /// Pause between two looks at the connection.
+    pub(crate) poll: Duration,
 }
 
 struct Probe<I> {
@@ -42,7 +42,7 @@ impl<J: JournalUpkeep, B: Bus, C: Clock> BrokerWatch<J, B, C> {
     /// Watches the broker until the shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let clock = &self.decider.clock;
-        let mut ticks = Ticks::new(clock, LOOK_EVERY);
+        let mut ticks = Ticks::new(clock, self.poll);
         let mut probe = Probe { incarnation: None, failures: 0, next_at: clock.monotonic() };
         loop {
             tokio::select! {

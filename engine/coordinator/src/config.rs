@@ -23,6 +23,8 @@ pub struct Config {
     pub lanes: usize,
     /// Pause between two looks of the timers for sagas that are due.
     pub timer_poll: Duration,
+    /// Pause between two looks at the connection to the broker, which cost nothing.
+    pub broker_poll: Duration,
     /// The most sagas of each definition that one look takes.
     pub timer_batch_max: usize,
     /// The most starts in one transaction.
@@ -95,6 +97,7 @@ impl Config {
             batch_max: 1_000,
             lanes: 1,
             timer_poll: Duration::from_millis(250),
+            broker_poll: Duration::from_millis(250),
             timer_batch_max: 500,
             start_batch_max: 1_000,
             batch_bytes_max: 8 << 20,

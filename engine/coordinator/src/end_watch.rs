@@ -15,14 +15,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Sagas that one query asks for.
 const IDS_MAX: usize = 1_000;
 
-/// Looks until the coordinator is gone.
+/// Looks until the coordinator is gone; while no caller waits it does nothing at all.
 pub(crate) async fn run<J: JournalReads, C: Clock>(
     decider: Weak<Decider<J, C>>,
     waiters: Weak<Waiters>,
     clock: C,
 ) {
+    let Some(bell) = waiters.upgrade().map(|waiters| waiters.bell()) else { return };
     loop {
-        clock.sleep(LOOK_EVERY).await;
+        match waiters.upgrade().map(|waiters| waiters.waited_for()) {
+            None => return,
+            Some(0) => {
+                bell.notified().await;
+                continue;
+            }
+            Some(_) => clock.sleep(LOOK_EVERY).await,
+        }
         let (Some(decider), Some(waiters)) = (decider.upgrade(), waiters.upgrade()) else { return };
         for ids in waiters.awaited().chunks(IDS_MAX) {
             match decider.journal.at_rest(ids).await {

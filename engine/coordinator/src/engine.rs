@@ -194,12 +194,13 @@ impl<J: JournalReads + JournalUpkeep, B: Bus, C: Clock> Engine<J, B, C> {
     }
 
     fn broker_watch(&self) -> BrokerWatch<J, B, C> {
-        let Parts { decider, publisher, tasks, .. } = &*self.parts;
+        let Parts { config, decider, publisher, tasks, .. } = &*self.parts;
         BrokerWatch {
             decider: decider.clone(),
             bus: publisher.bus.clone(),
             broker: publisher.broker.clone(),
             tasks: tasks.clone(),
+            poll: config.broker_poll,
         }
     }
 

@@ -3,10 +3,10 @@
 //! A hint within this process: another coordinator may end the saga, which `end_watch` finds.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use redress_core::SagaId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// A saga has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Ended {
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     one: Mutex<HashMap<SagaId, Vec<oneshot::Sender<()>>>>,
+    /// Rung when a caller begins to wait, and when there will never be one again: `end_watch` sleeps until then.
+    bell: Arc<Notify>,
     all: Mutex<Vec<mpsc::UnboundedSender<Ended>>>,
 }
 
@@ -35,13 +37,24 @@ impl Drop for Forget<'_> {
     }
 }
 
+impl Drop for Waiters {
+    fn drop(&mut self) {
+        self.bell.notify_one();
+    }
+}
+
 impl Waiters {
+    pub(crate) fn bell(&self) -> Arc<Notify> {
+        self.bell.clone()
+    }
+
     pub(crate) fn wait_for(&self, id: SagaId) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.one.lock().expect("no thread panics while it holds the waiters");
         let senders = waiting.entry(id).or_default();
         senders.retain(|sender| !sender.is_closed());
         senders.push(sender);
+        self.bell.notify_one();
         receiver
     }
 

@@ -17,8 +17,8 @@ use super::stormy_journal::StormyJournal;
 
 /// The longest time for which a coordinator that died is away, in milliseconds.
 const DOWN_MS_MAX: i64 = 20_000;
-/// Pause between two looks of the timers: a simulation has less time than a coordinator.
-const TIMER_POLL: Duration = Duration::from_secs(1);
+/// Pause between two looks of the timers, and at the broker: a simulation has less time than a coordinator.
+const POLL: Duration = Duration::from_secs(1);
 /// Pause between two prunings.
 const PRUNE_EVERY: Duration = Duration::from_secs(30);
 /// How long ended sagas are kept: longer than a client repeats its start.
@@ -46,7 +46,8 @@ pub(super) struct People {
 
 fn config(mutation: Option<Mutation>) -> Config {
     let mut config = Config::new(String::new());
-    config.timer_poll = TIMER_POLL;
+    config.timer_poll = POLL;
+    config.broker_poll = POLL;
     config.prune_every = PRUNE_EVERY;
     config.keep = Keep { sagas: KEPT, dead_letters: KEPT };
     config.decide = Mutation::decide(mutation);

@@ -115,14 +115,14 @@ fn simulator_finds_every_planted_bug() {
     resend-anew: seed 0: 00000000-0000-0000-0000-000000000003/reserve/action/1: the command was changed under its key
     cancel-after-the-pivot: seed 9: cancelled though its pivot was sent
     accept-a-stale-generation: seed 6: an honest participant was found to contradict itself
-    forget-without-a-word: seed 9: compensated, and the effect of create stands 1 times
-    take-forgotten-for-never: seed 13: an honest participant was found to contradict itself
+    forget-without-a-word: seed 9: 00000000-0000-0000-0000-000000000003/charge/action/1: the effect stands 2 times
+    take-forgotten-for-never: seed 9: an honest participant was found to contradict itself
     take-refused-for-no: seed 0: an honest participant was found to contradict itself
     acknowledge-before-commit: seed 0: the reply to attempt 1 at 00000000-0000-0000-0000-000000000001/create/action/1 was lost
     lose-a-reply: seed 9: the reply to attempt 2 at 00000000-0000-0000-0000-000000000001/create/action/1 was lost
-    drop-the-revision-guard: seed 6: the history has a gap
+    drop-the-revision-guard: seed 5: the history has a gap
     forget-due-at: seed 1: it never ends
     claim-without-reading: seed 0: its key has begun 00000000-0000-0000-0000-000000000004 as well
-    prune-an-open-saga: seed 1: it was pruned before it had ended
+    prune-an-open-saga: seed 2: it was pruned before it had ended
     ");
 }
