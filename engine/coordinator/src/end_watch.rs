@@ -21,12 +21,12 @@ pub(crate) async fn run<J: JournalReads, C: Clock>(
     waiters: Weak<Waiters>,
     clock: C,
 ) {
-    let Some(bell) = waiters.upgrade().map(|waiters| waiters.bell()) else { return };
+    let Some(arrival) = waiters.upgrade().map(|waiters| waiters.arrival()) else { return };
     loop {
         match waiters.upgrade().map(|waiters| waiters.waited_for()) {
             None => return,
             Some(0) => {
-                bell.notified().await;
+                arrival.notified().await;
                 continue;
             }
             Some(_) => clock.sleep(LOOK_EVERY).await,

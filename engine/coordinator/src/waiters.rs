@@ -20,8 +20,8 @@ pub struct Ended {
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     one: Mutex<HashMap<SagaId, Vec<oneshot::Sender<()>>>>,
-    /// Rung when a caller begins to wait, and when there will never be one again: `end_watch` sleeps until then.
-    bell: Arc<Notify>,
+    /// Notified when a caller begins to wait, and when there will never be one again: `end_watch` sleeps until then.
+    arrival: Arc<Notify>,
     all: Mutex<Vec<mpsc::UnboundedSender<Ended>>>,
 }
 
@@ -39,13 +39,14 @@ impl Drop for Forget<'_> {
 
 impl Drop for Waiters {
     fn drop(&mut self) {
-        self.bell.notify_one();
+        self.arrival.notify_one();
     }
 }
 
 impl Waiters {
-    pub(crate) fn bell(&self) -> Arc<Notify> {
-        self.bell.clone()
+    /// Notified when a caller may have begun to wait; it does not keep the waiters alive.
+    pub(crate) fn arrival(&self) -> Arc<Notify> {
+        self.arrival.clone()
     }
 
     pub(crate) fn wait_for(&self, id: SagaId) -> oneshot::Receiver<()> {
@@ -54,7 +55,7 @@ impl Waiters {
         let senders = waiting.entry(id).or_default();
         senders.retain(|sender| !sender.is_closed());
         senders.push(sender);
-        self.bell.notify_one();
+        self.arrival.notify_one();
         receiver
     }
 

@@ -116,30 +116,30 @@ impl PgJournal {
     }
 
     /// Waits for the answer to a query, but not for ever.
-    ///
-    /// A query that is under way takes some kilobytes. It lies on the heap from the call on, here and below: else the
-    /// future of each caller that may ever ask one would have its size, and be copied with it.
-    pub(super) fn reading<T, E>(
+    pub(super) fn reading<T, E: Into<JournalError>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
-    ) -> impl Future<Output = Result<T, JournalError>>
-    where
-        JournalError: From<E>,
-    {
-        let answer = Box::pin(answer);
-        async move { self.noting(within(self.read_time_max, answer).await) }
+    ) -> impl Future<Output = Result<T, JournalError>> {
+        self.answer_within(self.read_time_max, answer)
     }
 
     /// Waits for a statement of the work, but not for ever.
-    pub(super) fn working<T, E>(
+    pub(super) fn working<T, E: Into<JournalError>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
-    ) -> impl Future<Output = Result<T, JournalError>>
-    where
-        JournalError: From<E>,
-    {
+    ) -> impl Future<Output = Result<T, JournalError>> {
+        self.answer_within(self.unit_time_max, answer)
+    }
+
+    /// A query that is under way takes some kilobytes. It lies on the heap from the call on, here and below: else the
+    /// future of each caller that may ever ask one would have its size, and be copied with it.
+    fn answer_within<T, E: Into<JournalError>>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, JournalError>> {
         let answer = Box::pin(answer);
-        async move { self.noting(within(self.unit_time_max, answer).await) }
+        async move { self.noting(within(limit, answer).await) }
     }
 
     /// Carries out a unit of work in a task of its own, because no caller's cancellation may reach its `begin` or its
@@ -179,9 +179,9 @@ impl PgJournal {
 }
 
 /// Waits so long; a connection that is given up then goes back to the pool, which closes it.
-async fn within<T, E>(limit: Duration, answer: impl Future<Output = Result<T, E>>) -> Result<T, JournalError>
-where
-    JournalError: From<E>,
-{
-    Ok(timeout(limit, answer).await.map_err(|_| silence(limit))??)
+async fn within<T, E: Into<JournalError>>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, JournalError> {
+    timeout(limit, answer).await.map_err(|_| silence(limit))?.map_err(Into::into)
 }

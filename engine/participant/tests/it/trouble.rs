@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redress_devstack::{Drop, FaultProxy};
 use redress_participant::ParticipantConfig;
+use redress_wire::WireConfig;
 
 use crate::fixture::{Fixture, told, told_in_order};
 use crate::till::{How, put, take_back};
@@ -135,8 +136,9 @@ async fn database_outage_counts_as_no_delivery() {
     fixture.pool.close().await;
     fixture.database_up(false).await;
     fixture.send(&[put(2, How::Done), put(3, How::Done)]).await;
-    // Long enough for some sixty deliveries, if each pause were one; the outage itself is what is tested.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // The outage itself is what varies: it outlasts `ack_wait`, so that each command is delivered three times, at once,
+    // after its pause and after that. Whether it was, is asked below.
+    tokio::time::sleep(WireConfig::for_tests().ack_wait + Duration::from_secs(1)).await;
     fixture.database_up(true).await;
     fixture.pool = sqlx::PgPool::connect(&fixture.database_url).await.unwrap();
     insta::assert_snapshot!(told_in_order(fixture.replies(2).await), @r#"
@@ -144,6 +146,8 @@ async fn database_outage_counts_as_no_delivery() {
     done {"slot":3,"note":"done"}
     "#);
     assert_eq!(till.counted(), "done 3");
+    let redeliveries = fixture.wire.stats().redeliveries.load(Ordering::Relaxed);
+    assert!(redeliveries >= 4, "two commands came twice more each, not {redeliveries} times");
     fixture.leave([till]).await;
 }
 

@@ -2,7 +2,10 @@
 
 use redress_core::CommandMessage;
 
-/// A bus that passes the conformance suite, as one taker of the commands of a service sees it.
+use super::fixture::command;
+
+/// A bus that passes the conformance suite, as one taker of the commands of a service sees it: the service of
+/// [`command`].
 #[expect(async_fn_in_trait, reason = "the conformance suite awaits one thing after the other, on one task")]
 pub trait ConformingBus {
     /// Publishes a command.
@@ -23,7 +26,7 @@ pub trait ConformingBus {
 ///
 /// # Panics
 /// If it does not.
-pub async fn commands(bus: &mut impl ConformingBus, command: impl Fn(u32) -> CommandMessage) {
+pub async fn commands(bus: &mut impl ConformingBus) {
     bus.publish(&command(1)).await;
     let (token, taken) = bus.take().await;
     assert_eq!(taken, command(1), "it arrives as it was");
@@ -54,10 +57,7 @@ pub async fn commands(bus: &mut impl ConformingBus, command: impl Fn(u32) -> Com
 ///
 /// # Panics
 /// If it does not.
-pub async fn commands_of_takers_that_die(
-    bus: &mut impl ConformingBus,
-    command: impl Fn(u32) -> CommandMessage,
-) {
+pub async fn commands_of_takers_that_die(bus: &mut impl ConformingBus) {
     bus.publish(&command(1)).await;
     // Twice, since one redelivery is no promise.
     for _ in 0..2 {

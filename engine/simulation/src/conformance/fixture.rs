@@ -8,7 +8,9 @@ use redress_core::decide::{Context, start};
 use redress_core::fault::FaultBook;
 use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::state::SagaState;
-use redress_core::{JsonText, SagaDefinition, SagaId, Timestamp};
+use redress_core::{
+    CommandMessage, IdempotencyKey, JsonText, Name, Phase, SagaDefinition, SagaId, Timestamp,
+};
 use redress_testkit::fixtures;
 use uuid::Uuid;
 
@@ -18,6 +20,29 @@ const LOOKS_MAX: u32 = 300;
 /// The definition of the sagas of the conformance suite.
 pub fn definition() -> SagaDefinition {
     fixtures::five_steps(2, 8)
+}
+
+/// A command of the suite's bus: all are for the service `world` and of version 1 of the saga `fixture`, and differ by
+/// their number.
+pub fn command(number: u32) -> CommandMessage {
+    let name = |text| Name::new(text).expect("a name");
+    CommandMessage {
+        key: IdempotencyKey {
+            saga_id: saga_id(number.into()),
+            step: name("create"),
+            phase: Phase::Action,
+            generation: 1,
+        },
+        attempt: 1,
+        saga: name("fixture"),
+        version: 1,
+        service: name("world"),
+        command: name("create"),
+        action_sent_at: Timestamp::UNIX_EPOCH,
+        fault: None,
+        traceparent: None,
+        payload: JsonText::null(),
+    }
 }
 
 pub(super) fn saga_id(number: u128) -> SagaId {

@@ -20,7 +20,7 @@ mod timers;
 mod upkeep;
 
 pub use commands::{ConformingBus, commands, commands_of_takers_that_die};
-pub use fixture::definition;
+pub use fixture::{command, definition};
 pub use journal::journal;
 pub use replies::{FarEnd, replies};
 

@@ -6,7 +6,9 @@ use redress_coordinator::ports::{Acknowledge, Bus, BusHealth, Incoming, Replies}
 use redress_core::{CommandMessage, Name, Outcome, ReplyMessage};
 use redress_testkit::participants::reply;
 
-/// The other end of a bus: the participants.
+use super::fixture::command;
+
+/// The other end of a bus: the participants of [`command`]'s service.
 #[expect(async_fn_in_trait, reason = "the conformance suite awaits one thing after the other, on one task")]
 pub trait FarEnd {
     /// Takes the next command and acknowledges it; waits for it.
@@ -16,11 +18,11 @@ pub trait FarEnd {
 }
 
 /// Checks that a bus carries commands out, and brings each reply to the coordinators of its definition until one of
-/// them acknowledges it. `command` makes commands of one saga definition that differ by their number.
+/// them acknowledges it.
 ///
 /// # Panics
 /// If it does not.
-pub async fn replies<B: Bus>(bus: &B, far_end: &mut impl FarEnd, command: impl Fn(u32) -> CommandMessage) {
+pub async fn replies<B: Bus>(bus: &B, far_end: &mut impl FarEnd) {
     assert_eq!(bus.health(), BusHealth::Connected, "it is there");
     assert!(bus.is_alive(), "and can go on");
     let known = bus.incarnation().await.expect("a bus that is there names its store");

@@ -9,12 +9,12 @@ use redress_simulation::conformance::{self, ConformingBus};
 use redress_wire::delivery::AckHandle;
 use redress_wire::{Consumer, Wire, WireConfig};
 
-use crate::fixture::{command, name, own_server, prefix, publish, soon, wire_config, wire_of};
+use crate::fixture::{name, own_server, prefix, publish, soon, wire_config, wire_of};
 
 struct Examinee {
     stack: Stack,
     wire: Wire,
-    till: Consumer<CommandMessage>,
+    world: Consumer<CommandMessage>,
     taken: HashMap<u64, AckHandle>,
     /// Handed out so far.
     tokens: u64,
@@ -32,7 +32,7 @@ impl ConformingBus for Examinee {
     }
 
     async fn take(&mut self) -> (u64, CommandMessage) {
-        let delivery = soon("a command", self.till.next_batch(1)).await.remove(0);
+        let delivery = soon("a command", self.world.next_batch(1)).await.remove(0);
         let (message, _, handle) = delivery.split();
         self.tokens += 1;
         let token = self.tokens;
@@ -50,7 +50,7 @@ impl ConformingBus for Examinee {
 
     async fn die(&mut self, token: u64) {
         self.taken.remove(&token);
-        self.till = self.wire.commands(&name("till"));
+        self.world = self.wire.commands(&name("world"));
     }
 
     async fn wipe(&mut self) {
@@ -64,18 +64,18 @@ const ACK_WAIT: Duration = Duration::from_millis(500);
 #[tokio::test]
 async fn jetstream_passes_conformance_suite() {
     let mut examinee = examinee(own_server().await, wire_config()).await;
-    conformance::commands(&mut examinee, command).await;
+    conformance::commands(&mut examinee).await;
     // Elsewhere it waits much longer, so that nothing comes again because a machine is slow.
     let impatient = WireConfig { ack_wait: ACK_WAIT, ..wire_config() };
     let mut examinee = self::examinee(examinee.stack, impatient).await;
-    conformance::commands_of_takers_that_die(&mut examinee, command).await;
+    conformance::commands_of_takers_that_die(&mut examinee).await;
     examinee.stack.stop().await;
 }
 
 async fn examinee(stack: Stack, config: WireConfig) -> Examinee {
     let wire = wire_of(&stack.nats().url(), &prefix(), config).await;
-    let till = wire.commands(&name("till"));
+    let world = wire.commands(&name("world"));
     // Its stream and its consumer exist before anything is published.
     publish(&wire, &[]).await;
-    Examinee { stack, wire, till, taken: HashMap::new(), tokens: 0 }
+    Examinee { stack, wire, world, taken: HashMap::new(), tokens: 0 }
 }
