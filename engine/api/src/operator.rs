@@ -1,7 +1,7 @@
-//! The operator's verbs: cancel, retry, resolve, close, pause, resume.
+//! The operator's verbs: cancel, retry, answer, resolve, close, pause, resume.
 //!
-//! Each is given on the saga as it was seen (`If-Match`), with an actor and a reason; only cancel may do without,
-//! because the revision of a busy saga never stands still.
+//! Each is given on the saga as it was seen (`If-Match`), with an actor and a reason; only cancel and answer may do
+//! without: the revision of a busy saga never stands still, and the first answer counts whenever it comes.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,12 +10,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use redress_coordinator::OperatorRequest;
 use redress_core::decide::{OperatorCommand, Resolution, Verb};
+use redress_core::inbox::GivenAnswer;
 use redress_core::{JsonText, Name};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::conditions::{Condition, if_match, required};
-use crate::extract::{Asked, Body, Id, OptionalBody};
+use crate::extract::{Asked, Body, Id, Named, OptionalBody};
 use crate::problem::Problem;
 use crate::problem_type::ProblemType;
 use crate::sagas::{ListQuery, filter, with_etag};
@@ -66,6 +67,26 @@ pub(crate) struct ResolveBody {
     resolution: ResolutionKind,
     #[serde(default)]
     reply: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object with `reason`, `actor` and `answer`")]
+pub(crate) struct AnswerBody {
+    reason: String,
+    actor: String,
+    answer: GivenAnswer,
+}
+
+pub(crate) async fn answer(
+    State(api): State<Api>,
+    Named((id, step)): Named<(String, String)>,
+    headers: HeaderMap,
+    Body(body): Body<AnswerBody>,
+) -> Result<Response, Problem> {
+    let if_match = if_match(&headers)?.and_then(Condition::revisions);
+    let id = id.parse().map_err(|_| Problem::unknown_saga(&id))?;
+    let step = Name::new(&step).map_err(|error| Problem::new(ProblemType::InvalidPath, error.to_string()))?;
+    give(&api, id, Verb::Answer { step, answer: body.answer }, body.actor, body.reason, if_match).await
 }
 
 pub(crate) async fn cancel(

@@ -58,6 +58,7 @@ pub const ROUTES: &[Route] = {
         route(POST, "/v1/sagas/{id}/cancel", Writes, || post(operator::cancel)),
         route(POST, "/v1/sagas/{id}/retry", Writes, || post(operator::retry)),
         route(POST, "/v1/sagas/{id}/resolve", Writes, || post(operator::resolve)),
+        route(POST, "/v1/sagas/{id}/steps/{step}/answer", Writes, || post(operator::answer)),
         route(POST, "/v1/sagas/{id}/close", Writes, || operator::plain(Verb::Close)),
         route(POST, "/v1/sagas/{id}/pause", Writes, || operator::plain(Verb::Pause)),
         route(POST, "/v1/sagas/{id}/resume", Writes, || operator::plain(Verb::Resume)),

@@ -17,7 +17,7 @@ use crate::commands::list::ListArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::new::NewArgs;
-use crate::commands::operator::{OperatorArgs, ResolveArgs, RetryArgs};
+use crate::commands::operator::{AnswerArgs, OperatorArgs, ResolveArgs, RetryArgs};
 use crate::commands::service::ServiceArgs;
 use crate::commands::show::ShowArgs;
 use crate::commands::start::StartArgs;
@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Cancel(OperatorArgs),
     /// Try now what waits or is parked.
     Retry(RetryArgs),
+    /// Give the answer that a step awaits.
+    Answer(AnswerArgs),
     /// Resolve a step whose outcome is in doubt.
     Resolve(ResolveArgs),
     /// End a saga that is parked or paused by hand.

@@ -95,6 +95,7 @@ impl Call<Saga> {
         match &command.verb {
             Verb::Cancel | Verb::Close | Verb::Pause | Verb::Resume | Verb::Retry { step: None } => {}
             Verb::Retry { step: Some(step) } => body["step"] = json!(step),
+            Verb::Answer { answer, .. } => body["answer"] = json!(answer),
             Verb::Resolve { step, resolution } => {
                 body["step"] = json!(step);
                 body["resolution"] = json!(match resolution {
@@ -111,7 +112,15 @@ impl Call<Saga> {
             IfMatch::Any => "*".to_owned(),
             IfMatch::Revision(revision) => format!("\"{revision}\""),
         };
-        let path = format!("/v1/sagas/{id}/{}", command.verb.as_str());
+        let path = match &command.verb {
+            Verb::Answer { step, .. } => format!("/v1/sagas/{id}/steps/{step}/answer"),
+            verb @ (Verb::Cancel
+            | Verb::Retry { .. }
+            | Verb::Resolve { .. }
+            | Verb::Close
+            | Verb::Pause
+            | Verb::Resume) => format!("/v1/sagas/{id}/{}", verb.as_str()),
+        };
         Self { headers: vec![("if-match", revision)], ..Self::post(path, Some(body)) }
     }
 }

@@ -101,7 +101,9 @@ impl SagaView {
         let replies_left_out = left_out.map(|(step, _)| step.clone()).collect();
         let state = row.state;
         let stalled = match state.status() {
-            Status::Running | Status::Compensating => state.started_at < stalled_before,
+            Status::Running | Status::Compensating => {
+                state.started_at < stalled_before && !state.is_awaiting()
+            }
             Status::Parked | Status::Paused | Status::Completed | Status::Compensated | Status::Closed => {
                 false
             }

@@ -27,6 +27,10 @@ pub(crate) type ReadInput = Arc<dyn Fn(&Value) -> Result<JsonText, InvalidInput>
 /// answer of a healthy service.
 pub const TIMEOUT_MS_DEFAULT: u64 = 10_000;
 
+/// How long an answer that comes later is waited for, in milliseconds, before the step is settled: a week, so that an
+/// approval survives a holiday.
+pub const ANSWER_WITHIN_MS_DEFAULT: u64 = 7 * 86_400_000;
+
 /// The kind of a step.
 #[derive(Clone)]
 pub enum StepKind {
@@ -66,6 +70,8 @@ pub struct Compensation {
     pub timeout_ms: Option<u64>,
     /// The policy for a step that succeeded after it had been given up.
     pub late_success: LateSuccess,
+    /// The policy for a step of which nobody can say whether it happened.
+    pub in_doubt: InDoubt,
     pub(crate) make: Make,
 }
 
@@ -78,6 +84,30 @@ pub enum LateSuccess {
     Accept,
     /// Turn back and undo it with the rest: a success that late is worth nothing.
     Compensate,
+}
+
+/// The policy for a settlement that finds that nobody can say whether a step happened, because it called a third party
+/// that does not tell. A step without a compensation always parks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InDoubt {
+    /// Park, so that an operator looks at the third party and resolves the step.
+    #[default]
+    Park,
+    /// Turn back and undo it as if it had happened. Its compensation gets what was prepared for the call, and must bear
+    /// that nothing is there to be undone.
+    Undo,
+}
+
+/// The sources of an answer that comes later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswersFrom {
+    /// The service alone.
+    #[default]
+    Service,
+    /// People too, over HTTP. The service still has the last word: an answer that it gave before counts.
+    ServiceAndPeople,
 }
 
 /// A named unit of a saga: an action and, unless it needs none, its compensation.
@@ -98,6 +128,11 @@ pub struct Step {
     pub timeout_ms: u64,
     /// How often the action is tried before its outcome is settled.
     pub retry: RetryPolicy,
+    /// How long an answer that comes later is waited for before the step is settled, in milliseconds. A retriable step
+    /// waits for ever.
+    pub answer_within_ms: u64,
+    /// Who may give an answer that comes later.
+    pub answers_from: AnswersFrom,
     /// JSON Schema of the command and of its reply.
     pub schemas: StepSchemas,
     pub(crate) when: Option<When>,

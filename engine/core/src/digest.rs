@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::definition::{LateSuccess, SagaDefinition, Step};
+use crate::definition::{ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, InDoubt, LateSuccess, SagaDefinition, Step};
 
 impl SagaDefinition {
     /// The definition as plain JSON, which the journal keeps and HTTP shows.
@@ -37,6 +37,9 @@ impl SagaDefinition {
             if compensation.late_success != LateSuccess::default() {
                 node["late_success"] = json!(compensation.late_success);
             }
+            if compensation.in_doubt != InDoubt::default() {
+                node["in_doubt"] = json!(compensation.in_doubt);
+            }
             if let Some(timeout_ms) = compensation.timeout_ms {
                 node["timeout_ms"] = json!(timeout_ms);
             }
@@ -55,6 +58,12 @@ impl SagaDefinition {
         });
         if self.steps.iter().filter(|other| other.stage == step.stage).count() > 1 {
             node["stage"] = json!(step.stage);
+        }
+        if step.answer_within_ms != ANSWER_WITHIN_MS_DEFAULT {
+            node["answer_within_ms"] = json!(step.answer_within_ms);
+        }
+        if step.answers_from != AnswersFrom::default() {
+            node["answers_from"] = json!(step.answers_from);
         }
         if step.is_conditional() {
             node["conditional"] = json!(true);

@@ -87,6 +87,10 @@ history_events! {
     Expired = "expired",
     /// The participant could make nothing of the command; `detail` holds the reason.
     Refused = "refused",
+    /// The participant says that the answer comes later.
+    Accepted = "accepted",
+    /// The participant cannot say whether it happened; `detail` holds the reason.
+    InDoubt = "in-doubt",
     /// The broker did not store it, or did not say whether it did: no attempt; `detail` holds the reason.
     NotSent = "not-sent",
     /// One attempt was not answered in time.
@@ -101,6 +105,8 @@ history_events! {
     CancelRequested = "cancel-requested",
     /// An operator asked for another try; `detail` holds who and why.
     RetryRequested = "retry-requested",
+    /// A person gave the answer that was awaited; `detail` holds who, why and what.
+    AnswerGiven = "answer-given",
     /// An operator resolved a step; `detail` holds who, why and what.
     Resolved = "resolved",
     /// A participant has told the same outcome as the operator.

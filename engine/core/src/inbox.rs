@@ -13,7 +13,7 @@
 //!
 //! | command | its own record | the action's record | ruling |
 //! |---|---|---|---|
-//! | any, older than the retention | | | `expired` |
+//! | any, older than the retention | none | none | `expired` |
 //! | action | none | | run |
 //! | action | done, rejected | | the stored answer |
 //! | action | fence | | `fenced` |
@@ -24,10 +24,35 @@
 //! | compensation | none | none | fence the action, `done` (nothing to undo) |
 //! | compensation | none | rejected, fence | `done` (nothing to undo) |
 //!
-//! The same key with another payload is refused whatever the record says.
+//! The same key with another payload is refused whatever the record says. What is remembered is answered at any age: an
+//! undo is forgotten no sooner than its action, so that where the action's record stands, the want of its own is true.
+//!
+//! A command whose handler calls a third party leaves a record before the call, *prepared*: what will be asked, and
+//! until when a call may be under way. From then on nobody but the third party, or the author who asks it, can say that
+//! nothing happened:
+//!
+//! | command | its own record | the action's record | ruling |
+//! |---|---|---|---|
+//! | any | prepared, or the action is, and a call may be under way | | wait |
+//! | action, compensation | prepared | | call again, with the same key |
+//! | action | given up | | `in-doubt` |
+//! | settlement | | prepared | inquire |
+//! | settlement | | given up | `in-doubt` |
+//! | compensation | none | prepared, given up | run, as if it had happened; the action is given up |
+//!
+//! A handler may leave its command *open*: the answer comes later, from any code of the service, in a transaction of
+//! its own. The first answer counts:
+//!
+//! | command | its own record | the action's record | ruling |
+//! |---|---|---|---|
+//! | action, compensation | open | | `accepted` |
+//! | settlement | | open | ask the service to give it up |
+//! | settlement with an answer | | open | the answer, which is remembered |
+//! | compensation | none | open | `failed`: it is to be settled first |
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ids::{IdempotencyKey, Name, Phase, Timestamp};
@@ -68,6 +93,21 @@ pub enum Recorded {
     Rejected(Rejection),
     /// It never happened and never will. Only on an action's key.
     Fenced,
+    /// Its answer comes later.
+    Open,
+    /// A third party is called for it: it may have happened. No answer yet.
+    Prepared {
+        /// What is asked of the third party.
+        request: JsonText,
+        /// A call, or an inquiry, may be under way until then.
+        called_until: Timestamp,
+    },
+    /// A third party was called for it, it may have happened, and it is never called again: it was undone in this
+    /// doubt. Only on an action's key.
+    GivenUp {
+        /// What was asked of the third party.
+        request: JsonText,
+    },
 }
 
 impl Record {
@@ -76,19 +116,16 @@ impl Record {
         Self { fingerprint: None, recorded: Recorded::Fenced }
     }
 
-    fn outcome(&self) -> Outcome {
-        match &self.recorded {
-            Recorded::Done { reply } => Outcome::Done { reply: reply.clone() },
-            Recorded::Rejected(rejection) => Outcome::Rejected(rejection.clone()),
-            Recorded::Fenced => Outcome::Fenced,
-        }
+    /// The record of an action that is undone though nobody knows whether it happened.
+    fn given_up(&self, request: &JsonText) -> Self {
+        Self { fingerprint: self.fingerprint, recorded: Recorded::GivenUp { request: request.clone() } }
     }
 }
 
 /// How long the inbox remembers.
 ///
-/// Rows are pruned after `keep`; an action older than `keep` less `margin` is answered `expired`, so that no
-/// message is ever judged by an inbox that may have forgotten it.
+/// Rows that have their answer are pruned after `keep`; an action older than `keep` less `margin` of which nothing is
+/// remembered is answered `expired`, so that no message is ever judged by an inbox that may have forgotten it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Age after which a record may be pruned.
@@ -108,11 +145,50 @@ impl Retention {
     }
 }
 
+/// The answer to a command that was left open: given by the service in a transaction of its own, or by a person, with
+/// the payload of a settlement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GivenAnswer {
+    /// It happened.
+    Done {
+        /// The reply.
+        reply: JsonText,
+    },
+    /// The business "no".
+    Rejected(Rejection),
+}
+
 /// The inbox's ruling on a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// Run the handler and record its answer under the command's own key.
     Run,
+    /// Run the handler of the compensation as if the action had happened, which nobody knows, and store this record of
+    /// the action with whatever the handler leaves.
+    UndoInDoubt {
+        /// What was asked of the third party for the action.
+        request: JsonText,
+        /// The action's key and record.
+        record: (IdempotencyKey, Record),
+    },
+    /// Call the third party, perhaps again, with the command's own key.
+    Call {
+        /// What is asked of it.
+        request: JsonText,
+    },
+    /// Ask the third party what became of the call for the action.
+    Inquire {
+        /// What was asked of it.
+        request: JsonText,
+    },
+    /// Ask the service to give up the action, whose answer was to come later.
+    GiveUp,
+    /// Rule again then: until then a call for the action, or for the command itself, may be under way.
+    Wait {
+        /// The end of the longest time that the call may take.
+        until: Timestamp,
+    },
     /// Answer without running anything, after storing these new records.
     Answer {
         /// The answer.
@@ -145,26 +221,36 @@ pub fn rule(
     now: Timestamp,
     retention: &Retention,
 ) -> Ruling {
-    if retention.is_expired(message.action_sent_at, now) {
-        return Ruling::Answer { outcome: Outcome::Expired, record: Vec::new() };
+    if own.is_none() && action.is_none() && retention.is_expired(message.action_sent_at, now) {
+        return answer(Outcome::Expired);
     }
     match message.key.phase {
-        Phase::Action => rule_on_action(message, own),
-        Phase::Settlement => rule_on_settlement(message, action),
-        Phase::Compensation => rule_on_compensation(message, own, action),
+        Phase::Action => rule_on_action(message, own, now),
+        Phase::Settlement => rule_on_settlement(message, action, now),
+        Phase::Compensation => rule_on_compensation(message, own, action, now),
     }
 }
 
-fn rule_on_action(message: &CommandMessage, own: Option<&Record>) -> Ruling {
+fn rule_on_action(message: &CommandMessage, own: Option<&Record>, now: Timestamp) -> Ruling {
     match own {
         None => Ruling::Run,
-        Some(record) => remembered(message, record),
+        Some(record) => remembered(message, record, now),
     }
 }
 
-fn rule_on_settlement(message: &CommandMessage, action: Option<&Record>) -> Ruling {
-    match action {
-        Some(record) => Ruling::Answer { outcome: record.outcome(), record: Vec::new() },
+fn rule_on_settlement(message: &CommandMessage, action: Option<&Record>, now: Timestamp) -> Ruling {
+    match action.map(|record| &record.recorded) {
+        Some(Recorded::Prepared { called_until, .. }) if *called_until > now => {
+            Ruling::Wait { until: *called_until }
+        }
+        Some(Recorded::Prepared { request, .. }) => Ruling::Inquire { request: request.clone() },
+        Some(Recorded::Open) => give_up(message, action),
+        Some(
+            answered @ (Recorded::Done { .. }
+            | Recorded::Rejected(_)
+            | Recorded::Fenced
+            | Recorded::GivenUp { .. }),
+        ) => answer(outcome(answered)),
         None => Ruling::Answer {
             outcome: Outcome::Fenced,
             record: vec![(message.key.of_action(), Record::fence())],
@@ -172,14 +258,31 @@ fn rule_on_settlement(message: &CommandMessage, action: Option<&Record>) -> Ruli
     }
 }
 
-fn rule_on_compensation(message: &CommandMessage, own: Option<&Record>, action: Option<&Record>) -> Ruling {
+fn rule_on_compensation(
+    message: &CommandMessage,
+    own: Option<&Record>,
+    action: Option<&Record>,
+    now: Timestamp,
+) -> Ruling {
     if let Some(record) = own {
-        return remembered(message, record);
+        return remembered(message, record, now);
     }
-    match action.map(|record| &record.recorded) {
-        Some(Recorded::Done { .. }) => Ruling::Run,
-        Some(Recorded::Rejected(_) | Recorded::Fenced) => nothing_to_undo(message, None),
-        None => nothing_to_undo(message, Some((message.key.of_action(), Record::fence()))),
+    let Some(action) = action else {
+        return nothing_to_undo(message, Some((message.key.of_action(), Record::fence())));
+    };
+    match &action.recorded {
+        Recorded::Done { .. } => Ruling::Run,
+        Recorded::Rejected(_) | Recorded::Fenced => nothing_to_undo(message, None),
+        Recorded::Open => answer(Outcome::Failed {
+            message: "the answer to the action is still to come: it must be settled first".to_owned(),
+        }),
+        Recorded::Prepared { called_until, .. } if *called_until > now => {
+            Ruling::Wait { until: *called_until }
+        }
+        Recorded::Prepared { request, .. } | Recorded::GivenUp { request } => Ruling::UndoInDoubt {
+            request: request.clone(),
+            record: (message.key.of_action(), action.given_up(request)),
+        },
     }
 }
 
@@ -194,111 +297,66 @@ fn nothing_to_undo(message: &CommandMessage, fence: Option<(IdempotencyKey, Reco
     }
 }
 
-/// The stored answer, if this is the command that was stored.
-fn remembered(message: &CommandMessage, record: &Record) -> Ruling {
+/// Nothing is run, and nothing new is remembered.
+const fn answer(outcome: Outcome) -> Ruling {
+    Ruling::Answer { outcome, record: Vec::new() }
+}
+
+/// What a record of an answer, or of the want of one, says.
+fn outcome(recorded: &Recorded) -> Outcome {
+    match recorded {
+        Recorded::Done { reply } => Outcome::Done { reply: reply.clone() },
+        Recorded::Rejected(rejection) => Outcome::Rejected(rejection.clone()),
+        Recorded::Fenced => Outcome::Fenced,
+        Recorded::Open => Outcome::Accepted,
+        Recorded::Prepared { .. } | Recorded::GivenUp { .. } => Outcome::InDoubt {
+            reason: "a third party was called, and what became of the call is not known".to_owned(),
+        },
+    }
+}
+
+/// The stored answer, or the call that goes on, if this is the command that was stored.
+fn remembered(message: &CommandMessage, record: &Record, now: Timestamp) -> Ruling {
     let same = match record.fingerprint {
         Some(stored) => stored == Fingerprint::of(&message.command, &message.payload),
         None => true,
     };
-    if same {
-        Ruling::Answer { outcome: record.outcome(), record: Vec::new() }
-    } else {
-        Ruling::Refuse {
+    if !same {
+        return Ruling::Refuse {
             reason: format!(
                 "the key {} was used before with another payload: a key stands for one command; \
                  nothing was done, look for who sent it",
                 message.key
             ),
-        }
+        };
     }
+    match &record.recorded {
+        Recorded::Prepared { called_until, .. } if *called_until > now => {
+            Ruling::Wait { until: *called_until }
+        }
+        Recorded::Prepared { request, .. } => Ruling::Call { request: request.clone() },
+        answered @ (Recorded::Done { .. }
+        | Recorded::Rejected(_)
+        | Recorded::Fenced
+        | Recorded::Open
+        | Recorded::GivenUp { .. }) => answer(outcome(answered)),
+    }
+}
+
+/// A settlement of an action whose answer is to come later. It may bring the answer of a person with it.
+fn give_up(message: &CommandMessage, action: Option<&Record>) -> Ruling {
+    if message.payload == JsonText::null() {
+        return Ruling::GiveUp;
+    }
+    let recorded = match message.payload.read::<GivenAnswer>() {
+        Ok(GivenAnswer::Done { reply }) => Recorded::Done { reply },
+        Ok(GivenAnswer::Rejected(rejection)) => Recorded::Rejected(rejection),
+        Err(error) => return Ruling::Refuse { reason: format!("the settlement brings no answer: {error}") },
+    };
+    let outcome = outcome(&recorded);
+    let fingerprint = action.and_then(|record| record.fingerprint);
+    Ruling::Answer { outcome, record: vec![(message.key.of_action(), Record { fingerprint, recorded })] }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(phase: &str, payload: &str) -> CommandMessage {
-        let name = |text| Name::new(text).expect("a name");
-        CommandMessage {
-            key: format!("0190163d-8694-739b-aea5-966c26f8ad91/charge/{phase}/1").parse().unwrap(),
-            attempt: 1,
-            saga: name("s"),
-            version: 1,
-            service: name("payment"),
-            command: name("charge"),
-            action_sent_at: Timestamp::UNIX_EPOCH,
-            fault: None,
-            traceparent: None,
-            payload: JsonText::parse(payload.as_bytes()).unwrap(),
-        }
-    }
-
-    fn record(message: &CommandMessage, recorded: Recorded) -> Record {
-        Record { fingerprint: Some(Fingerprint::of(&message.command, &message.payload)), recorded }
-    }
-
-    fn tell(ruling: &Ruling) -> String {
-        match ruling {
-            Ruling::Run => "run".to_owned(),
-            Ruling::Refuse { .. } => "refuse".to_owned(),
-            Ruling::Answer { outcome, record } => {
-                let stored: Vec<String> = record
-                    .iter()
-                    .map(|(key, record)| format!("{}={}", key.phase, record.outcome().as_str()))
-                    .collect();
-                format!("answer {}, store [{}]", outcome.as_str(), stored.join(" "))
-            }
-        }
-    }
-
-    #[test]
-    fn inbox_rulings_match_the_table_in_the_module_doc() {
-        let done = Recorded::Done { reply: JsonText::null() };
-        let rejected = Recorded::Rejected(Rejection::new("no", "no"));
-        let mut story = String::new();
-        for phase in ["action", "settlement", "compensation"] {
-            let message = message(phase, "{}");
-            for action in [None, Some(done.clone()), Some(rejected.clone()), Some(Recorded::Fenced)] {
-                let word = action.as_ref().map_or("none", |a| record(&message, a.clone()).outcome().as_str());
-                let action = action.map(|a| record(&message, a));
-                let own = if phase == "action" { action.as_ref() } else { None };
-                let ruling = rule(&message, own, action.as_ref(), Timestamp::UNIX_EPOCH, &Retention::DEFAULT);
-                story.push_str(&format!("{phase:<12} action {word:<8} -> {}\n", tell(&ruling)));
-            }
-        }
-        insta::assert_snapshot!(story, @r"
-        action       action none     -> run
-        action       action done     -> answer done, store []
-        action       action rejected -> answer rejected, store []
-        action       action fenced   -> answer fenced, store []
-        settlement   action none     -> answer fenced, store [action=fenced]
-        settlement   action done     -> answer done, store []
-        settlement   action rejected -> answer rejected, store []
-        settlement   action fenced   -> answer fenced, store []
-        compensation action none     -> answer done, store [action=fenced compensation=done]
-        compensation action done     -> run
-        compensation action rejected -> answer done, store [compensation=done]
-        compensation action fenced   -> answer done, store [compensation=done]
-        ");
-    }
-
-    #[test]
-    fn changed_payload_under_same_key_is_refused() {
-        let first = message("action", r#"{"amount":1}"#);
-        let forged = message("action", r#"{"amount":1000000}"#);
-        let stored = record(&first, Recorded::Done { reply: JsonText::null() });
-        let ruling = rule(&forged, Some(&stored), Some(&stored), Timestamp::UNIX_EPOCH, &Retention::DEFAULT);
-        assert!(matches!(ruling, Ruling::Refuse { .. }), "{ruling:?}");
-    }
-
-    #[test]
-    fn command_older_than_retention_is_expired() {
-        let retention = Retention { keep: Duration::from_secs(100), margin: Duration::from_secs(10) };
-        for phase in ["action", "settlement", "compensation"] {
-            let at = |seconds| Timestamp::UNIX_EPOCH + Duration::from_secs(seconds);
-            let ruling = |now| tell(&rule(&message(phase, "{}"), None, None, now, &retention));
-            assert_ne!(ruling(at(90)), "answer expired, store []", "{phase}");
-            assert_eq!(ruling(at(91)), "answer expired, store []", "{phase}");
-        }
-    }
-}
+mod tests;

@@ -77,8 +77,9 @@ pub struct ReplyMessage {
 
 /// A participant's answer.
 ///
-/// All but `failed` are final: they answer the command whatever the attempt that carried it. `failed` speaks of its own
-/// attempt only.
+/// All but `failed`, `accepted` and `in-doubt` are final: they answer the command whatever the attempt that carried it.
+/// `failed` speaks of its own attempt only, `in-doubt` of the moment in which it was said, and `accepted` promises an
+/// answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -103,6 +104,13 @@ pub enum Outcome {
         /// Why, for people.
         reason: String,
     },
+    /// The answer comes later. To a settlement: the action cannot be given up, its answer is still to come.
+    Accepted,
+    /// Only to a settlement: a third party was called for the action, and nobody can say what became of it.
+    InDoubt {
+        /// Why nobody can, for people.
+        reason: String,
+    },
 }
 
 impl Outcome {
@@ -115,6 +123,8 @@ impl Outcome {
             Self::Fenced => "fenced",
             Self::Expired => "expired",
             Self::Refused { .. } => "refused",
+            Self::Accepted => "accepted",
+            Self::InDoubt { .. } => "in-doubt",
         }
     }
 }

@@ -144,6 +144,7 @@ fn being_undone(step_state: &StepState) -> Option<&JsonText> {
 const fn still_stands(progress: &Progress) -> bool {
     match progress {
         Progress::Succeeded
+        | Progress::InDoubt
         | Progress::Open(PendingCommand { phase: Phase::Compensation, .. })
         | Progress::Parked { pending: PendingCommand { phase: Phase::Compensation, .. }, .. } => true,
         Progress::Pending

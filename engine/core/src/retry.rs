@@ -27,6 +27,11 @@ impl RetryPolicy {
     /// Retriable steps and settlements: for ever, at most once a minute.
     pub const FOR_EVER: Self = Self { attempts_max: None, backoff_ms: 200, backoff_ms_max: 60_000 };
 
+    /// A command whose answer comes later: asked again after some minutes, and then less often up to once an hour, since
+    /// only a lost answer makes it necessary. Longer than the broker's deduplication window, because the same attempt
+    /// is sent again.
+    pub const AWAITING: Self = Self { attempts_max: None, backoff_ms: 300_000, backoff_ms_max: 3_600_000 };
+
     /// A command of which the broker did not say that it has stored it: again in a second, and soon after it is back.
     pub const NOT_SENT: Self = Self { attempts_max: None, backoff_ms: 1_000, backoff_ms_max: 10_000 };
     /// A command that the broker has refused to store, because its stream is full, say: again in a second, and then

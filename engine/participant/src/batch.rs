@@ -130,6 +130,14 @@ impl<S: Send + Sync> Batch<'_, S> {
         match rule(command, self.memory.get(&own), self.memory.get(&action), now, retention) {
             Ruling::Run => self.wait_to_run(place, own),
             Ruling::Refuse { reason } => self.verdicts[place] = Some(Verdict::Poison { reason }),
+            Ruling::UndoInDoubt { .. }
+            | Ruling::Call { .. }
+            | Ruling::Inquire { .. }
+            | Ruling::GiveUp
+            | Ruling::Wait { .. } => {
+                let reason = "its inbox row was written by a newer version of the service".to_owned();
+                self.verdicts[place] = Some(Verdict::Poison { reason });
+            }
             Ruling::Answer { outcome, record } => {
                 self.count_answer(command, &outcome, record.is_empty());
                 for (key, record) in record {

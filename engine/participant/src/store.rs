@@ -6,6 +6,7 @@ use std::time::Duration;
 use redress_core::Timestamp;
 use redress_core::inbox::{Fingerprint, Record, Recorded};
 use redress_core::{JsonText, Rejection};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::unit_error::UnitError;
@@ -65,8 +66,9 @@ pub(crate) async fn claim(
         Vec::new()
     } else {
         sqlx::query(
-            "SELECT key, fingerprint, outcome, CASE WHEN bytes < $2 THEN reply END AS reply, bytes >= $2 AS unread \
-             FROM (SELECT key, fingerprint, outcome, reply, \
+            "SELECT key, fingerprint, outcome, CASE WHEN bytes < $2 THEN reply END AS reply, called_until, \
+                    bytes >= $2 AS unread \
+             FROM (SELECT key, fingerprint, outcome, reply, called_until, \
                           sum(coalesce(octet_length(reply), 0)) OVER (ORDER BY key) \
                               - coalesce(octet_length(reply), 0) AS bytes \
                    FROM inbox_known($1)) AS known",
@@ -88,7 +90,7 @@ pub(crate) async fn claim(
             entries.insert(key, Entry { record: None, unread: true, claimed: false, changed: false });
             continue;
         }
-        let record = record(row.try_get("fingerprint")?, row.try_get("outcome")?, row.try_get("reply")?)?;
+        let record = record(&row)?;
         entries.insert(key, Entry { record: Some(record), unread: false, claimed: false, changed: false });
     }
     Ok((Memory { entries }, now))
@@ -142,11 +144,18 @@ pub(crate) async fn remove_attempt_marker(
     sqlx::query("DELETE FROM inbox_tries WHERE key = $1").bind(key).execute(connection).await.map(drop)
 }
 
-fn record(fingerprint: Option<Vec<u8>>, outcome: &str, reply: Option<Vec<u8>>) -> Result<Record, UnitError> {
+fn record(row: &PgRow) -> Result<Record, UnitError> {
     let unreadable = |what: &str| UnitError::Inbox(format!("a row holds an unreadable {what}"));
-    let reply = reply.unwrap_or_default();
-    let recorded = match outcome {
-        "done" => Recorded::Done { reply: JsonText::parse(&reply).map_err(|_| unreadable("reply"))? },
+    let fingerprint: Option<Vec<u8>> = row.try_get("fingerprint")?;
+    let reply: Vec<u8> = row.try_get::<Option<_>, _>("reply")?.unwrap_or_default();
+    let json = |what| JsonText::parse(&reply).map_err(|_| unreadable(what));
+    let recorded = match row.try_get("outcome")? {
+        "done" => Recorded::Done { reply: json("reply")? },
+        "open" => Recorded::Open,
+        "prepared" => {
+            Recorded::Prepared { request: json("request")?, called_until: row.try_get("called_until")? }
+        }
+        "given-up" => Recorded::GivenUp { request: json("request")? },
         "rejected" => Recorded::Rejected(
             serde_json::from_slice::<Rejection>(&reply).map_err(|_| unreadable("rejection"))?,
         ),
@@ -231,5 +240,8 @@ fn stored(recorded: &Recorded) -> (&'static str, Option<Vec<u8>>) {
             ("rejected", Some(serde_json::to_vec(rejection).unwrap_or_default()))
         }
         Recorded::Fenced => ("fenced", None),
+        Recorded::Open => ("open", None),
+        Recorded::Prepared { request, .. } => ("prepared", Some(request.as_bytes().to_vec())),
+        Recorded::GivenUp { request } => ("given-up", Some(request.as_bytes().to_vec())),
     }
 }

@@ -192,6 +192,7 @@ fn budgets(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), Str
                 std::mem::take(&mut spent)
             }
             ParkCode::RetriableRejected
+            | ParkCode::InDoubt
             | ParkCode::Definition
             | ParkCode::Contradiction
             | ParkCode::Paused => spent,

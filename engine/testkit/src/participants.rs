@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, rule};
+use redress_core::inbox::{Fingerprint, GivenAnswer, Record, Recorded, Retention, Ruling, rule};
 use redress_core::{
     CommandMessage, IdempotencyKey, JsonText, Name, Outcome, Phase, Rejection, ReplyMessage, SagaId,
     Timestamp,
@@ -46,6 +46,24 @@ pub enum Business {
     Rejected(Rejection),
     /// It fails and leaves nothing behind.
     Failed,
+    /// The answer comes later; asked to give it up, the service says that it cannot.
+    Later,
+    /// It calls a third party, which honours the key.
+    Called {
+        /// The third party does it; if not, it says no.
+        done: bool,
+        /// The answer arrives.
+        answered: bool,
+    },
+}
+
+/// How much a third party tells when it is asked what became of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThirdParty {
+    /// Whether it has done it; what it has not, it refuses from then on.
+    Tells,
+    /// Nothing.
+    Silent,
 }
 
 /// All participants of a world.
@@ -54,6 +72,7 @@ pub struct Participants {
     without: DisabledRule,
     /// How long they remember.
     retention: Retention,
+    third_party: ThirdParty,
     inbox: BTreeMap<IdempotencyKey, Record>,
     /// When each was remembered.
     handled_at: BTreeMap<IdempotencyKey, Timestamp>,
@@ -69,6 +88,7 @@ impl Participants {
         Self {
             without,
             retention: Retention::DEFAULT,
+            third_party: ThirdParty::Tells,
             inbox: BTreeMap::new(),
             handled_at: BTreeMap::new(),
             effects: BTreeMap::new(),
@@ -83,12 +103,23 @@ impl Participants {
         Self { retention, ..self }
     }
 
-    /// Forgets what is old enough; says how much it was.
+    /// Participants whose third party tells so much.
+    pub fn calling(self, third_party: ThirdParty) -> Self {
+        Self { third_party, ..self }
+    }
+
+    /// Forgets what is old enough and has its answer; says how much it was.
     pub fn prune(&mut self, now: Timestamp) -> usize {
         let keep = i64::try_from(self.retention.keep.as_millis()).unwrap_or(i64::MAX);
         let is_old = |at: &Timestamp| (now - *at).num_milliseconds() > keep;
-        let old: Vec<IdempotencyKey> =
-            self.handled_at.iter().filter(|(_, at)| is_old(at)).map(|(key, _)| key.clone()).collect();
+        let is_answered = |key: &IdempotencyKey| {
+            self.inbox
+                .get(key)
+                .is_none_or(|record| !matches!(record.recorded, Recorded::Open | Recorded::Prepared { .. }))
+        };
+        let handled = self.handled_at.iter();
+        let old = handled.filter(|(key, at)| is_old(at) && is_answered(key));
+        let old: Vec<IdempotencyKey> = old.map(|(key, _)| key.clone()).collect();
         for key in &old {
             self.handled_at.remove(key);
             self.inbox.remove(key);
@@ -156,13 +187,107 @@ impl Participants {
                 outcome
             }
             Ruling::Run => self.run(command, now, business),
+            Ruling::UndoInDoubt { record: (key, record), .. } => {
+                let outcome = self.run(command, now, business);
+                if matches!(outcome, Outcome::Done { .. }) {
+                    self.remember(key, record, now);
+                }
+                outcome
+            }
+            Ruling::Call { .. } => self.call(command, now, business),
+            Ruling::Inquire { .. } => self.inquire(command, now),
+            Ruling::GiveUp if *business == Business::Later => Outcome::Accepted,
+            Ruling::GiveUp => {
+                self.remember(command.key.of_action(), Record::fence(), now);
+                Outcome::Fenced
+            }
+            Ruling::Wait { .. } => Outcome::Failed { message: "a call may be under way".to_owned() },
+        }
+    }
+
+    /// The service gives the answer to a command that it left open; `None` if there is nothing to answer any more.
+    pub fn answer(&mut self, key: &IdempotencyKey, answer: GivenAnswer, now: Timestamp) -> Option<Outcome> {
+        let record = self.inbox.get(key).filter(|record| record.recorded == Recorded::Open)?;
+        let fingerprint = record.fingerprint;
+        let (outcome, recorded) = match answer {
+            GivenAnswer::Done { reply } => (Outcome::Done { reply: reply.clone() }, Recorded::Done { reply }),
+            GivenAnswer::Rejected(rejection) => {
+                (Outcome::Rejected(rejection.clone()), Recorded::Rejected(rejection))
+            }
+        };
+        if matches!(recorded, Recorded::Done { .. }) {
+            self.take_effect(key);
+        }
+        self.remember(key.clone(), Record { fingerprint, recorded }, now);
+        Some(outcome)
+    }
+
+    /// Calls the third party, which does nothing twice under one key.
+    fn call(&mut self, command: &CommandMessage, now: Timestamp, business: &Business) -> Outcome {
+        let (done, answered) = match business {
+            Business::Called { done, answered } => (*done, *answered),
+            Business::Done | Business::Later => (true, true),
+            Business::Rejected(_) => (false, true),
+            Business::Failed => (false, false),
+        };
+        let wanted = i32::from(command.key.phase == Phase::Action);
+        let stands = self.effect(command.key.saga_id, &command.key.step);
+        if done && stands != wanted {
+            self.take_effect(&command.key);
+        }
+        match (answered, done || stands == wanted) {
+            (false, _) => Outcome::Failed { message: "the third party did not answer".to_owned() },
+            (true, true) => self.conclude(command, now, &Business::Done),
+            (true, false) => {
+                self.conclude(command, now, &Business::Rejected(Rejection::new("declined", "no")))
+            }
+        }
+    }
+
+    /// Asks the third party what became of the call for an action.
+    fn inquire(&mut self, settlement: &CommandMessage, now: Timestamp) -> Outcome {
+        let key = settlement.key.of_action();
+        let stands = self.effect(key.saga_id, &key.step) > 0;
+        match self.third_party {
+            ThirdParty::Silent => Outcome::InDoubt { reason: "the third party does not tell".to_owned() },
+            ThirdParty::Tells if stands => {
+                self.conclude(&CommandMessage { key, ..settlement.clone() }, now, &Business::Done)
+            }
+            ThirdParty::Tells => {
+                self.remember(key, Record::fence(), now);
+                Outcome::Fenced
+            }
         }
     }
 
     fn run(&mut self, command: &CommandMessage, now: Timestamp, business: &Business) -> Outcome {
+        let fingerprint = Some(Fingerprint::of(&command.command, &command.payload));
+        match business {
+            Business::Later => {
+                self.remember(command.key.clone(), Record { fingerprint, recorded: Recorded::Open }, now);
+                return Outcome::Accepted;
+            }
+            Business::Called { .. } => {
+                let recorded = Recorded::Prepared { request: command.payload.clone(), called_until: now };
+                self.remember(command.key.clone(), Record { fingerprint, recorded }, now);
+                return self.call(command, now, business);
+            }
+            Business::Done | Business::Rejected(_) | Business::Failed => {}
+        }
+        let outcome = self.conclude(command, now, business);
+        if matches!(outcome, Outcome::Done { .. }) {
+            self.take_effect(&command.key);
+        }
+        outcome
+    }
+
+    /// The answer of a handler, remembered.
+    fn conclude(&mut self, command: &CommandMessage, now: Timestamp, business: &Business) -> Outcome {
         let reply = self.replies.get(&command.key.step).cloned().unwrap_or_else(JsonText::null);
         let (outcome, recorded) = match (command.key.phase, business) {
-            (_, Business::Failed) => return Outcome::Failed { message: "injected".to_owned() },
+            (_, Business::Failed | Business::Later | Business::Called { .. }) => {
+                return Outcome::Failed { message: "injected".to_owned() };
+            }
             (Phase::Action, Business::Rejected(rejection)) => {
                 (Outcome::Rejected(rejection.clone()), Recorded::Rejected(rejection.clone()))
             }
@@ -174,9 +299,6 @@ impl Participants {
             }
             (Phase::Settlement, _) => unreachable!("a settlement runs no handler"),
         };
-        if matches!(recorded, Recorded::Done { .. }) {
-            self.take_effect(command);
-        }
         let forgets = matches!(recorded, Recorded::Rejected(_)) && self.without == DisabledRule::Rejections;
         if !forgets {
             let fingerprint = Some(Fingerprint::of(&command.command, &command.payload));
@@ -185,9 +307,15 @@ impl Participants {
         outcome
     }
 
-    fn take_effect(&mut self, command: &CommandMessage) {
-        let effect = self.effects.entry((command.key.saga_id, command.key.step.clone())).or_default();
-        match command.key.phase {
+    fn take_effect(&mut self, key: &IdempotencyKey) {
+        let is_in_doubt = key.phase == Phase::Compensation
+            && self.inbox.get(&key.of_action()).is_some_and(|action| {
+                matches!(action.recorded, Recorded::Prepared { .. } | Recorded::GivenUp { .. })
+            });
+        let effect = self.effects.entry((key.saga_id, key.step.clone())).or_default();
+        match key.phase {
+            // It bears that nothing is there to be undone.
+            Phase::Compensation if is_in_doubt => *effect = 0,
             // Without memory a repeated effect is not the point, its forgetting is.
             Phase::Action if self.without == DisabledRule::Memory => *effect = 1,
             Phase::Action => *effect += 1,
@@ -195,7 +323,7 @@ impl Participants {
             Phase::Settlement => {}
         }
         if !(0..=1).contains(effect) {
-            let wrong = format!("{}: the effect stands {effect} times", command.key);
+            let wrong = format!("{key}: the effect stands {effect} times");
             self.note(wrong);
         }
     }

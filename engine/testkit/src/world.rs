@@ -94,9 +94,10 @@ impl<'d> World<'d> {
         Outgoing { effect, commands, notifications, transitions }
     }
 
-    /// Time goes on to this moment, unless it is later already.
+    /// Time goes on to this moment, unless it is later already; participants forget what is old enough.
     pub fn advance_to(&mut self, at: Timestamp) {
         self.now = self.now.max(at);
+        self.participants.prune(self.now);
     }
 
     /// Time goes on to when the saga is due, and its timer fires; `None` if it waits for nothing.

@@ -137,10 +137,10 @@ pub fn of_reply(reply: &ReplyMessage) -> (HeaderMap, Vec<u8>) {
     let body = match &reply.outcome {
         Outcome::Done { reply } => reply.as_bytes().to_vec(),
         Outcome::Rejected(rejection) => serde_json::to_vec(rejection).expect("two texts become JSON"),
-        Outcome::Failed { message: text } | Outcome::Refused { reason: text } => {
-            serde_json::to_vec(text).expect("a text becomes JSON")
-        }
-        Outcome::Fenced | Outcome::Expired => Vec::new(),
+        Outcome::Failed { message: text }
+        | Outcome::Refused { reason: text }
+        | Outcome::InDoubt { reason: text } => serde_json::to_vec(text).expect("a text becomes JSON"),
+        Outcome::Fenced | Outcome::Expired | Outcome::Accepted => Vec::new(),
     };
     (headers, body)
 }
@@ -259,6 +259,8 @@ impl Envelope for ReplyMessage {
                 "refused" => Outcome::Refused { reason: sentence()? },
                 "fenced" => Outcome::Fenced,
                 "expired" => Outcome::Expired,
+                "accepted" => Outcome::Accepted,
+                "in-doubt" => Outcome::InDoubt { reason: sentence()? },
                 other => return Err(format!("the outcome `{other}` is unknown")),
             };
             Ok(Self {

@@ -98,8 +98,10 @@ impl Outgoing for ReplyMessage {
         match &self.outcome {
             Outcome::Done { reply } => reply.as_bytes().len(),
             Outcome::Rejected(rejection) => rejection.code.len() + rejection.message.len(),
-            Outcome::Failed { message: text } | Outcome::Refused { reason: text } => text.len(),
-            Outcome::Fenced | Outcome::Expired => 0,
+            Outcome::Failed { message: text }
+            | Outcome::Refused { reason: text }
+            | Outcome::InDoubt { reason: text } => text.len(),
+            Outcome::Fenced | Outcome::Expired | Outcome::Accepted => 0,
         }
     }
 

@@ -175,5 +175,7 @@ fn told(outcome: &Outcome) -> String {
         Outcome::Fenced => "fenced".to_owned(),
         Outcome::Expired => "expired".to_owned(),
         Outcome::Refused { reason } => format!("refused: {reason}"),
+        Outcome::Accepted => "accepted".to_owned(),
+        Outcome::InDoubt { reason } => format!("in doubt: {reason}"),
     }
 }

@@ -1,4 +1,4 @@
-//! `redress cancel`, `retry`, `resolve`, `close`, `pause` and `resume`
+//! `redress cancel`, `retry`, `answer`, `resolve`, `close`, `pause` and `resume`
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,8 @@ use redress_client::{
     Call, Client, IfMatch, JsonText, Name, OperatorCommand, Resolution, SagaId, SagaQuery, SagaStatus,
     Timestamp, Verb,
 };
+use redress_core::Rejection;
+use redress_core::inbox::GivenAnswer;
 use redress_core::json::check_unambiguous;
 use serde_json::{Value, json};
 
@@ -117,6 +119,36 @@ pub(crate) struct ResolutionArgs {
     pub(crate) compensated: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct AnswerArgs {
+    #[command(flatten)]
+    pub(crate) order: OperatorArgs,
+    /// The step that awaits an answer.
+    #[arg(long)]
+    pub(crate) step: Name,
+    /// Reply of the action, as JSON: it happened.
+    #[arg(long, required_unless_present = "reject", conflicts_with = "reject")]
+    pub(crate) done: Option<String>,
+    /// Code of a rejection: it will not happen; `--message` says why, for people.
+    #[arg(long)]
+    pub(crate) reject: Option<String>,
+    /// The reason of a rejection, for people.
+    #[arg(long, requires = "reject", default_value = "")]
+    pub(crate) message: String,
+}
+
+/// An answer needs no revision: the first one counts.
+pub(crate) async fn answer(args: AnswerArgs, output: Output) -> Result<Exit, Failure> {
+    let answer = match (&args.done, args.reject) {
+        (Some(text), _) => GivenAnswer::Done { reply: reply("--done", text)? },
+        (None, code) => GivenAnswer::Rejected(Rejection::new(code.unwrap_or_default(), args.message)),
+    };
+    let client = connect(&args.order.api)?;
+    let id = find(&client, &args.order.id).await?;
+    let if_match = args.order.revision.map_or(IfMatch::Any, IfMatch::Revision);
+    give(&client, id, Verb::Answer { step: args.step, answer }, &args.order, if_match, output).await
+}
+
 /// Cancel needs no revision: that of a busy saga never stands still.
 pub(crate) async fn cancel(args: OperatorArgs, output: Output) -> Result<Exit, Failure> {
     let client = connect(&args.api)?;
@@ -173,19 +205,19 @@ async fn retry_all(
 pub(crate) async fn resolve(args: ResolveArgs, output: Output) -> Result<Exit, Failure> {
     let given = &args.resolution;
     let resolution = match (given.happened, given.never_happened) {
-        (true, _) => Resolution::Happened { reply: reply(&args.reply)? },
+        (true, _) => Resolution::Happened { reply: reply("--reply", &args.reply)? },
         (false, true) => Resolution::NeverHappened,
         (false, false) => Resolution::Compensated,
     };
     on_what_is_seen(Verb::Resolve { step: args.step, resolution }, &args.order, output).await
 }
 
-/// The reply of a resolution.
-fn reply(text: &str) -> Result<JsonText, Failure> {
+/// The reply that a flag brings.
+fn reply(flag: &str, text: &str) -> Result<JsonText, Failure> {
     check_unambiguous(text.as_bytes())
-        .map_err(|error| Failure::usage(format!("--reply is ambiguous: {error}")))?;
-    let reply: Value = serde_json::from_str(text)
-        .map_err(|error| Failure::usage(format!("--reply is not JSON: {error}")))?;
+        .map_err(|error| Failure::usage(format!("{flag} is ambiguous: {error}")))?;
+    let reply: Value =
+        serde_json::from_str(text).map_err(|error| Failure::usage(format!("{flag} is not JSON: {error}")))?;
     Ok(JsonText::of(&reply)?)
 }
 

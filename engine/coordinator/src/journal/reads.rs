@@ -37,7 +37,7 @@ fn list_rows(is_open: &str) -> String {
          AND ($4::jsonb IS NULL OR tags @> $4) \
          AND ($5::timestamptz IS NULL OR started_at >= $5) AND ($6::timestamptz IS NULL OR started_at < $6) \
          AND ($7::uuid IS NULL OR id < $7) \
-         AND ($9::timestamptz IS NULL OR (status IN ('running', 'compensating') AND started_at < $9)) \
+         AND ($9::timestamptz IS NULL OR (status IN ('running', 'compensating') AND NOT awaiting AND started_at < $9)) \
          AND ($15::text IS NULL OR convert_from(state, 'UTF8')::jsonb #>> '{{status,parked,reason,code}}' = $15) \
          ORDER BY id DESC LIMIT $8"
     )

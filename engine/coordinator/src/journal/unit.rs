@@ -216,11 +216,12 @@ async fn write(
 const WRITE_SAGAS: &str = "WITH moved AS ( \
              UPDATE sagas SET status = n.status, revision = sagas.revision + n.moved::integer, state = n.state, \
                     data = coalesce(n.data, sagas.data), state_format = $19, due_at = n.due_at, ended_at = n.ended_at, \
+                    awaiting = n.awaiting, \
                     wake_at = CASE WHEN n.fired OR n.due_at IS NULL THEN n.due_at \
                                    ELSE least(sagas.wake_at, n.due_at) END \
              FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::timestamptz[], \
-                         $7::timestamptz[], $8::boolean[], $9::boolean[]) \
-                  AS n (id, revision, status, state, data, due_at, ended_at, moved, fired) \
+                         $7::timestamptz[], $8::boolean[], $9::boolean[], $20::boolean[]) \
+                  AS n (id, revision, status, state, data, due_at, ended_at, moved, fired, awaiting) \
              WHERE sagas.id = n.id AND sagas.revision = n.revision AND sagas.state_format <= $19 RETURNING 1 \
          ), appended AS ( \
              INSERT INTO saga_history (saga_id, seq, at, event, step, phase, attempt, detail) \
@@ -246,6 +247,7 @@ async fn write_sagas(
     let mut ended_ats = Vec::with_capacity(count);
     let mut moved = Vec::with_capacity(count);
     let mut fired = Vec::with_capacity(count);
+    let mut awaiting = Vec::with_capacity(count);
     for change in &changes.sagas {
         ids.push(change.id.0);
         revisions.push(change.revision);
@@ -256,6 +258,7 @@ async fn write_sagas(
         ended_ats.push(change.state.ended_at);
         moved.push(change.moved);
         fired.push(change.fired);
+        awaiting.push(change.state.is_awaiting());
     }
     let mut history = HistoryColumns::default();
     for (id, entry) in &changes.history {
@@ -282,6 +285,7 @@ async fn write_sagas(
         .bind(history.details)
         .bind(wanted)
         .bind(signed(state_format))
+        .bind(awaiting)
         .execute(connection)
         .await?;
     Ok(())

@@ -99,14 +99,14 @@ impl PgJournal {
         self.working(woken).await.map(drop)
     }
 
-    /// The number of sagas that go on by themselves, but for longer than this.
+    /// The number of sagas that go on by themselves, but for longer than this, and await no answer that comes later.
     ///
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn stalled(&self, after: Duration) -> Result<i64, JournalError> {
         let stalled = sqlx::query_scalar(
             "SELECT count(*) FROM sagas WHERE ended_at IS NULL AND status IN ('running', 'compensating') \
-               AND started_at < now() - $1",
+               AND NOT awaiting AND started_at < now() - $1",
         );
         self.reading(stalled.bind(interval(after)).fetch_one(&self.probe)).await
     }

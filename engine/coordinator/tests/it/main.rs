@@ -6,6 +6,7 @@
 // `cfg(test)` tells the lints that these modules are tests as a whole.
 
 #[cfg(test)]
+mod answers;
 mod cancels;
 #[cfg(test)]
 mod clock;

@@ -26,6 +26,8 @@ pub(crate) enum How {
     Reject,
     /// Does it, and keeps the reply until it is told to let go.
     Hold,
+    /// Says that the answer comes later, and keeps it until it is told to let go.
+    Later,
     /// Neither does it nor answers.
     Ignore,
 }
@@ -107,6 +109,17 @@ pub(crate) fn faint() -> SagaDefinition {
         .step("charge", |s| Charge::of(s, "charge"))
         .compensate(|s| Refund::of(s, "refund"))
         .compensation_retry(RetryPolicy::COMPENSATION.attempts(2).backoff(20, 20))
+        .pivot("ship", |s| Ship::of(s, "ship"))
+        .build()
+}
+
+/// One whose payment people may approve.
+pub(crate) fn approved() -> SagaDefinition {
+    saga::<Sale>("approved", 1)
+        .step("charge", |s| Charge::of(s, "charge"))
+        .people_may_answer()
+        .on_reply(|s, reply| s.noted.push(reply.note))
+        .compensate(|s| Refund::of(s, "refund"))
         .pivot("ship", |s| Ship::of(s, "ship"))
         .build()
 }
@@ -229,12 +242,18 @@ impl Party {
         if command.key.phase != Phase::Compensation {
             memory.answers.insert(action, outcome.clone());
         }
-        let reply = reply(&command, outcome);
-        if how == How::Hold {
-            memory.held.push(reply);
-            return None;
+        let answered = reply(&command, outcome);
+        match how {
+            How::Hold => {
+                memory.held.push(answered);
+                None
+            }
+            How::Later => {
+                memory.held.push(answered);
+                Some(reply(&command, Outcome::Accepted))
+            }
+            How::Do | How::Reject | How::Ignore => Some(answered),
         }
-        Some(reply)
     }
 
     /// Publishes replies, its own or made up.

@@ -1,7 +1,8 @@
 //! A step in the making, and the checks that types cannot make.
 
 use crate::definition::{
-    Compensation, Fold, InvalidDefinition, LateSuccess, Make, Step, StepKind, StepSchemas, When,
+    AnswersFrom, Compensation, Fold, InDoubt, InvalidDefinition, LateSuccess, Make, Step, StepKind,
+    StepSchemas, When,
 };
 use crate::ids::Name;
 use crate::retry::RetryPolicy;
@@ -15,6 +16,8 @@ pub(super) struct Draft {
     pub(super) kind: DraftKind,
     pub(super) timeout_ms: u64,
     pub(super) retry: RetryPolicy,
+    pub(super) answer_within_ms: u64,
+    pub(super) answers_from: AnswersFrom,
     pub(super) schemas: StepSchemas,
     pub(super) make: Make,
     pub(super) when: Option<When>,
@@ -34,6 +37,7 @@ pub(super) struct DraftCompensation {
     pub(super) retry: RetryPolicy,
     pub(super) timeout_ms: Option<u64>,
     pub(super) late_success: LateSuccess,
+    pub(super) in_doubt: InDoubt,
     pub(super) make: Make,
 }
 
@@ -46,7 +50,7 @@ impl Draft {
             | DraftKind::Retriable
             | DraftKind::Notification => None,
         };
-        if self.timeout_ms == 0 || of_undo == Some(0) {
+        if self.timeout_ms == 0 || self.answer_within_ms == 0 || of_undo == Some(0) {
             return Err(InvalidDefinition::ZeroTimeout { saga: saga.to_owned(), step: self.name.to_owned() });
         }
         let kind = match self.kind {
@@ -68,6 +72,7 @@ impl Draft {
                     retry: draft.retry,
                     timeout_ms: draft.timeout_ms,
                     late_success: draft.late_success,
+                    in_doubt: draft.in_doubt,
                     make: draft.make,
                 }),
             },
@@ -80,6 +85,8 @@ impl Draft {
             command: checked(saga, self.command)?,
             timeout_ms: self.timeout_ms,
             retry: self.retry,
+            answer_within_ms: self.answer_within_ms,
+            answers_from: self.answers_from,
             schemas: self.schemas,
             when: self.when,
             make: self.make,

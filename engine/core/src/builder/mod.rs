@@ -42,7 +42,10 @@ use std::sync::Arc;
 
 use crate::checks::same_text;
 use crate::contract::{Command, Compensates, SagaData};
-use crate::definition::{Examples, LateSuccess, Make, SagaDefinition, StepSchemas, TIMEOUT_MS_DEFAULT};
+use crate::definition::{
+    ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, Examples, InDoubt, LateSuccess, Make, SagaDefinition, StepSchemas,
+    TIMEOUT_MS_DEFAULT,
+};
 use crate::json::JsonText;
 use crate::retry::RetryPolicy;
 use crate::schema;
@@ -253,6 +256,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
                 retry: RetryPolicy::COMPENSATION,
                 timeout_ms: None,
                 late_success: LateSuccess::default(),
+                in_doubt: InDoubt::default(),
                 make: maker(compensation),
             }));
         }
@@ -311,6 +315,8 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             kind,
             timeout_ms: TIMEOUT_MS_DEFAULT,
             retry,
+            answer_within_ms: ANSWER_WITHIN_MS_DEFAULT,
+            answers_from: AnswersFrom::default(),
             schemas: StepSchemas {
                 command: schema::of::<C>(),
                 reply: schema::of::<C::Reply>(),

@@ -6,7 +6,7 @@ use crate::builder::Builder;
 use crate::builder::draft::{Draft, DraftKind};
 use crate::builder::phase::{HasCompensation, HasStep};
 use crate::contract::SagaData;
-use crate::definition::LateSuccess;
+use crate::definition::{AnswersFrom, InDoubt, LateSuccess};
 use crate::retry::RetryPolicy;
 
 impl<D: SagaData, P, L> Builder<D, P, L> {
@@ -67,6 +67,41 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     {
         if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
             compensation.late_success = policy;
+        }
+        self
+    }
+
+    /// The policy if nobody can say whether the last step happened, because it called a third party that does not tell;
+    /// default is to park.
+    pub fn in_doubt(mut self, policy: InDoubt) -> Self
+    where
+        L: HasCompensation,
+    {
+        if let Some(Draft { kind: DraftKind::Compensatable(Some(compensation)), .. }) = self.last_step() {
+            compensation.in_doubt = policy;
+        }
+        self
+    }
+
+    /// How long the answer to the last step's action is waited for if its participant says that it comes later, at least
+    /// 1 ms; default a week. Then the participant is asked to give it up. A retriable step waits for ever.
+    pub fn answer_within(mut self, limit: Duration) -> Self
+    where
+        L: HasStep,
+    {
+        if let Some(step) = self.last_step() {
+            step.answer_within_ms = millis(limit);
+        }
+        self
+    }
+
+    /// Lets people give the answer to the last step's action, over HTTP, while its participant says that it comes later.
+    pub fn people_may_answer(mut self) -> Self
+    where
+        L: HasStep,
+    {
+        if let Some(step) = self.last_step() {
+            step.answers_from = AnswersFrom::ServiceAndPeople;
         }
         self
     }

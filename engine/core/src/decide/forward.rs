@@ -190,6 +190,7 @@ impl Machine<'_, '_> {
         for (step_index, pending) in due {
             match pending.attempt_state {
                 AttemptState::Backoff => self.ask(step_index, pending),
+                AttemptState::Awaiting => self.answer_is_due(step_index, pending),
                 AttemptState::Sent => {
                     self.record_timeout(step_index, &pending);
                     self.attempt_failed(step_index, pending, Failure::Silence);
@@ -235,6 +236,7 @@ impl Machine<'_, '_> {
                 | Progress::Succeeded
                 | Progress::Rejected
                 | Progress::Fenced
+                | Progress::InDoubt
                 | Progress::Skipped
                 | Progress::Compensated
                 | Progress::Parked { .. },

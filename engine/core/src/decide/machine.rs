@@ -254,6 +254,13 @@ impl<'c, 'd> Machine<'c, 'd> {
         }
     }
 
+    /// Publishes a pending command once more, same attempt and message id.
+    pub(super) fn send_again(&mut self, step_index: usize, pending: &PendingCommand) {
+        let command = self.command(step_index, pending, false);
+        self.commands.push(command);
+        self.left_out += 1;
+    }
+
     fn command(&mut self, step_index: usize, pending: &PendingCommand, may_fail: bool) -> CommandMessage {
         let step = self.step(step_index);
         let step_state = &self.state.steps[step_index];

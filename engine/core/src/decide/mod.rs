@@ -19,6 +19,8 @@
 //! - **Stages.** The steps of a stage run side by side; the next stage starts when all of them are passed. A step
 //!   whose condition does not hold is skipped, a notification is passed as soon as it is sent.
 //! - **The pivot.** From the decision that sends it, cancel loses and a deadline only starts its settlement.
+//! - **Answers that come later.** A step whose participant says so is awaited, for its own long time, and neither
+//!   retried nor given up; now and then its participant is asked again. (`awaiting.rs`)
 //! - **Held up.** While a saga is parked or paused, answers are heard and nothing is sent.
 //!   ([`Hold`](crate::state::Hold))
 //! - **Operators.** An operator command moves the saga or is refused; a resolution is believed and verified.
@@ -27,6 +29,8 @@
 //! - **Steps move by one table.** A move that it does not have is not made, and nothing comes of the decision.
 //!   ([`Transition`](crate::state::Transition))
 
+mod awaiting;
+mod closed;
 mod event;
 mod forward;
 mod machine;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Name;
+use crate::inbox::GivenAnswer;
 use crate::json::JsonText;
 
 /// A command of an operator.
@@ -26,6 +27,13 @@ pub enum Verb {
     Retry {
         /// Only this step; `None` for all.
         step: Option<Name>,
+    },
+    /// Give the answer that a step awaits.
+    Answer {
+        /// The step.
+        step: Name,
+        /// The answer.
+        answer: GivenAnswer,
     },
     /// Believe this outcome of a step.
     Resolve {
@@ -63,6 +71,7 @@ impl Verb {
         match self {
             Self::Cancel => "cancel",
             Self::Retry { .. } => "retry",
+            Self::Answer { .. } => "answer",
             Self::Resolve { .. } => "resolve",
             Self::Close => "close",
             Self::Pause => "pause",
@@ -122,6 +131,10 @@ refusals! {
     Contradicted = "contradicted": "its participant says both that it happened and that it did not: `resolve` it",
     /// A retriable step must succeed.
     MustSucceed = "must-succeed": "a retriable step must succeed: `retry` it, or do it by hand and say that it happened",
+    /// The step awaits no answer.
+    NotAwaiting = "not-awaiting": "this step awaits no answer that comes later",
+    /// Only the service may answer.
+    NotForPeople = "not-for-people": "only its service may answer this step: the definition does not let people do it",
     /// The reply is not one of this step.
     ReplyDoesNotFit = "reply-does-not-fit": "the reply does not fit the reply type of this step",
 }

@@ -5,14 +5,13 @@ use serde_json::json;
 
 use crate::decide::event::Effect;
 use crate::decide::machine::{Failure, Machine};
-use crate::definition::{ClosureError, LateSuccess, StepKind};
+use crate::definition::{ClosureError, InDoubt, LateSuccess, StepKind};
 use crate::history::HistoryEvent;
 use crate::ids::{Phase, Timestamp};
 use crate::json::JsonText;
 use crate::message::{Outcome, Rejection, ReplyMessage};
 use crate::state::{
-    AttemptState, Cause, CauseKind, Direction, ParkCode, ParkReason, PendingCommand, Progress,
-    ResolutionKind, StepError,
+    AttemptState, Cause, CauseKind, Direction, ParkCode, PendingCommand, Progress, StepError,
 };
 
 /// The detail of the history row of an answer, byte for byte.
@@ -56,7 +55,9 @@ impl Machine<'_, '_> {
                 | Outcome::Failed { .. }
                 | Outcome::Fenced
                 | Outcome::Expired
-                | Outcome::Refused { .. } => self.late(&reply, "it answers another generation of the step"),
+                | Outcome::Refused { .. }
+                | Outcome::Accepted
+                | Outcome::InDoubt { .. } => self.late(&reply, "it answers another generation of the step"),
             };
         }
         let unverified = step_state
@@ -83,6 +84,8 @@ impl Machine<'_, '_> {
         match &reply.outcome {
             Outcome::Failed { message } => return self.on_failed(step_index, pending, reply, message),
             Outcome::Refused { reason } => return self.on_refused(step_index, pending, reply, reason),
+            Outcome::Accepted => return self.on_accepted(step_index, pending, reply),
+            Outcome::InDoubt { reason } => return self.on_in_doubt(step_index, pending, reply, reason),
             Outcome::Done { reply: answer } => {
                 self.record_reply(reply, HistoryEvent::Done, &Answer { reply: answer });
                 self.succeeded(step_index, &pending, answer);
@@ -110,11 +113,17 @@ impl Machine<'_, '_> {
         let answers = match &reply.outcome {
             Outcome::Done { .. } => true,
             Outcome::Rejected(_) | Outcome::Fenced => reply.key.phase != Phase::Compensation,
-            Outcome::Failed { .. } | Outcome::Expired | Outcome::Refused { .. } => false,
+            Outcome::Failed { .. }
+            | Outcome::Expired
+            | Outcome::Refused { .. }
+            | Outcome::Accepted
+            | Outcome::InDoubt { .. } => false,
         };
         let waited_in_vain = |(pending, code): (&PendingCommand, ParkCode)| {
             let is_open = match code {
-                ParkCode::CompensationFailed | ParkCode::Expired | ParkCode::Refused => true,
+                ParkCode::CompensationFailed | ParkCode::Expired | ParkCode::Refused | ParkCode::InDoubt => {
+                    true
+                }
                 ParkCode::RetriableRejected
                 | ParkCode::Definition
                 | ParkCode::Contradiction
@@ -254,6 +263,40 @@ impl Machine<'_, '_> {
         Effect::Moved
     }
 
+    /// Nobody can say whether the step happened: it is undone as if it had, or an operator looks.
+    fn on_in_doubt(
+        &mut self,
+        step_index: usize,
+        pending: PendingCommand,
+        reply: &ReplyMessage,
+        reason: &str,
+    ) -> Effect {
+        if (pending.phase, reply.key.phase) != (Phase::Settlement, Phase::Settlement) {
+            return self.late(reply, "the step is not being settled");
+        }
+        self.record_reply(reply, HistoryEvent::InDoubt, &json!({ "reason": reason }));
+        self.set_error(step_index, "in-doubt", reason);
+        let step = self.step(step_index);
+        match step.compensation().map_or(InDoubt::Park, |compensation| compensation.in_doubt) {
+            InDoubt::Park => {
+                let message = format!(
+                    "nobody can say whether the step happened: {reason}; look there before you say which"
+                );
+                self.park_step(step_index, pending, ParkCode::InDoubt, message);
+            }
+            InDoubt::Undo => {
+                self.close(step_index, Phase::Action, Progress::InDoubt);
+                self.fail_forward_or_continue_unwind(Cause {
+                    step: Some(step.name.clone()),
+                    kind: CauseKind::InDoubt,
+                    code: "in-doubt".to_owned(),
+                    message: format!("nobody can say whether the step happened, and it is undone: {reason}"),
+                });
+            }
+        }
+        Effect::Moved
+    }
+
     fn on_undo(&mut self, step_index: usize, reply: &ReplyMessage) -> Effect {
         let Some(pending) = self.asked(step_index, reply).filter(|q| q.phase == Phase::Compensation) else {
             return self.on_closed(step_index, reply);
@@ -261,6 +304,7 @@ impl Machine<'_, '_> {
         match &reply.outcome {
             Outcome::Failed { message } => self.on_failed(step_index, pending, reply, message),
             Outcome::Refused { reason } => self.on_refused(step_index, pending, reply, reason),
+            Outcome::Accepted => self.on_accepted(step_index, pending, reply),
             Outcome::Done { reply: answer } => {
                 self.record_reply(reply, HistoryEvent::Done, &Answer { reply: answer });
                 self.undone(step_index);
@@ -273,91 +317,11 @@ impl Machine<'_, '_> {
             }
             // No participant that keeps the protocol answers so; believing it would report a compensation that never
             // was.
-            Outcome::Rejected(_) | Outcome::Fenced => {
+            Outcome::Rejected(_) | Outcome::Fenced | Outcome::InDoubt { .. } => {
                 let reason = format!("a compensation cannot be answered `{}`", reply.outcome.as_str());
                 self.on_refused(step_index, pending, reply, &reason)
             }
         }
-    }
-
-    /// A reply to a command that is closed: a redelivery that may mean a lost command, a contradiction, or late.
-    fn on_closed(&mut self, step_index: usize, reply: &ReplyMessage) -> Effect {
-        if let Some(promise) = self.broken_promise(step_index, reply) {
-            return self.contradiction(reply, promise);
-        }
-        let phase = match reply.key.phase {
-            Phase::Compensation => Phase::Compensation,
-            Phase::Action | Phase::Settlement => Phase::Action,
-        };
-        let closed_last = self.state.closed_last.as_ref().is_some_and(|closed| {
-            closed.step == reply.key.step
-                && closed.phase == phase
-                && closed.generation == reply.key.generation
-        });
-        if closed_last && !matches!(reply.outcome, Outcome::Failed { .. }) {
-            self.republish_open();
-            return Effect::Ignored;
-        }
-        self.late(reply, "the command was answered before")
-    }
-
-    /// The earlier answer, if this reply says the opposite.
-    fn broken_promise(&self, step_index: usize, reply: &ReplyMessage) -> Option<&'static str> {
-        let step_state = &self.state.steps[step_index];
-        if reply.key.phase == Phase::Compensation {
-            let elsewhere = step_state
-                .unverified
-                .as_ref()
-                .is_some_and(|unverified| unverified.resolution == ResolutionKind::Compensated);
-            return match &reply.outcome {
-                Outcome::Done { .. } if elsewhere => Some("an operator told that it was undone elsewhere"),
-                Outcome::Done { .. }
-                | Outcome::Rejected(_)
-                | Outcome::Failed { .. }
-                | Outcome::Fenced
-                | Outcome::Expired
-                | Outcome::Refused { .. } => None,
-            };
-        }
-        let happened = match &reply.outcome {
-            Outcome::Done { .. } => true,
-            Outcome::Rejected(_) | Outcome::Fenced => false,
-            Outcome::Failed { .. } | Outcome::Expired | Outcome::Refused { .. } => return None,
-        };
-        match step_state.progress() {
-            Progress::Fenced if happened => Some("fenced"),
-            Progress::Rejected | Progress::Parked { code: ParkCode::RetriableRejected, .. } if happened => {
-                Some("rejected")
-            }
-            Progress::Succeeded if !happened => Some("done"),
-            Progress::Pending
-            | Progress::Open(_)
-            | Progress::Succeeded
-            | Progress::Rejected
-            | Progress::Fenced
-            | Progress::Skipped
-            | Progress::Compensated
-            | Progress::Parked { .. } => None,
-        }
-    }
-
-    /// An open saga parks; an ended one keeps its status, and the fact is kept apart.
-    pub(super) fn contradiction(&mut self, reply: &ReplyMessage, promised: &str) -> Effect {
-        let said = reply.outcome.as_str();
-        self.record_reply(reply, HistoryEvent::Contradiction, &json!({ "promised": promised, "said": said }));
-        match &self.state.direction {
-            Direction::Forward | Direction::Back { .. } => self.park(ParkReason {
-                step: Some(reply.key.step.clone()),
-                phase: Some(reply.key.phase),
-                code: ParkCode::Contradiction,
-                message: format!(
-                    "{} says `{said}` now, and before that: {promised}; look there for the truth",
-                    reply.service
-                ),
-            }),
-            Direction::Ended(_) => {}
-        }
-        Effect::Contradiction
     }
 
     pub(super) fn late(&mut self, reply: &ReplyMessage, why: &str) -> Effect {

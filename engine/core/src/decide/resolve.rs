@@ -237,7 +237,11 @@ impl Machine<'_, '_> {
             Progress::Succeeded => Some(Doubt::Contradicted { happened: true }),
             Progress::Rejected | Progress::Fenced => Some(Doubt::Contradicted { happened: false }),
             Progress::Compensated => Some(Doubt::Undone),
-            Progress::Pending | Progress::Open(_) | Progress::Skipped | Progress::Parked { .. } => None,
+            Progress::Pending
+            | Progress::Open(_)
+            | Progress::InDoubt
+            | Progress::Skipped
+            | Progress::Parked { .. } => None,
         }
     }
 

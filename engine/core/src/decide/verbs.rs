@@ -24,6 +24,7 @@ impl Machine<'_, '_> {
         match &command.verb {
             Verb::Cancel => self.on_cancel(command, &who),
             Verb::Retry { step } => self.on_retry(step.as_ref(), &who),
+            Verb::Answer { step, answer } => self.on_answer(step, answer, who),
             Verb::Resolve { step, resolution } => self.on_resolve(step, resolution, command, who),
             Verb::Close => self.on_close(command, &who),
             Verb::Pause => match self.state.hold {
@@ -101,9 +102,9 @@ impl Machine<'_, '_> {
             wanted(&step_state.name)
                 && match is_parked {
                     true => step_state.parked().is_some(),
-                    false => step_state
-                        .open()
-                        .is_some_and(|pending| pending.attempt_state == AttemptState::Backoff),
+                    false => {
+                        step_state.open().is_some_and(|pending| pending.attempt_state != AttemptState::Sent)
+                    }
                 }
         });
         let indices: Vec<usize> = due.map(|(step_index, _)| step_index).collect();
@@ -167,6 +168,7 @@ impl Machine<'_, '_> {
             | Progress::Succeeded
             | Progress::Rejected
             | Progress::Fenced
+            | Progress::InDoubt
             | Progress::Skipped
             | Progress::Compensated => return,
         };

@@ -34,7 +34,7 @@ impl Machine<'_, '_> {
             .collect();
         for (step_index, pending) in due {
             let next = match pending.attempt_state {
-                AttemptState::Backoff => self.send(step_index, pending),
+                AttemptState::Backoff | AttemptState::Awaiting => self.send(step_index, pending),
                 AttemptState::Sent => {
                     self.record_timeout(step_index, &pending);
                     self.later(pending)
@@ -70,7 +70,11 @@ impl Machine<'_, '_> {
     ) -> Effect {
         let outcome = reply.outcome.as_str();
         let said = match &reply.outcome {
-            Outcome::Failed { message: problem } | Outcome::Refused { reason: problem } => {
+            // Asked again by and by, until the answer is there.
+            Outcome::Accepted => return Effect::Ignored,
+            Outcome::Failed { message: problem }
+            | Outcome::Refused { reason: problem }
+            | Outcome::InDoubt { reason: problem } => {
                 let asked = (pending.phase, pending.attempt, pending.attempt_state);
                 if asked != (reply.key.phase, reply.attempt, AttemptState::Sent) {
                     return self.late(reply, "it speaks of an older attempt");

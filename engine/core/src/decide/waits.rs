@@ -37,6 +37,7 @@ impl Machine<'_, '_> {
         let step = self.step(step_index);
         let longest_ms = match pending.attempt_state {
             AttemptState::Sent => step.timeout_ms_of(pending.phase),
+            AttemptState::Awaiting => RetryPolicy::AWAITING.backoff_ms_max,
             AttemptState::Backoff if pending.unsent > 0 => RetryPolicy::NOT_STORED.backoff_ms_max,
             AttemptState::Backoff => step.retry_of(pending.phase).backoff_ms_max,
         };

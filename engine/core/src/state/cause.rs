@@ -27,6 +27,8 @@ pub enum CauseKind {
     Rejected,
     /// A step got no answer, and its settlement found that it never happened.
     Fenced,
+    /// A step got no answer, and nobody can say whether it happened.
+    InDoubt,
     /// An operator cancelled it.
     Cancelled,
     /// Its deadline passed.
@@ -41,6 +43,7 @@ impl CauseKind {
         match self {
             Self::Rejected => "rejected",
             Self::Fenced => "fenced",
+            Self::InDoubt => "in-doubt",
             Self::Cancelled => "cancelled",
             Self::Deadline => "deadline",
             Self::LateSuccess => "late-success",

@@ -29,6 +29,12 @@ pub struct PendingCommand {
     /// How often in a row its next attempt was sent already and is not known to be stored by the broker.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unsent: u32,
+    /// How often it was asked for an answer that was to come later.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub asked_again: u32,
+    /// When an answer that comes later is no longer waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_by: Option<Timestamp>,
 }
 
 /// Where the attempts at a pending command stand.
@@ -40,6 +46,8 @@ pub enum AttemptState {
     Sent,
     /// The next attempt waits for its time.
     Backoff,
+    /// The participant has said that the answer comes later.
+    Awaiting,
 }
 
 impl PendingCommand {
@@ -54,6 +62,8 @@ impl PendingCommand {
             forgiven: 0,
             silent: 0,
             unsent: 0,
+            asked_again: 0,
+            answer_by: None,
         }
     }
 

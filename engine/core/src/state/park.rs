@@ -29,6 +29,8 @@ pub enum ParkCode {
     Expired,
     /// The participant could make nothing of the command, or it is too large to be sent.
     Refused,
+    /// Nobody can say whether the step happened.
+    InDoubt,
     /// A closure of the definition failed on this saga's data.
     Definition,
     /// A participant took back what it had promised, or denies an operator's resolution.
@@ -39,11 +41,12 @@ pub enum ParkCode {
 
 impl ParkCode {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CompensationFailed,
         Self::RetriableRejected,
         Self::Expired,
         Self::Refused,
+        Self::InDoubt,
         Self::Definition,
         Self::Contradiction,
         Self::Paused,
@@ -56,6 +59,7 @@ impl ParkCode {
             Self::RetriableRejected => "retriable-rejected",
             Self::Expired => "expired",
             Self::Refused => "refused",
+            Self::InDoubt => "in-doubt",
             Self::Definition => "definition",
             Self::Contradiction => "contradiction",
             Self::Paused => "paused",
@@ -65,7 +69,11 @@ impl ParkCode {
     /// Returns true if the reason is gone once the step that it names has its answer.
     pub const fn is_of_its_step(self) -> bool {
         match self {
-            Self::CompensationFailed | Self::RetriableRejected | Self::Expired | Self::Refused => true,
+            Self::CompensationFailed
+            | Self::RetriableRejected
+            | Self::Expired
+            | Self::Refused
+            | Self::InDoubt => true,
             Self::Definition | Self::Contradiction | Self::Paused => false,
         }
     }
@@ -79,6 +87,7 @@ impl ParkCode {
             | Self::RetriableRejected
             | Self::Expired
             | Self::Refused
+            | Self::InDoubt
             | Self::Contradiction
             | Self::Paused => false,
         }

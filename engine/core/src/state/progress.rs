@@ -21,6 +21,8 @@ pub enum Progress {
     Rejected,
     /// It never happened and never will.
     Fenced,
+    /// Nobody can say whether it happened; it is undone as if it had.
+    InDoubt,
     /// Its condition did not hold when its turn came; it has no effect.
     Skipped,
     /// Its effect is undone.
@@ -46,6 +48,7 @@ impl Progress {
             Self::Succeeded => ProgressKind::Succeeded,
             Self::Rejected => ProgressKind::Rejected,
             Self::Fenced => ProgressKind::Fenced,
+            Self::InDoubt => ProgressKind::InDoubt,
             Self::Skipped => ProgressKind::Skipped,
             Self::Compensated => ProgressKind::Compensated,
             Self::Parked { pending: PendingCommand { phase: Phase::Action, .. }, .. } => {
@@ -70,11 +73,21 @@ impl Progress {
             Self::Open(PendingCommand {
                 phase: Phase::Action, attempt_state: AttemptState::Backoff, ..
             }) => "waiting",
-            Self::Open(PendingCommand { phase: Phase::Settlement, .. }) => "settling",
+            Self::Open(PendingCommand {
+                phase: Phase::Action | Phase::Settlement,
+                attempt_state: AttemptState::Awaiting,
+                ..
+            }) => "awaiting",
+            Self::Open(PendingCommand {
+                phase: Phase::Settlement,
+                attempt_state: AttemptState::Sent | AttemptState::Backoff,
+                ..
+            }) => "settling",
             Self::Open(PendingCommand { phase: Phase::Compensation, .. }) => "compensating",
             Self::Succeeded => "succeeded",
             Self::Rejected => "rejected",
             Self::Fenced => "fenced",
+            Self::InDoubt => "in-doubt",
             Self::Skipped => "skipped",
             Self::Compensated => "compensated",
             Self::Parked { .. } => "parked",
@@ -89,6 +102,7 @@ impl Progress {
             | Self::Open(_)
             | Self::Rejected
             | Self::Fenced
+            | Self::InDoubt
             | Self::Compensated
             | Self::Parked { .. } => false,
         }

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::ids::{Timestamp, after_ms};
 use crate::json::JsonText;
 use crate::state::cause::Cause;
-use crate::state::command::PendingCommand;
+use crate::state::command::{AttemptState, PendingCommand};
 use crate::state::direction::{Direction, End};
 use crate::state::hold::Hold;
 use crate::state::park::ParkReason;
@@ -15,7 +15,7 @@ use crate::state::step::{AnsweredCommand, StepState};
 /// The form in which [`SagaState`] is stored, by number. It counts on with every change after which an older program
 /// could not read a state, or would lose a part of it by writing it back: a new field, a new variant. Older
 /// coordinators leave a state with a higher number than theirs to others; this one reads every form up to its own.
-pub const STATE_FORMAT: u32 = 2;
+pub const STATE_FORMAT: u32 = 3;
 
 /// A saga: all that a decision needs to know of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +81,12 @@ impl SagaState {
     /// The pending commands and the indices of their steps.
     pub fn open(&self) -> impl Iterator<Item = (usize, &PendingCommand)> {
         self.steps.iter().enumerate().filter_map(|(index, step)| Some((index, step.open()?)))
+    }
+
+    /// Returns true if all that it waits for are answers that come later, as their participants have said.
+    pub fn is_awaiting(&self) -> bool {
+        let mut open = self.open().map(|(_, pending)| pending.attempt_state == AttemptState::Awaiting);
+        open.next().is_some_and(|first| first && open.all(|awaiting| awaiting))
     }
 
     /// The pending verifications of resolutions and the indices of their steps.

@@ -141,6 +141,7 @@ impl StepState {
             | Progress::Succeeded
             | Progress::Rejected
             | Progress::Fenced
+            | Progress::InDoubt
             | Progress::Skipped
             | Progress::Compensated
             | Progress::Parked { .. } => None,
@@ -156,6 +157,7 @@ impl StepState {
             | Progress::Succeeded
             | Progress::Rejected
             | Progress::Fenced
+            | Progress::InDoubt
             | Progress::Skipped
             | Progress::Compensated => None,
         }

@@ -47,6 +47,8 @@ progress_kinds! {
     Rejected = "rejected",
     /// It never happened and never will.
     Fenced = "fenced",
+    /// Nobody can say whether it happened.
+    InDoubt = "in doubt",
     /// Its condition did not hold.
     Skipped = "skipped",
     /// Its effect is undone.
@@ -72,8 +74,8 @@ impl Transition {
     /// Returns true if a step can make this move.
     pub const fn is_legal(self) -> bool {
         use ProgressKind::{
-            Action, Compensated, Compensation, Fenced, ParkedAction, ParkedCompensation, ParkedSettlement,
-            Pending, Rejected, Settlement, Skipped, Succeeded,
+            Action, Compensated, Compensation, Fenced, InDoubt, ParkedAction, ParkedCompensation,
+            ParkedSettlement, Pending, Rejected, Settlement, Skipped, Succeeded,
         };
         match self.from {
             // A notification stands as soon as it is sent.
@@ -81,12 +83,15 @@ impl Transition {
             Action => {
                 matches!(self.to, Action | Settlement | Succeeded | Rejected | Fenced | ParkedAction)
             }
-            Settlement => matches!(self.to, Settlement | Succeeded | Rejected | Fenced | ParkedSettlement),
+            Settlement => {
+                matches!(self.to, Settlement | Succeeded | Rejected | Fenced | InDoubt | ParkedSettlement)
+            }
             Compensation => matches!(self.to, Compensation | Compensated | ParkedCompensation),
             // Not by itself: if its participant has said two things, an operator says which is true. A retriable step
             // that did not happen after all is parked, and `retry` sends it anew.
             Succeeded => matches!(self.to, Compensation | Fenced | ParkedAction),
             Rejected | Fenced => matches!(self.to, Succeeded),
+            InDoubt => matches!(self.to, Compensation),
             Skipped | Compensated => false,
             // The answer that was waited for in vain comes after all, or an operator acts.
             ParkedAction => {
@@ -140,11 +145,12 @@ mod tests {
         insta::assert_snapshot!(table, @r"
         pending: action, succeeded, skipped
         action: action, settlement, succeeded, rejected, fenced, parked action
-        settlement: settlement, succeeded, rejected, fenced, parked settlement
+        settlement: settlement, succeeded, rejected, fenced, in doubt, parked settlement
         compensation: compensation, compensated, parked compensation
         succeeded: compensation, fenced, parked action
         rejected: succeeded
         fenced: succeeded
+        in doubt: compensation
         skipped: 
         compensated: 
         parked action: action, settlement, succeeded, rejected, fenced, parked action

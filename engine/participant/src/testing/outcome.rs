@@ -22,6 +22,10 @@ pub enum TestOutcome<R> {
     Expired,
     /// No instance can use the command, for this reason: it is a dead letter, and parks its saga.
     Refused(String),
+    /// The answer comes later.
+    Accepted,
+    /// A third party was called, and nobody can say what became of it, for this reason.
+    InDoubt(String),
 }
 
 impl<R> TestOutcome<R> {
@@ -34,6 +38,8 @@ impl<R> TestOutcome<R> {
             Outcome::Fenced => Self::Fenced,
             Outcome::Expired => Self::Expired,
             Outcome::Refused { reason } => Self::Refused(reason),
+            Outcome::Accepted => Self::Accepted,
+            Outcome::InDoubt { reason } => Self::InDoubt(reason),
         })
     }
 
@@ -54,6 +60,8 @@ impl<R: Serialize> fmt::Display for TestOutcome<R> {
             Self::Fenced => f.write_str("fenced"),
             Self::Expired => f.write_str("expired"),
             Self::Refused(reason) => write!(f, "refused: {reason}"),
+            Self::Accepted => f.write_str("accepted"),
+            Self::InDoubt(reason) => write!(f, "in doubt: {reason}"),
         }
     }
 }

@@ -199,8 +199,9 @@ mod tests {
     /// The moves that are left need more than disruptions. A step parks for a participant that has forgotten the command or
     /// refuses it, or has failed as often as it may; it leaves that place for an operator or a late answer. A step that
     /// stands or never happened turns out not to only if its participant says two things and an operator chooses one. An
-    /// action is fenced only if it cannot be sent at all, or by a participant that was not asked to. The random walks in
-    /// `redress-testkit` (`tests/walks`) make all of these.
+    /// action is fenced only if it cannot be sent at all, or by a participant that was not asked to. A step is in doubt only
+    /// if its participant calls somebody who does not tell. The random walks in `redress-testkit` (`tests/walks`) make all
+    /// of these.
     #[test]
     fn explorer_makes_every_move_of_a_step_that_disruptions_lead_to() {
         let mut made = explore(&five_steps(2, 8), DisabledRule::Nothing, 2).transitions;
@@ -210,12 +211,14 @@ mod tests {
         insta::assert_snapshot!(left.join("\n"), @r"
         action -> fenced
         action -> parked action
+        settlement -> in doubt
         settlement -> parked settlement
         compensation -> parked compensation
         succeeded -> fenced
         succeeded -> parked action
         rejected -> succeeded
         fenced -> succeeded
+        in doubt -> compensation
         parked action -> action
         parked action -> settlement
         parked action -> succeeded

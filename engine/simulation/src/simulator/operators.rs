@@ -83,7 +83,7 @@ impl World {
         let step = reason.step.as_ref()?;
         let stands = self.participants.effect(id, step) > 0;
         match (reason.code, reason.phase) {
-            (ParkCode::Contradiction, _) => Some(resolve(step, stands)),
+            (ParkCode::Contradiction | ParkCode::InDoubt, _) => Some(resolve(step, stands)),
             (ParkCode::Expired, Some(Phase::Compensation)) => {
                 if stands {
                     self.act_by_hand(id, step, false);

@@ -121,7 +121,7 @@ fn simulator_finds_every_planted_bug() {
     acknowledge-before-commit: seed 0: the reply to attempt 1 at 00000000-0000-0000-0000-000000000001/create/action/1 was lost
     lose-a-reply: seed 9: the reply to attempt 2 at 00000000-0000-0000-0000-000000000001/create/action/1 was lost
     drop-the-revision-guard: seed 5: the history has a gap
-    forget-due-at: seed 1: it never ends
+    forget-due-at: seed 2: it never ends
     claim-without-reading: seed 0: its key has begun 00000000-0000-0000-0000-000000000004 as well
     prune-an-open-saga: seed 2: it was pruned before it had ended
     ");

@@ -216,6 +216,9 @@ impl Installation {
                         Recorded::Fenced => Said::Fenced,
                         Recorded::Rejected(_) => Said::Rejected,
                         Recorded::Done { .. } => Said::Done,
+                        Recorded::Open | Recorded::Prepared { .. } | Recorded::GivenUp { .. } => {
+                            unreachable!("the model's participants answer at once and call nobody")
+                        }
                     };
                     world.inbox.insert((command.step, key.phase), said);
                 }
@@ -223,10 +226,19 @@ impl Installation {
                     Outcome::Done { .. } => Some(Said::Done),
                     Outcome::Rejected(_) => Some(Said::Rejected),
                     Outcome::Fenced => Some(Said::Fenced),
-                    Outcome::Failed { .. } | Outcome::Expired | Outcome::Refused { .. } => None,
+                    Outcome::Failed { .. }
+                    | Outcome::Expired
+                    | Outcome::Refused { .. }
+                    | Outcome::Accepted
+                    | Outcome::InDoubt { .. } => None,
                 }
             }
             Ruling::Refuse { reason } => panic!("{reason}"),
+            Ruling::UndoInDoubt { .. }
+            | Ruling::Call { .. }
+            | Ruling::Inquire { .. }
+            | Ruling::GiveUp
+            | Ruling::Wait { .. } => unreachable!("the model's participants answer at once and call nobody"),
         }
     }
 }

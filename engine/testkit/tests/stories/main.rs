@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
 
+mod awaiting;
+mod doubt;
 mod finality;
 mod operators;
 mod plans;

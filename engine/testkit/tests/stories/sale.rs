@@ -97,6 +97,17 @@ impl Sale {
         self.ordered(Verb::Resolve { step: name(step), resolution })
     }
 
+    /// The status of a step as one word.
+    pub(crate) fn status(&self, step: &str) -> &'static str {
+        let (place, _) = self.definition.step(step).unwrap();
+        self.state.steps[place].progress().as_str()
+    }
+
+    /// In so many seconds, rounded up, it goes on by itself.
+    pub(crate) fn due_in(&self) -> Option<i64> {
+        self.state.due_at().map(|at| (at - self.now + TimeDelta::milliseconds(999)).num_seconds())
+    }
+
     /// Where it stands, and every reason for which it is parked.
     pub(crate) fn summary(&self) -> String {
         let mut words = vec![self.state.status_word().to_owned()];

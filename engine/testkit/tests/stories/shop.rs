@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redress_core::definition::LateSuccess;
+use redress_core::definition::{InDoubt, LateSuccess};
 use redress_core::{Name, RetryPolicy, SagaDefinition, saga};
 use redress_macros::Command;
 use redress_testkit::{RunResult, Story, check};
@@ -85,6 +85,22 @@ pub(crate) fn sell() -> SagaDefinition {
         .retry(RetryPolicy::ACTION.attempts(2))
         .pivot("ship", |s| Ship { number: s.number })
         .retry(RetryPolicy::ACTION.attempts(2))
+        .retriable("confirm", |s| Confirm { number: s.number })
+        .build()
+}
+
+/// The payment needs an approval, and its provider may not tell what became of it.
+pub(crate) fn sell_on_approval() -> SagaDefinition {
+    saga::<Sale>("sell-on-approval", 1)
+        .step("reserve", |s| Reserve { number: s.number })
+        .compensate(|s| Release { number: s.number })
+        .step("charge", |s| Charge { number: s.number })
+        .on_reply(|s, receipt| s.receipt = Some(receipt.number))
+        .compensate(|s| Refund { number: s.number })
+        .answer_within(Duration::from_secs(86_400))
+        .people_may_answer()
+        .in_doubt(InDoubt::Undo)
+        .pivot("ship", |s| Ship { number: s.number })
         .retriable("confirm", |s| Confirm { number: s.number })
         .build()
 }

@@ -7,6 +7,7 @@ use redress_core::decide::{
     Context, Decision, Event, NotSent, OperatorCommand, Resolution, Unsent, Verb, decide, start,
 };
 use redress_core::fault::FaultBook;
+use redress_core::inbox::GivenAnswer;
 use redress_core::state::SagaState;
 use redress_core::{
     CommandMessage, JsonText, Name, Outcome, Phase, Rejection, ReplyMessage, SagaDefinition, SagaId,
@@ -98,13 +99,15 @@ fn event(dice: &mut Dice, state: &SagaState, sent: &[CommandMessage], now: &mut 
 }
 
 fn reply(dice: &mut Dice, command: &CommandMessage) -> ReplyMessage {
-    let outcome = match dice.roll(20) {
+    let outcome = match dice.roll(24) {
         0..11 => Outcome::Done { reply: JsonText::null() },
         11 => Outcome::Done { reply: JsonText::of("no such reply").unwrap() },
         12..14 => Outcome::Rejected(Rejection::new("no", "no")),
         14..17 => Outcome::Failed { message: "injected".to_owned() },
         17 => Outcome::Fenced,
         18 => Outcome::Expired,
+        19..21 => Outcome::Accepted,
+        21..23 => Outcome::InDoubt { reason: "the bank does not tell".to_owned() },
         _ => Outcome::Refused { reason: "no such command".to_owned() },
     };
     let mut key = command.key.clone();
@@ -129,7 +132,9 @@ fn verb(dice: &mut Dice, state: &SagaState) -> Verb {
         state.parked().into_iter().chain(state.parked_also()).filter_map(|r| r.step.clone()).collect();
     let among = if troubled.is_empty() || dice.roll(4) == 0 { &names } else { &troubled };
     let step = dice.pick(among).unwrap().clone();
-    match dice.roll(24) {
+    match dice.roll(26) {
+        24 => Verb::Answer { step, answer: GivenAnswer::Done { reply: JsonText::null() } },
+        25 => Verb::Answer { step, answer: GivenAnswer::Rejected(Rejection::new("no", "no")) },
         0..2 => Verb::Cancel,
         2..5 => Verb::Pause,
         5..9 => Verb::Resume,

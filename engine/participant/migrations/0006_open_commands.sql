@@ -1,0 +1,32 @@
+-- Commands that have no answer yet, and survive a commit without one.
+--
+-- 'open': the answer comes later, from any code of the service, in a transaction of its own.
+-- 'prepared': a third party is called; `reply` holds what is asked of it, and until `called_until` a call or an inquiry
+-- may be under way, so that nothing is said of the command before. 'given-up': it was called, nobody knows whether it
+-- happened, it was undone in this doubt, and is never called again.
+ALTER TABLE inbox
+    DROP CONSTRAINT inbox_outcome_check,
+    DROP CONSTRAINT inbox_check,
+    DROP CONSTRAINT inbox_check1,
+    -- Until when a call may be under way.
+    ADD COLUMN called_until timestamptz,
+    ADD CONSTRAINT inbox_outcome CHECK
+        (outcome IN ('claimed', 'done', 'rejected', 'fenced', 'open', 'prepared', 'given-up')),
+    ADD CONSTRAINT inbox_reply CHECK
+        ((outcome IN ('done', 'rejected', 'prepared', 'given-up')) = (reply IS NOT NULL)),
+    ADD CONSTRAINT inbox_fingerprint CHECK (outcome IN ('claimed', 'fenced') OR fingerprint IS NOT NULL),
+    ADD CONSTRAINT inbox_called_until CHECK ((outcome = 'prepared') = (called_until IS NOT NULL));
+
+DROP FUNCTION inbox_known(text[]);
+
+-- What is remembered of these keys. A row that is still 'claimed' can be seen by its own transaction only.
+CREATE FUNCTION inbox_known(keys text[])
+    RETURNS TABLE (key text, fingerprint bytea, outcome text, reply bytea, called_until timestamptz)
+    LANGUAGE plpgsql STABLE
+    SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan SET jit = off
+AS $$
+BEGIN
+    RETURN QUERY SELECT i.key, i.fingerprint, i.outcome, i.reply, i.called_until FROM inbox AS i
+        WHERE i.key = ANY (keys) AND i.outcome <> 'claimed';
+END
+$$;

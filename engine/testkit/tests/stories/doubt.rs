@@ -1,0 +1,78 @@
+//! Stories of steps of which nobody can say whether they happened.
+
+use redress_core::decide::{Event, Resolution, Verb};
+use redress_core::message::Outcome;
+use redress_core::{JsonText, Phase};
+
+use crate::sale::{RETRY, Sale, done};
+use crate::shop::{name, sell, sell_on_approval};
+
+const RECEIPT: &str = r#"{"number": 1}"#;
+
+fn in_doubt() -> Outcome {
+    Outcome::InDoubt { reason: "the bank does not tell".to_owned() }
+}
+
+/// The payment of a definition is being settled.
+fn settling(sale: Sale) -> Sale {
+    let mut sale = sale;
+    while sale.status("charge") != "settling" {
+        let pause = sale.due_in().unwrap();
+        sale = sale.later(pause).after(Event::TimerFired);
+    }
+    sale
+}
+
+fn undone_in_doubt() -> Sale {
+    settling(Sale::of(sell_on_approval()).hears("reserve", done("null"))).answers(
+        "charge",
+        Phase::Settlement,
+        in_doubt(),
+    )
+}
+
+#[test]
+fn step_in_doubt_is_undone_as_if_it_had_happened_if_the_definition_says_so() {
+    let sale = undone_in_doubt();
+    assert_eq!(sale.sends(), "compensation charge 1");
+    let sale = sale.answers("charge", Phase::Compensation, done("null"));
+    assert_eq!(sale.sends(), "compensation reserve 1");
+    let sale = sale.answers("reserve", Phase::Compensation, done("null"));
+    assert_eq!(sale.summary(), "compensated");
+    let cause = sale.state.cause().unwrap();
+    assert_eq!((cause.kind.as_str(), cause.step.as_deref()), ("in-doubt", Some("charge")));
+}
+
+#[test]
+fn late_answer_to_a_step_that_is_undone_in_doubt_changes_nothing() {
+    let sale = undone_in_doubt().hears("charge", done(RECEIPT));
+    assert_eq!((sale.status("charge"), sale.summary().as_str()), ("compensating", "compensating"));
+    let sale = undone_in_doubt().answers("charge", Phase::Settlement, in_doubt());
+    assert_eq!(sale.sends(), "compensation charge 1", "a redelivery may mean that the undo was lost");
+}
+
+#[test]
+fn step_in_doubt_parks_unless_the_definition_says_otherwise() {
+    let parked = || settling(Sale::of(sell())).answers("charge", Phase::Settlement, in_doubt());
+    assert_eq!(parked().summary(), "parked, charge in-doubt");
+    assert_eq!(parked().ordered(RETRY).sends(), "settlement charge 1");
+    assert_eq!(
+        parked().hears("charge", done(RECEIPT)).sends(),
+        "action reserve 1",
+        "the answer comes after all"
+    );
+    let happened = Resolution::Happened { reply: JsonText::parse(RECEIPT.as_bytes()).unwrap() };
+    let resolved = parked().ordered(Verb::Resolve { step: name("charge"), resolution: happened });
+    assert_eq!(resolved.sends(), "settlement charge 1, action reserve 1", "believed and verified");
+    let still = resolved.answers("charge", Phase::Settlement, in_doubt());
+    let still = still.in_vain().in_vain();
+    assert!(still.sends().contains("settlement charge 1"), "verified on: {}", still.sends());
+    let never = Verb::Resolve { step: name("charge"), resolution: Resolution::NeverHappened };
+    assert_eq!(parked().ordered(never).summary(), "compensated");
+}
+
+#[test]
+fn step_is_in_doubt_only_while_it_is_settled() {
+    let sale = Sale::of(sell()).hears("charge", in_doubt());
+    assert_eq!((sale.status("charge"), sale.sends().as_str()), ("running", ""));
+}
