@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
 
+mod said;
 mod sell;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +17,12 @@ use redress_core::fault::FaultBook;
 use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, rule};
 use redress_core::state::{PendingCommand, Progress, SagaState, StepState};
 use redress_core::{
-    CommandMessage, IdempotencyKey, JsonText, Name, Outcome, Phase, Rejection, ReplyMessage, SagaDefinition,
-    SagaId, Timestamp,
+    CommandMessage, IdempotencyKey, JsonText, Name, Phase, ReplyMessage, SagaDefinition, SagaId, Timestamp,
 };
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use uuid::Uuid;
 
+use said::Said;
 use sell::{Sale, sell};
 
 /// A command on the network.
@@ -30,13 +31,6 @@ struct Asked {
     step: &'static str,
     phase: Phase,
     attempt: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Said {
-    Done,
-    Rejected,
-    Fenced,
 }
 
 /// The work that a coordinator has in hand.
@@ -153,11 +147,7 @@ impl Installation {
                 saga: self.definition.name.clone(),
                 version: 1,
                 service: Name::new("shop").unwrap(),
-                outcome: match said {
-                    Said::Done => Outcome::Done { reply: JsonText::null() },
-                    Said::Rejected => Outcome::Rejected(Rejection::new("no", "no")),
-                    Said::Fenced => Outcome::Fenced,
-                },
+                outcome: said.outcome(),
             }),
         };
         let mut faults = FaultBook::default();
@@ -190,9 +180,8 @@ impl Installation {
         };
         let record = |phase: Phase| {
             let recorded = match world.inbox.get(&(command.step, phase))? {
-                Said::Done => Recorded::Done { reply: JsonText::null() },
-                Said::Rejected => Recorded::Rejected(Rejection::new("no", "no")),
                 Said::Fenced => return Some(Record::fence()),
+                said @ (Said::Done | Said::Rejected) => said.recorded(),
             };
             Some(Record { fingerprint: Some(Fingerprint::of(&message.command, &message.payload)), recorded })
         };
@@ -211,27 +200,13 @@ impl Installation {
             }
             Ruling::Answer { outcome, record } => {
                 for (key, record) in record {
-                    let said = match record.recorded {
-                        Recorded::Fenced if !self.fences => continue,
-                        Recorded::Fenced => Said::Fenced,
-                        Recorded::Rejected(_) => Said::Rejected,
-                        Recorded::Done { .. } => Said::Done,
-                        Recorded::Open | Recorded::Prepared { .. } | Recorded::GivenUp { .. } => {
-                            unreachable!("the model's participants answer at once and call nobody")
-                        }
-                    };
+                    if record.recorded == Recorded::Fenced && !self.fences {
+                        continue;
+                    }
+                    let said = Said::of_record(&record.recorded);
                     world.inbox.insert((command.step, key.phase), said);
                 }
-                match outcome {
-                    Outcome::Done { .. } => Some(Said::Done),
-                    Outcome::Rejected(_) => Some(Said::Rejected),
-                    Outcome::Fenced => Some(Said::Fenced),
-                    Outcome::Failed { .. }
-                    | Outcome::Expired
-                    | Outcome::Refused { .. }
-                    | Outcome::Accepted
-                    | Outcome::InDoubt { .. } => None,
-                }
+                Said::of_outcome(&outcome)
             }
             Ruling::Refuse { reason } => panic!("{reason}"),
             Ruling::UndoInDoubt { .. }
