@@ -1,7 +1,11 @@
 //! A command on its way through the participant, as plain data: delivered, ruled on, settled or put back.
 
+use std::sync::Arc;
+
 use redress_core::{CommandMessage, Outcome};
 use redress_wire::delivery::AckHandle;
+
+use crate::lane::Lane;
 
 /// A command that will be ruled on, and the right to settle it.
 pub(crate) struct Member {
@@ -9,6 +13,16 @@ pub(crate) struct Member {
     pub(crate) ack: AckHandle,
     /// This one included.
     pub(crate) deliveries: u64,
+}
+
+/// Deliveries after which a command may still run with others: its first, and one more for an instance that went away.
+const TRUSTED_DELIVERIES: u64 = 2;
+
+impl Member {
+    /// Returns true if it has come so often that it may be the cause: it runs alone (`quarantine.rs`).
+    pub(crate) const fn is_suspect(&self) -> bool {
+        self.deliveries > TRUSTED_DELIVERIES
+    }
 }
 
 /// A command that this instance does not know.
@@ -25,11 +39,26 @@ pub(crate) enum Verdict {
     Answered(Outcome),
     /// No participant can use it: answer `refused`, keep it as a dead letter, never run it again.
     Poison { reason: String },
-    /// Not ruled on: its answer does not fit into this transaction any more. In the next one.
+    /// Not ruled on: its answer does not fit into this transaction any more, or its handler must not run in it. In
+    /// another one.
     Left,
 }
 
+/// Where a batch runs, and what waits behind it.
+#[derive(Clone)]
+pub(crate) enum Isolation {
+    /// On a lane, with all other commands behind it: handlers that are not short are left.
+    Shared(Arc<Lane>),
+    /// On a lane, one command whose handler is to be proven.
+    Probe(Arc<Lane>),
+    /// Beside the batches, in a transaction of its own.
+    Beside,
+    /// On a lane, whatever it holds, because there is no connection for another place.
+    Everything,
+}
+
 /// How the run of a batch ended.
+#[derive(Clone, Copy)]
 pub(crate) enum End {
     /// With an answer for each member.
     Settled,

@@ -24,6 +24,8 @@ mod size;
 #[cfg(test)]
 mod tables;
 #[cfg(test)]
+mod tempo;
+#[cfg(test)]
 #[cfg(feature = "testing")]
 mod testing;
 #[cfg(test)]

@@ -54,6 +54,10 @@ pub(crate) enum How {
     Wait,
     /// Takes five seconds.
     Slow,
+    /// Takes a second, and not in the database.
+    Second,
+    /// Takes two and a half, and replies with the time for which its transaction may be idle.
+    Idle,
     /// Replies with the settings of the planner that are not the server's own.
     Planner,
 }
@@ -132,13 +136,25 @@ pub(crate) struct Till {
     pub(crate) entered: Arc<Semaphore>,
     /// One permit lets one of them go on.
     pub(crate) gate: Arc<Semaphore>,
+    /// Handlers that wait for the test at the same time.
+    inside: Arc<AtomicU32>,
+    /// The most of them.
+    pub(crate) most_inside: Arc<AtomicU32>,
     once: Arc<AtomicU32>,
 }
 
 impl Default for Till {
     fn default() -> Self {
         let closed = || Arc::new(Semaphore::new(0));
-        Self { calls: Arc::default(), entered: closed(), gate: closed(), once: Arc::default() }
+        let (inside, most_inside) = (Arc::default(), Arc::default());
+        Self {
+            calls: Arc::default(),
+            entered: closed(),
+            gate: closed(),
+            inside,
+            most_inside,
+            once: Arc::default(),
+        }
     }
 }
 
@@ -205,8 +221,11 @@ impl Till {
             How::Heavy => receipt(&"x".repeat(250_000)),
             How::Nul => receipt("a\0b"),
             How::Wait => {
+                let inside = self.inside.fetch_add(1, Ordering::Relaxed) + 1;
+                self.most_inside.fetch_max(inside, Ordering::Relaxed);
                 self.entered.add_permits(1);
                 self.gate.acquire().await?.forget();
+                self.inside.fetch_sub(1, Ordering::Relaxed);
                 receipt("waited")
             }
             How::Hang => {
@@ -214,7 +233,12 @@ impl Till {
                 std::future::pending().await
             }
             How::ErrOnce => receipt("second time"),
+            How::Second => {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                receipt("a second")
+            }
             How::CollideOnce
+            | How::Idle
             | How::WrongAtCommit
             | How::LoseConnectionOnce
             | How::LoseConnection
@@ -252,6 +276,12 @@ impl Till {
                 sqlx::raw_sql("SELECT pg_sleep(5)").execute(&mut **tx).await?;
                 receipt("slow")
             }
+            How::Idle => {
+                self.entered.add_permits(1);
+                tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+                let idle = "SELECT current_setting('idle_in_transaction_session_timeout')";
+                receipt(&sqlx::query_scalar::<_, String>(idle).fetch_one(&mut **tx).await?)
+            }
             How::Planner => {
                 let planner = "SELECT coalesce(string_agg(name || '=' || setting, ' '), 'as ever') FROM pg_settings \
                                WHERE (name LIKE 'enable%' OR name IN ('jit', 'plan_cache_mode')) \
@@ -281,6 +311,7 @@ impl Till {
             | How::Heavy
             | How::Nul
             | How::Wait
+            | How::Second
             | How::Hang => unreachable!("it does nothing to the database"),
         }
     }
@@ -297,6 +328,9 @@ impl Till {
         set: Vec<(String, i64, How)>,
     ) -> Result<Vec<HandlerOutcome<Receipt>>, HandlerError> {
         self.calls.lock().unwrap().push(set.len());
+        if set.iter().any(|(_, _, how)| *how == How::Second) {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
         if set.iter().any(|(_, _, how)| *how == How::Hang) {
             std::future::pending::<()>().await;
         }
