@@ -94,7 +94,9 @@ async fn run_on<S: Send + Sync + 'static>(
     }
     answered(silence, transaction.commit()).await?;
     inbox.stats.add(&tally);
-    inbox.pace.committed(config.batch_max);
+    if isolation.is_on_lane() {
+        inbox.pace.committed(config.batch_max);
+    }
     let answered = |verdict: Option<Verdict>| verdict.expect("every command of a batch was ruled on");
     Ok(verdicts.into_iter().map(answered).collect())
 }

@@ -6,18 +6,22 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use redress_core::Phase;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::beside::{Beside, Job, Refused, Step, Waiting};
 use crate::handlers::Registered;
 use crate::lane::Lane;
 use crate::member::{CountsAsAttempt, End, Isolation, Member};
+use crate::tempo::Tempo;
 use crate::worker::Worker;
 
 /// How long a command rests whose action has another command under way: about as long as its answer may be late.
 const TWIN_PAUSE: Duration = Duration::from_millis(250);
-/// How long a command rests for which there was no room to wait: shorter than those that had room wait in all.
+/// How long a command rests for which there was no room to wait: shorter than those that had room wait in all; the more
+/// often it came the longer, up to [`FULL_PAUSES_MAX`] times, since by then there are many.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
+const FULL_PAUSES_MAX: u64 = 5;
 
 /// The end of a job that panicked: its commands are not settled, and come again.
 const PANICKED: End = End::PutBack(CountsAsAttempt::Yes);
@@ -35,6 +39,14 @@ pub(crate) enum Probed {
 impl<S: Send + Sync + 'static> Worker<S> {
     pub(crate) fn beside(&self) -> MutexGuard<'_, Beside<Member>> {
         self.beside.lock().expect("no thread panics while it holds the commands beside the batches")
+    }
+
+    /// Returns true if the handler must run, and takes long.
+    pub(crate) fn is_long(&self, member: &Member) -> bool {
+        match member.command.key.phase {
+            Phase::Settlement => false,
+            Phase::Action | Phase::Compensation => self.handler_of(member).tempo() == Tempo::Long,
+        }
     }
 
     pub(crate) fn handler_of(&self, member: &Member) -> &Registered<S> {
@@ -61,7 +73,10 @@ impl<S: Send + Sync + 'static> Worker<S> {
         match refused {
             Ok(()) => {}
             Err((Refused::UnderWay, member)) => self.put_twin_back(member).await,
-            Err((Refused::Full, member)) => member.ack.nak(FULL_PAUSE).await,
+            Err((Refused::Full, member)) => {
+                let pauses = member.deliveries.min(FULL_PAUSES_MAX) as u32;
+                member.ack.nak(FULL_PAUSE * pauses).await;
+            }
             Err((Refused::Closed, member)) => member.ack.nak(Duration::ZERO).await,
         }
     }

@@ -5,8 +5,8 @@
 //! beside the next batch.
 //!
 //! In turns, until none is left: commands that are known to be long go beside; the others share a batch, which answers
-//! what needs no handler, and leaves what is not short; one of each unproven kind is run as a probe. A long command goes
-//! beside at once only the first time that it is sent: later ones are mostly answered by the inbox.
+//! what needs no handler, and leaves what is not short; one of each unproven kind is run as a probe. A long command that
+//! the inbox has answered already shares the batch, too: it needs no handler.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -60,25 +60,18 @@ pub(crate) struct LanePermit {
     pub(crate) _batch: OwnedSemaphorePermit,
 }
 
-/// Whether the inbox has been asked about the commands in hand.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
-    NotYet,
-    NeedsHandler,
-}
-
 /// The database is not there: there is no use in going on.
 pub(crate) struct Down;
 
 impl<S: Send + Sync + 'static> Worker<S> {
     /// Runs all commands of a batch on this lane, or sees them off to a place beside it.
     pub(crate) async fn run_all(self: &Arc<Self>, members: Vec<Member>, permit: LanePermit) {
-        let Some(Sorted { trusted, suspects, marked }) = self.sorted(members).await else { return };
+        let Some(Sorted { trusted, suspects, marks }) = self.sorted(members).await else { return };
         if self.places.beside == 0 {
             return self.run_everything(trusted, suspects).await;
         }
-        match self.run_trusted(trusted, permit).await {
-            Ok(()) => self.run_suspects(suspects, &marked).await,
+        match self.run_trusted(trusted, &marks.answered, permit).await {
+            Ok(()) => self.run_suspects(suspects, &marks.attempted).await,
             Err(Down) => self.put_back(suspects).await,
         }
     }
@@ -90,42 +83,39 @@ impl<S: Send + Sync + 'static> Worker<S> {
         };
         match end {
             End::Settled | End::PutBack(_) => {
-                drop(self.run_one_by_one(suspects, Isolation::Everything).await)
+                self.run_one_by_one(suspects, Isolation::Everything).await;
             }
             End::DatabaseDown(_) => self.put_back(suspects).await,
         }
     }
 
-    async fn run_trusted(self: &Arc<Self>, members: Vec<Member>, mut permit: LanePermit) -> Result<(), Down> {
-        let (mut members, mut known) = (members, Known::NotYet);
+    async fn run_trusted(
+        self: &Arc<Self>,
+        mut members: Vec<Member>,
+        answered: &HashSet<String>,
+        mut permit: LanePermit,
+    ) -> Result<(), Down> {
         loop {
-            members = self.send_beside(members, known).await;
+            members = self.send_beside(members, answered).await;
             if members.is_empty() {
                 return Ok(());
             }
             members = self.run_shared(members, &mut permit).await?;
             members = self.prove(members).await?;
-            known = Known::NeedsHandler;
         }
     }
 
     /// Sends long commands beside, and puts those back whose action has a command under way; gives back the others.
-    async fn send_beside(self: &Arc<Self>, members: Vec<Member>, known: Known) -> Vec<Member> {
+    async fn send_beside(self: &Arc<Self>, members: Vec<Member>, answered: &HashSet<String>) -> Vec<Member> {
         let is_long = |handler: &Registered<S>| handler.tempo() == Tempo::Long;
         if !self.inbox.handlers.all.iter().any(is_long) && self.beside().nothing_under_way() {
             return members;
         }
         let mut others = Vec::with_capacity(members.len());
         for member in members {
-            let is_new = member.deliveries == 1 && member.command.attempt == 1;
-            let needs_handler = match (member.command.key.phase, known) {
-                (Phase::Settlement, _) => false,
-                (Phase::Action | Phase::Compensation, Known::NotYet) => is_new,
-                (Phase::Action | Phase::Compensation, Known::NeedsHandler) => true,
-            };
             if self.is_under_way(&member) {
                 self.put_twin_back(member).await;
-            } else if needs_handler && is_long(self.handler_of(&member)) {
+            } else if self.is_long(&member) && !answered.contains(&member.command.key.to_string()) {
                 self.offer(member).await;
             } else {
                 others.push(member);

@@ -23,6 +23,11 @@ impl Member {
     pub(crate) const fn is_suspect(&self) -> bool {
         self.deliveries > TRUSTED_DELIVERIES
     }
+
+    /// Returns true if it was sent or delivered before.
+    pub(crate) const fn is_repeated(&self) -> bool {
+        self.deliveries > 1 || self.command.attempt > 1
+    }
 }
 
 /// A command that this instance does not know.
@@ -55,6 +60,16 @@ pub(crate) enum Isolation {
     Beside,
     /// On a lane, whatever it holds, because there is no connection for another place.
     Everything,
+}
+
+impl Isolation {
+    /// Returns true for a batch, whose end tells how large the next one may be.
+    pub(crate) const fn is_on_lane(&self) -> bool {
+        match self {
+            Self::Shared(_) | Self::Everything => true,
+            Self::Probe(_) | Self::Beside => false,
+        }
+    }
 }
 
 /// How the run of a batch ended.

@@ -169,8 +169,12 @@ impl<S: Send + Sync + 'static> Worker<S> {
             }
             Err(error) => error,
         };
-        self.inbox.pace.failed(self.inbox.config.batch_max);
-        let is_down = may_be_down(&error) && (error.is_unreachable() || self.probe_database().await.is_err());
+        if isolation.is_on_lane() {
+            self.inbox.pace.failed(self.inbox.config.batch_max);
+        }
+        // Beside the batches it may be only one connection more that is not to be had.
+        let cannot_be_had = isolation.is_on_lane() && error.is_unreachable();
+        let is_down = may_be_down(&error) && (cannot_be_had || self.probe_database().await.is_err());
         self.recover(members, &error, is_down, isolation).await
     }
 

@@ -20,7 +20,6 @@ use redress_core::Phase;
 use crate::jobs::Probed;
 use crate::member::{CountsAsAttempt, End, Isolation, Member};
 use crate::store;
-use crate::tempo::Tempo;
 use crate::unit_error::UnitError;
 use crate::worker::Worker;
 
@@ -29,46 +28,55 @@ pub(crate) struct Sorted {
     pub(crate) trusted: Vec<Member>,
     /// Each alone.
     pub(crate) suspects: Vec<Member>,
-    /// Those of them whose attempt marker has stood.
-    pub(crate) marked: HashSet<String>,
+    pub(crate) marks: Marks,
+}
+
+/// What the inbox says about keys that came again.
+#[derive(Default)]
+pub(crate) struct Marks {
+    /// Those that have their answer.
+    pub(crate) answered: HashSet<String>,
+    /// Those whose attempt marker stands.
+    pub(crate) attempted: HashSet<String>,
 }
 
 impl<S: Send + Sync + 'static> Worker<S> {
     /// Tells the trusted ones from the others; nothing if the database is down, and all were put back.
     pub(crate) async fn sorted(self: &Arc<Self>, members: Vec<Member>) -> Option<Sorted> {
-        let (suspects, mut trusted): (Vec<Member>, Vec<Member>) =
-            members.into_iter().partition(Member::is_suspect);
-        if suspects.is_empty() {
-            return Some(Sorted { trusted, suspects, marked: HashSet::new() });
-        }
-        let (answered, marked) = match self.answered_and_marked(&suspects).await {
-            Ok(known) => known,
-            Err(error) => {
-                trusted.extend(suspects);
-                self.wait_for_database(trusted, &error).await;
-                return None;
-            }
+        let may_be_answered =
+            |member: &&Member| member.is_suspect() || (member.is_repeated() && self.is_long(member));
+        let keys = members.iter().filter(may_be_answered).map(|member| member.command.key.to_string());
+        let keys: Vec<String> = keys.collect();
+        let marks = match keys.is_empty() {
+            true => Marks::default(),
+            false => match self.marks(keys).await {
+                Ok(marks) => marks,
+                Err(error) => {
+                    self.wait_for_database(members, &error).await;
+                    return None;
+                }
+            },
         };
         let is_harmless = |member: &Member| {
             let key = &member.command.key;
-            key.phase == Phase::Settlement || answered.contains(&key.to_string())
+            key.phase == Phase::Settlement || marks.answered.contains(&key.to_string())
         };
-        let (harmless, suspects): (Vec<Member>, Vec<Member>) = suspects.into_iter().partition(is_harmless);
-        trusted.extend(harmless);
-        Some(Sorted { trusted, suspects, marked })
+        let (suspects, trusted) =
+            members.into_iter().partition(|member| member.is_suspect() && !is_harmless(member));
+        Some(Sorted { trusted, suspects, marks })
     }
 
     /// Each suspect alone: on the lane as long as it is short, beside the batches if it takes long. Those with an attempt
     /// marker go in single file, whatever else is under way.
-    pub(crate) async fn run_suspects(self: &Arc<Self>, suspects: Vec<Member>, marked: &HashSet<String>) {
+    pub(crate) async fn run_suspects(self: &Arc<Self>, suspects: Vec<Member>, attempted: &HashSet<String>) {
         let mut suspects = suspects.into_iter();
         while let Some(member) = suspects.next() {
-            let is_marked = marked.contains(&member.command.key.to_string());
+            let is_marked = attempted.contains(&member.command.key.to_string());
             if self.is_under_way(&member) {
                 self.put_twin_back(member).await;
                 continue;
             }
-            if !is_marked && self.handler_of(&member).tempo() == Tempo::Long {
+            if !is_marked && self.is_long(&member) {
                 self.offer(member).await;
                 self.advance();
                 continue;
@@ -91,18 +99,14 @@ impl<S: Send + Sync + 'static> Worker<S> {
         }
     }
 
-    /// The keys of members that need no handler, because the answer is there already: after a stall these are many, and
-    /// a transaction for each would take so long that they come again meanwhile. And the keys with an attempt marker.
-    async fn answered_and_marked(
-        &self,
-        members: &[Member],
-    ) -> Result<(HashSet<String>, HashSet<String>), UnitError> {
-        let keys: Vec<String> = members.iter().map(|member| member.command.key.to_string()).collect();
+    /// What the inbox says about these keys: after a stall many are answered, and a transaction for each would take so
+    /// long that they come again meanwhile.
+    async fn marks(&self, keys: Vec<String>) -> Result<Marks, UnitError> {
         self.inbox
             .on_connection(|connection| {
                 Box::pin(async move {
                     let answered = store::answered_keys(connection, &keys).await?;
-                    Ok((answered, store::marked_keys(connection, &keys).await?))
+                    Ok(Marks { answered, attempted: store::attempted_keys(connection, &keys).await? })
                 })
             })
             .await

@@ -113,7 +113,7 @@ pub(crate) async fn answered_keys(
 }
 
 /// Those of these keys that have an attempt marker.
-pub(crate) async fn marked_keys(
+pub(crate) async fn attempted_keys(
     connection: &mut PgConnection,
     keys: &[String],
 ) -> Result<HashSet<String>, sqlx::Error> {

@@ -15,8 +15,9 @@
 //! twenty stays there.
 //!
 //! Commands that run beside each other may be slow only because they wait for each other, as on a row that all of them
-//! need: in a batch they would be short. So a command whose calls take no longer than that explains is unproven again
-//! after [`PROVE_AGAIN_AFTER`]: those under way end, and one alone is the probe.
+//! need: in a batch they would be short. So a command whose calls take no longer than that explains is unproven again after
+//! a while: those under way end, and one alone is the probe. The while is short at first, since the first probe may have met
+//! a stall, and doubles as long as the command does not stay short.
 
 use std::time::{Duration, Instant};
 
@@ -34,9 +35,13 @@ const WEIGHT: f64 = 1.0 / 64.0;
 const OFTEN: f64 = 0.10;
 /// The share of slow calls below which a long command becomes short: thirty short calls after a single stall.
 const SELDOM: f64 = 0.01;
-/// How long a command stays long that may be slow only because its calls wait for each other. A probe costs it the
-/// time of one call, in which no other of its calls begins: a few per cent.
-const PROVE_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How long a command stays long at first that may be slow only because its calls wait for each other: some stalls of a
+/// machine.
+const PROVE_AGAIN_MIN: Duration = Duration::from_millis(200);
+/// And at the longest. A probe costs it the time of one call, in which no other of its calls begins: a few per cent.
+const PROVE_AGAIN_MAX: Duration = Duration::from_secs(10);
+/// Once a command was short for so long, what was before says nothing more.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// The time for which waiting commands are held, rather than put back: longer than the pause of those put back, so that
 /// there is always one when a place becomes free, and short, because another instance may have places free.
 const HELD_FOR: Duration = Duration::from_secs(2);
@@ -95,7 +100,7 @@ pub(crate) fn allowed(limit: Duration, commands: usize) -> Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Unproven,
-    Short,
+    Short { since: Instant },
     Long { since: Instant },
 }
 
@@ -107,6 +112,8 @@ pub(crate) struct Record {
     slow_share: f64,
     /// Lately.
     longest: Duration,
+    /// How long it stays long before it is proven again.
+    prove_again: Duration,
     /// The most calls beside each other.
     concurrency: u32,
 }
@@ -115,15 +122,16 @@ impl Record {
     /// Of a handler that was never measured.
     pub(crate) fn new(concurrency: usize) -> Self {
         let concurrency = u32::try_from(concurrency).unwrap_or(u32::MAX);
-        Self { stage: Stage::Unproven, slow_share: 0.0, longest: Duration::ZERO, concurrency }
+        let (stage, longest, prove_again) = (Stage::Unproven, Duration::ZERO, PROVE_AGAIN_MIN);
+        Self { stage, slow_share: 0.0, longest, prove_again, concurrency }
     }
 
     /// Where its commands run now.
     pub(crate) fn tempo(&self, now: Instant) -> Tempo {
         match self.stage {
             Stage::Unproven => Tempo::Unproven,
-            Stage::Short => Tempo::Short,
-            Stage::Long { since } if self.may_wait_for_itself() && now >= since + PROVE_AGAIN_AFTER => {
+            Stage::Short { .. } => Tempo::Short,
+            Stage::Long { since } if self.may_wait_for_itself() && now >= since + self.prove_again => {
                 Tempo::Unproven
             }
             Stage::Long { .. } => Tempo::Long,
@@ -141,7 +149,7 @@ impl Record {
             self.slow_share = 1.0;
         }
         self.longest = self.longest.max(so_far);
-        self.stage = Stage::Long { since: now };
+        self.becomes_long(now);
     }
 
     /// These calls have ended.
@@ -153,24 +161,36 @@ impl Record {
         let kept = |calls: u32| (1.0 - WEIGHT).powi(i32::try_from(calls).unwrap_or(i32::MAX));
         self.slow_share = 1.0 - (1.0 - self.slow_share * kept(fast)) * kept(slow);
         self.longest = longest.max(self.longest.mul_f64(kept(fast + slow)));
-        let long = Stage::Long { since: now };
-        self.stage = match (self.stage, measured) {
+        match (self.stage, measured) {
+            // It was long from the moment on at which it had taken too long.
+            (Stage::Long { since }, Measured::Probe) if slow > 0 && now <= since + longest => {}
             (_, Measured::Probe) if slow > 0 => {
                 self.slow_share = 1.0;
-                long
+                self.becomes_long(now);
             }
             (_, Measured::Probe) => {
                 (self.slow_share, self.longest) = (0.0, longest);
-                Stage::Short
+                self.stage = Stage::Short { since: now };
             }
-            (Stage::Short, Measured::Shared | Measured::Beside) if hiccups > 0 || self.slow_share > OFTEN => {
-                long
+            (Stage::Short { .. }, Measured::Shared | Measured::Beside)
+                if hiccups > 0 || self.slow_share > OFTEN =>
+            {
+                self.becomes_long(now);
             }
             (Stage::Long { .. }, Measured::Shared | Measured::Beside) if self.slow_share < SELDOM => {
-                Stage::Short
+                self.stage = Stage::Short { since: now };
             }
-            (stage, Measured::Shared | Measured::Beside) => stage,
+            (_, Measured::Shared | Measured::Beside) => {}
+        }
+    }
+
+    fn becomes_long(&mut self, now: Instant) {
+        self.prove_again = match self.stage {
+            Stage::Unproven => PROVE_AGAIN_MIN,
+            Stage::Short { since } if now >= since + STEADY_AFTER => PROVE_AGAIN_MIN,
+            Stage::Short { .. } | Stage::Long { .. } => PROVE_AGAIN_MAX.min(self.prove_again * 2),
         };
+        self.stage = Stage::Long { since: now };
     }
 
     /// The most commands of this kind that wait: as many as begin within [`HELD_FOR`], and at least one for each place.
@@ -255,7 +275,7 @@ mod tests {
     #[test]
     fn only_calls_that_may_wait_for_each_other_are_proven_again() {
         let now = Instant::now();
-        let later = now + PROVE_AGAIN_AFTER;
+        let later = now + PROVE_AGAIN_MIN;
         // Sixteen calls of 20 ms, one after the other.
         for (took, tempo) in [(320, Tempo::Unproven), (321, Tempo::Long)] {
             let mut record = proven(100, now);
@@ -265,6 +285,28 @@ mod tests {
         let mut record = proven(100, now);
         record.ended(calls(&[2]), Measured::Probe, later);
         assert_eq!(record.tempo(later), Tempo::Short);
+    }
+
+    #[test]
+    fn command_that_does_not_stay_short_is_proven_less_and_less_often() {
+        let mut now = Instant::now();
+        let mut record = proven(100, now);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            pauses.push(record.prove_again.as_millis());
+            now += record.prove_again;
+            assert_eq!(record.tempo(now), Tempo::Unproven);
+            record.runs_long(ms(20), now);
+            now += ms(80);
+            record.ended(calls(&[100]), Measured::Probe, now);
+        }
+        assert_eq!(pauses, [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]);
+        for (short_for, pause) in [(STEADY_AFTER - ms(1), 10_000), (STEADY_AFTER, 200)] {
+            record.ended(calls(&[2]), Measured::Probe, now);
+            now += short_for;
+            record.ended(calls(&[60]), Measured::Shared, now);
+            assert_eq!(record.prove_again.as_millis(), pause);
+        }
     }
 
     #[test]

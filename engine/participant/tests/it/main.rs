@@ -14,6 +14,8 @@ mod faults;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod how;
+#[cfg(test)]
 mod inbox;
 #[cfg(test)]
 mod memory;

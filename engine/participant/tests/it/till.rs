@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use redress_core::{Command, Phase};
 use redress_core::{CommandMessage, Rejection};
@@ -15,52 +16,7 @@ use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
 use crate::fixture::command;
-
-/// How a handler ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) enum How {
-    #[default]
-    Done,
-    /// Says no, after it has written.
-    Reject,
-    /// Fails, after it has written.
-    Err,
-    /// Fails the first time.
-    ErrOnce,
-    Panic,
-    /// Replies with more than fits into a message.
-    Huge,
-    /// Replies with as much as fits into a message.
-    Heavy,
-    /// Replies with a NUL.
-    Nul,
-    /// Writes what only the commit finds to be wrong.
-    WrongAtCommit,
-    /// Meets another transaction the first time.
-    CollideOnce,
-    /// Sends its own connection away the first time.
-    LoseConnectionOnce,
-    /// Sends its own connection away every time.
-    LoseConnection,
-    /// Does not end.
-    Hang,
-    /// Needs the drawer, which another transaction may hold.
-    Drawer,
-    /// Writes what needs room on the disk, and only the commit finds that there is none.
-    LargeAtCommit,
-    /// Writes what needs room on the disk.
-    Large,
-    /// Waits for the test.
-    Wait,
-    /// Takes five seconds.
-    Slow,
-    /// Takes a second, and not in the database.
-    Second,
-    /// Takes two and a half, and replies with the time for which its transaction may be idle.
-    Idle,
-    /// Replies with the settings of the planner that are not the server's own.
-    Planner,
-}
+pub(crate) use crate::how::How;
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Put {
@@ -233,12 +189,8 @@ impl Till {
                 std::future::pending().await
             }
             How::ErrOnce => receipt("second time"),
-            How::Second => {
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                receipt("a second")
-            }
+            How::Second | How::Idle => self.take_time(tx, slot, how).await,
             How::CollideOnce
-            | How::Idle
             | How::WrongAtCommit
             | How::LoseConnectionOnce
             | How::LoseConnection
@@ -248,6 +200,15 @@ impl Till {
             | How::LargeAtCommit
             | How::Large => self.act_on_database(tx, slot, how).await,
         }
+    }
+
+    /// Takes its time outside the database.
+    async fn take_time(&self, tx: &mut Tx<'_>, slot: i64, how: How) -> Answer<Receipt> {
+        self.entered.add_permits(1);
+        let ms = if how == How::Idle { 2_500 } else { 1_000 };
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        let idle = sqlx::query_scalar("SELECT current_setting('idle_in_transaction_session_timeout')");
+        done(Receipt { slot, note: idle.fetch_one(&mut **tx).await? })
     }
 
     /// Ends as it is told by what it does to the database.
@@ -275,12 +236,6 @@ impl Till {
             How::Slow => {
                 sqlx::raw_sql("SELECT pg_sleep(5)").execute(&mut **tx).await?;
                 receipt("slow")
-            }
-            How::Idle => {
-                self.entered.add_permits(1);
-                tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
-                let idle = "SELECT current_setting('idle_in_transaction_session_timeout')";
-                receipt(&sqlx::query_scalar::<_, String>(idle).fetch_one(&mut **tx).await?)
             }
             How::Planner => {
                 let planner = "SELECT coalesce(string_agg(name || '=' || setting, ' '), 'as ever') FROM pg_settings \
@@ -312,6 +267,7 @@ impl Till {
             | How::Nul
             | How::Wait
             | How::Second
+            | How::Idle
             | How::Hang => unreachable!("it does nothing to the database"),
         }
     }
@@ -329,7 +285,7 @@ impl Till {
     ) -> Result<Vec<HandlerOutcome<Receipt>>, HandlerError> {
         self.calls.lock().unwrap().push(set.len());
         if set.iter().any(|(_, _, how)| *how == How::Second) {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         if set.iter().any(|(_, _, how)| *how == How::Hang) {
             std::future::pending::<()>().await;
