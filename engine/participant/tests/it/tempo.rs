@@ -29,6 +29,17 @@ async fn entered(instance: &Instance, handlers: u32) {
     instance.till.entered.acquire_many(handlers).await.unwrap().forget();
 }
 
+/// Waits until the broker has delivered this many again, and no session of the service has waited for a row meanwhile.
+async fn come_again_and_wait_for_no_row(fixture: &Fixture, redeliveries: u64) {
+    until("they have come again", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        assert_eq!(sqlx::query_scalar::<_, i64>(waiting).fetch_one(&fixture.pool).await.unwrap(), 0);
+        fixture.wire.stats().redeliveries.load(Ordering::Relaxed) >= redeliveries
+    })
+    .await;
+}
+
 /// Waits for the reply to `command`; others are kept.
 async fn reply_to(fixture: &mut Fixture, command: &CommandMessage, others: &mut Vec<ReplyMessage>) -> String {
     loop {
@@ -126,13 +137,7 @@ async fn twin_of_a_running_command_takes_no_connection_and_is_answered_from_the_
     entered(&till, 1).await;
     let twin = CommandMessage { attempt: 2, ..put(1, How::Wait) };
     fixture.send(&[twin, settle(1)]).await;
-    let redeliveries = || fixture.wire.stats().redeliveries.load(Ordering::Relaxed);
-    until("both have come again and again", async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        assert_eq!(sqlx::query_scalar::<_, i64>(waiting).fetch_one(&fixture.pool).await.unwrap(), 0);
-        redeliveries() >= 8
-    })
-    .await;
+    come_again_and_wait_for_no_row(&fixture, 8).await;
     till.till.gate.add_permits(1);
     let told = told_in_order(fixture.replies(3).await);
     assert_eq!(told.matches(r#"done {"slot":1,"note":"waited"}"#).count(), 3, "{told}");
@@ -140,6 +145,9 @@ async fn twin_of_a_running_command_takes_no_connection_and_is_answered_from_the_
     let tries: i64 =
         sqlx::query_scalar("SELECT count(*) FROM inbox_tries").fetch_one(&fixture.pool).await.unwrap();
     assert_eq!(tries, 0);
+    let late = CommandMessage { attempt: 3, ..put(1, How::Wait) };
+    assert_eq!(fixture.ask(late).await, r#"done {"slot":1,"note":"waited"}"#);
+    assert_eq!(till.count("ran_beside"), 1, "what is answered needs no place");
     fixture.leave([till]).await;
 }
 
@@ -241,8 +249,7 @@ async fn undo_of_a_running_action_waits_for_it() {
     fixture.send(&[put(1, How::Wait)]).await;
     entered(&till, 1).await;
     fixture.send(&[take_back(1, How::Done)]).await;
-    let redeliveries = || fixture.wire.stats().redeliveries.load(Ordering::Relaxed);
-    until("it has come again", async || redeliveries() >= 2).await;
+    come_again_and_wait_for_no_row(&fixture, 2).await;
     till.till.gate.add_permits(1);
     fixture.replies(2).await;
     assert_eq!(fixture.effects().await, ["put:1", "take:1"]);
