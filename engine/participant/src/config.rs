@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redress_core::inbox::Retention;
 
-use crate::dispatch::Limits;
+use crate::meter::Limits;
 
 /// The treatment of injected failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -8,31 +8,15 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::time::Duration;
 
-use redress_core::{Command, IdempotencyKey, JsonText, Phase, Rejection};
+use redress_core::{Command, JsonText, Phase, Rejection};
 use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, HandlerError, HandlerOutcome, Keyed};
-use crate::meter::{Course, Meter};
+use crate::meter::{Call, FurtherCalls, Meter};
 use crate::savepoint::Savepoints;
 use crate::tx::Tx;
 use crate::unit_error::UnitError;
-
-/// A command whose handler must run.
-#[derive(Clone)]
-pub(crate) struct Call {
-    pub(crate) key: IdempotencyKey,
-    pub(crate) payload: JsonText,
-}
-
-/// Time limits.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    /// For the database.
-    pub(crate) silence: Duration,
-    /// For one call of a handler.
-    pub(crate) handler: Duration,
-}
 
 /// The result of a call.
 pub(crate) enum HandlerResult {
@@ -289,7 +273,7 @@ async fn run_each<S: Sync, W: Way<S>>(
             }
         }
         ran.push(result);
-        if meter.course() == Course::Stops {
+        if meter.further_calls() == FurtherCalls::Left {
             break;
         }
     }

@@ -9,7 +9,8 @@ use redress_core::CommandMessage;
 use crate::batch;
 use crate::config::count;
 use crate::inbox::Inbox;
-use crate::member::{Isolation, Verdict};
+use crate::isolation::Isolation;
+use crate::member::Verdict;
 use crate::unit_error::{Disposition, UnitError};
 
 /// How often a batch that met another one is run again before its members are run alone.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use redress_core::{CommandMessage, Name, Phase};
 
 use crate::beside::Bounds;
-use crate::dispatch::{CallSize, Dispatch, Limits};
+use crate::dispatch::{CallSize, Dispatch};
+use crate::meter::Limits;
 use crate::tempo::{Calls, Measured, Record, Tempo};
 
 /// A handler of a service.

@@ -11,8 +11,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::beside::{Beside, Job, Refused, Step, Waiting};
 use crate::handlers::Registered;
-use crate::lane::Lane;
-use crate::member::{CountsAsAttempt, End, Isolation, Member};
+use crate::isolation::{Isolation, Lane};
+use crate::member::{CountsAsAttempt, End, Member};
 use crate::tempo::Tempo;
 use crate::worker::Worker;
 

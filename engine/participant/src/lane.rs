@@ -10,49 +10,18 @@
 
 use std::collections::HashSet;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use redress_core::{CommandMessage, Phase};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use redress_core::Phase;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::handlers::Registered;
+use crate::isolation::{Isolation, Lane, LaneReport};
 use crate::jobs::Probed;
-use crate::member::{End, Isolation, Member};
+use crate::member::{End, Member};
 use crate::quarantine::Sorted;
 use crate::tempo::Tempo;
 use crate::worker::Worker;
-
-/// What a batch tells about its lane while it runs.
-#[derive(Default)]
-pub(crate) struct Lane {
-    /// A handler takes too long for a lane.
-    pub(crate) stalled: Notify,
-    told: Mutex<Told>,
-}
-
-#[derive(Default)]
-struct Told {
-    left: Vec<Member>,
-    /// Of the actions about which the stalled batch has commands.
-    keys: Vec<String>,
-}
-
-impl Lane {
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().expect("no thread panics while it holds what a batch tells")
-    }
-
-    /// A handler of this batch takes too long for a lane.
-    pub(crate) fn stalls(&self, commands: &[CommandMessage]) {
-        self.told().keys = commands.iter().map(|command| command.key.of_action().to_string()).collect();
-        self.stalled.notify_one();
-    }
-
-    /// These commands were left by the batch.
-    pub(crate) fn leave(&self, members: Vec<Member>) {
-        self.told().left.extend(members);
-    }
-}
 
 /// The right to run a batch on a lane, and the place among all batches in flight that outlasts it.
 pub(crate) struct LanePermit {
@@ -138,11 +107,11 @@ impl<S: Send + Sync + 'static> Worker<S> {
             end = &mut run => end,
             () = lane.stalled.notified() => {
                 permit.lane = None;
-                self.beside().hold(&lane.told().keys);
+                self.beside().hold(&lane.report().keys);
                 run.await
             }
         };
-        let Told { left, keys } = std::mem::take(&mut *lane.told());
+        let LaneReport { left, keys } = std::mem::take(&mut *lane.report());
         self.beside().release(&keys);
         match end {
             End::Settled | End::PutBack(_) => Ok(left),

@@ -69,6 +69,7 @@ mod handler;
 mod handlers;
 mod identity;
 mod inbox;
+mod isolation;
 mod jobs;
 mod lane;
 mod listen;

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Stats, count};
 use crate::connection::{give_back, lease};
-use crate::dispatch::Limits;
 use crate::handler::{HandlerError, Listen};
+use crate::meter::Limits;
 use crate::store;
 use crate::tx::Tx;
 use crate::unit_error::{Disposition, HandlerSource, UnitError, classify_handler_error};

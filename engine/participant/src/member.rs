@@ -1,11 +1,7 @@
 //! A command on its way through the participant, as plain data: delivered, ruled on, settled or put back.
 
-use std::sync::Arc;
-
 use redress_core::{CommandMessage, Outcome};
 use redress_wire::delivery::AckHandle;
-
-use crate::lane::Lane;
 
 /// A command that will be ruled on, and the right to settle it.
 pub(crate) struct Member {
@@ -47,29 +43,6 @@ pub(crate) enum Verdict {
     /// Not ruled on: its answer does not fit into this transaction any more, or its handler must not run in it. In
     /// another one.
     Left,
-}
-
-/// Where a batch runs, and what waits behind it.
-#[derive(Clone)]
-pub(crate) enum Isolation {
-    /// On a lane, with all other commands behind it: handlers that are not short are left.
-    Shared(Arc<Lane>),
-    /// On a lane, one command whose handler is to be proven.
-    Probe(Arc<Lane>),
-    /// Beside the batches, in a transaction of its own.
-    Beside,
-    /// On a lane, whatever it holds, because there is no connection for another place.
-    Everything,
-}
-
-impl Isolation {
-    /// Returns true for a batch, whose end tells how large the next one may be.
-    pub(crate) const fn is_on_lane(&self) -> bool {
-        match self {
-            Self::Shared(_) | Self::Everything => true,
-            Self::Probe(_) | Self::Beside => false,
-        }
-    }
 }
 
 /// How the run of a batch ended.

@@ -6,20 +6,36 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use redress_core::{IdempotencyKey, JsonText};
 use tokio::time::timeout;
 
-use crate::dispatch::{Call, Limits};
 use crate::handler::HandlerError;
 use crate::tempo::{Calls, allowed};
 use crate::unit_error::UnitError;
 
+/// A command whose handler must run.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) key: IdempotencyKey,
+    pub(crate) payload: JsonText,
+}
+
+/// Time limits.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// For the database.
+    pub(crate) silence: Duration,
+    /// For one call of a handler.
+    pub(crate) handler: Duration,
+}
+
 /// Whether calls that follow a slow one are still made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Course {
+pub(crate) enum FurtherCalls {
     /// No call was slow.
-    GoesOn,
+    Made,
     /// A call was slow, and others wait.
-    Stops,
+    Left,
 }
 
 /// Calls one handler, within its limits.
@@ -28,7 +44,7 @@ pub(crate) struct Meter<'m> {
     /// How long a call with one command may take before it is slow; none if nothing waits behind it.
     patience: Option<Duration>,
     on_slow: &'m (dyn Fn(Duration) + Sync),
-    course: Course,
+    further_calls: FurtherCalls,
     calls: Calls,
 }
 
@@ -39,7 +55,7 @@ impl<'m> Meter<'m> {
         patience: Option<Duration>,
         on_slow: &'m (dyn Fn(Duration) + Sync),
     ) -> Self {
-        Self { limits, patience, on_slow, course: Course::GoesOn, calls: Calls::default() }
+        Self { limits, patience, on_slow, further_calls: FurtherCalls::Made, calls: Calls::default() }
     }
 
     /// How long the database may be silent.
@@ -47,8 +63,8 @@ impl<'m> Meter<'m> {
         self.limits.silence
     }
 
-    pub(crate) fn course(&self) -> Course {
-        self.course
+    pub(crate) fn further_calls(&self) -> FurtherCalls {
+        self.further_calls
     }
 
     /// The calls that have ended.
@@ -74,7 +90,7 @@ impl<'m> Meter<'m> {
         let mut handler = pin!(AssertUnwindSafe(handler).catch_unwind());
         let mut ended = timeout(patience, &mut handler).await.ok();
         if ended.is_none() && patience < limit {
-            self.course = Course::Stops;
+            self.further_calls = FurtherCalls::Left;
             (self.on_slow)(begun.elapsed());
             ended = timeout(limit - patience, handler).await.ok();
         }

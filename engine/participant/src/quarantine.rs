@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use redress_core::Phase;
 
+use crate::isolation::Isolation;
 use crate::jobs::Probed;
-use crate::member::{CountsAsAttempt, End, Isolation, Member};
+use crate::member::{CountsAsAttempt, End, Member};
 use crate::store;
 use crate::unit_error::UnitError;
 use crate::worker::Worker;

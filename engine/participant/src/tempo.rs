@@ -6,7 +6,7 @@
 //!
 //! | tempo | its commands | becomes |
 //! |---|---|---|
-//! | unproven | one alone, as a probe; the others wait for it | short or long by the probe, long once that takes longer than [`SHORT_MAX`] |
+//! | unproven | one alone, as a probe; the others wait for it | short by the probe, or long as soon as it takes [`SHORT_MAX`] |
 //! | short | share a batch | long by one call over [`HICCUP_MIN`], or by many over [`SHORT_MAX`] |
 //! | long | beside the batches | short again once slow calls are rare |
 //!

@@ -6,8 +6,9 @@
 //! | `pipeline` | classifies deliveries, has the batch executed, carries out what follows |
 //! | `execute`, `batch` | executes a batch in one transaction; knows the inbox and no broker |
 //! | `lane` | decides which commands run on the batch's lane, and which beside |
+//! | `isolation` | where a batch runs, and what it tells about its lane |
 //! | `jobs`, `beside` | commands that run beside the batches, and those that wait to |
-//! | `tempo` | how long handlers take: short, long, not proven |
+//! | `tempo`, `meter` | how long handlers take: short, long, not proven |
 //! | `recovery` | decides what follows a batch that failed |
 //! | `answer` | publishes replies and acknowledges after the commit |
 //! | `quarantine` | commands that have come again and again |
