@@ -4,6 +4,7 @@
 //! processes of their own; both get the same databases, named after the coordinator's: `redress`, `redress_order`, and
 //! so on.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub(crate) struct Servers {
     prefix: String,
     ack_wait: Duration,
     stream_bytes_max: i64,
+    service_concurrency: NonZeroUsize,
 }
 
 impl Servers {
@@ -74,6 +76,7 @@ impl Servers {
             prefix: args.prefix.clone(),
             ack_wait,
             stream_bytes_max,
+            service_concurrency: args.service_concurrency,
         })
     }
 
@@ -90,6 +93,7 @@ impl Servers {
             prefix: args.prefix.clone(),
             ack_wait: Duration::from_millis(args.ack_wait_ms),
             stream_bytes_max: args.stream_bytes_max,
+            service_concurrency: args.service_concurrency,
         })
     }
 
@@ -195,7 +199,8 @@ impl Servers {
     ) -> Result<JoinHandle<Result<(), redress_participant::ServiceError>>, Failure> {
         let database = self.service_database(service.name(), migrations).await?;
         let wire = self.wire().await?;
-        let participant = ParticipantConfig { faults, ..Default::default() };
+        let concurrency = self.service_concurrency.get();
+        let participant = ParticipantConfig { faults, concurrency, ..Default::default() };
         let options = ServiceConfig { participant, migrations };
         let pool = service.open(&database, &options).await.map_err(Failure::of_service)?;
         let service = service.clone();
@@ -215,6 +220,7 @@ impl Servers {
             .env("REDRESS_PREFIX", &self.prefix)
             .env("REDRESS_ACK_WAIT_MS", self.ack_wait.as_millis().to_string())
             .env("REDRESS_STREAM_BYTES_MAX", self.stream_bytes_max.to_string())
+            .env("REDRESS_SERVICE_CONCURRENCY", self.service_concurrency.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)

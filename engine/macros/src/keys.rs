@@ -9,7 +9,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Ident, LitStr, Path, Result, Token};
+use syn::{Error, Ident, LitInt, LitStr, Path, Result, Token};
 
 /// Reads the list with a function that takes one key and its value.
 pub(crate) fn each(
@@ -47,6 +47,19 @@ pub(crate) fn value<T: Parse>(key: &Ident, input: ParseStream<'_>, example: &str
 /// A text, for a name.
 pub(crate) fn text(key: &Ident, input: ParseStream<'_>, example: &str) -> Result<LitStr> {
     value(key, input, &format!("\"{example}\""))
+}
+
+/// A whole number from 1 on.
+pub(crate) fn number(key: &Ident, input: ParseStream<'_>, example: &str) -> Result<u32> {
+    let literal: LitInt = value(key, input, example)?;
+    match literal.base10_parse() {
+        Ok(number) if number > 0 => Ok(number),
+        Ok(_) | Err(_) => {
+            let message =
+                format!("`{key}` is a whole number from 1 to {}, as in `{key} = {example}`", u32::MAX);
+            Err(Error::new(literal.span(), message))
+        }
+    }
 }
 
 /// The path of the crate in which the generated code finds the engine.

@@ -75,6 +75,10 @@ pub fn command(item: TokenStream) -> TokenStream {
 /// compensation in the same `impl`. The command of a compensation must be declared as that of the action
 /// (`Compensates`), and all commands must be of this service and have different names.
 ///
+/// Every mark takes the limits of its command, instead of those of the service: `concurrency = 4` is how many of it run at
+/// the same time if its handler takes long, `time_max_s = 120` is how many seconds one call may take. Both are whole numbers
+/// from 1 on.
+///
 /// Besides the traits, the macro writes `ServiceHandlers` with the service's name and the registration of every handler,
 /// so that `Service::of(Payments, migrator)` is the whole service. One `impl` holds all handlers of a type. Listeners have
 /// no mark: a service that also listens is

@@ -4,6 +4,9 @@
 //! commit. Commands whose handlers must run are gathered by type, so that a set-oriented handler sees them together;
 //! a command that touches a key of one that is still waiting to run makes the waiting ones run first. So twins and
 //! pairs of action and undo inside a batch are ruled on as if they had come one after the other.
+//!
+//! A shared batch answers all that needs no handler, runs the handlers that are short, and leaves the others ([`crate::tempo`]).
+//! If a short one stalls, the batch gives its lane back, leaves the rest of that kind, and commits with what it has.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -17,12 +20,15 @@ use sqlx::{Connection, PgConnection};
 use crate::config::{FaultMode, Stats, count};
 use crate::connection::{give_back_after_batch, lease_for_batch};
 use crate::crash::crash;
-use crate::dispatch::{Call, HandlerResult, Limits};
-use crate::handlers::Handlers;
+use crate::dispatch::HandlerResult;
+use crate::handlers::{Handlers, Registered};
 use crate::inbox::Inbox;
+use crate::isolation::Isolation;
 use crate::member::Verdict;
+use crate::meter::{Call, Meter};
 use crate::pace::{ANSWER_BYTES_MAX, Pace};
 use crate::store::{self, Memory};
+use crate::tempo::{HICCUP_MIN, Measured, SHORT_MAX, Tempo};
 use crate::unit_error::{Disposition, UnitError, classify};
 
 /// Runs a batch, and waits for no row for longer than `lock_wait`; on an error nothing has happened, unless it is the
@@ -31,9 +37,10 @@ pub(crate) async fn run<S: Send + Sync + 'static>(
     inbox: &Inbox<S>,
     commands: &[CommandMessage],
     lock_wait: Duration,
+    isolation: &Isolation,
 ) -> Result<Vec<Verdict>, UnitError> {
     let mut connection = lease_for_batch(&inbox.leases, inbox.config.silence_max).await?;
-    let result = run_on(&mut connection, inbox, commands, lock_wait).await;
+    let result = run_on(&mut connection, inbox, commands, lock_wait, isolation).await;
     give_back_after_batch(&inbox.leases, connection, result.as_ref().err().map(UnitError::disposition));
     result
 }
@@ -43,14 +50,16 @@ async fn run_on<S: Send + Sync + 'static>(
     inbox: &Inbox<S>,
     commands: &[CommandMessage],
     lock_wait: Duration,
+    isolation: &Isolation,
 ) -> Result<Vec<Verdict>, UnitError> {
-    let (config, limits) = (&inbox.config, inbox.config.limits());
-    let begun = answered(limits.silence, connection.begin_with(store::begin(lock_wait))).await;
+    let (config, silence) = (&inbox.config, inbox.config.silence_max);
+    let begin = store::begin(lock_wait, inbox.handler_time_max);
+    let begun = answered(silence, connection.begin_with(begin)).await;
     let mut transaction = begun.map_err(UnitError::Unreachable)?;
     let keys =
         commands.iter().flat_map(|command| keys_to_claim(command).into_iter().map(|key| key.to_string()));
     let claimed = store::claim(&mut transaction, keys.collect(), ANSWER_BYTES_MAX);
-    let (memory, now) = answered(limits.silence, claimed).await.map_err(|error| match error {
+    let (memory, now) = answered(silence, claimed).await.map_err(|error| match error {
         UnitError::Database(error) if classify(&error) == Disposition::Held => UnitError::Elsewhere(error),
         error => error,
     })?;
@@ -64,8 +73,9 @@ async fn run_on<S: Send + Sync + 'static>(
         waiting: BTreeMap::new(),
         waiting_keys: HashSet::new(),
         verdicts: commands.iter().map(|_| None).collect(),
+        left_keys: HashSet::new(),
         obey: config.faults != FaultMode::Refused,
-        limits,
+        isolation,
         stats: &tally,
         pace: &inbox.pace,
         answer_bytes: 0,
@@ -76,16 +86,18 @@ async fn run_on<S: Send + Sync + 'static>(
     batch.run_waiting().await?;
     let verdicts = std::mem::take(&mut batch.verdicts);
     let memory = batch.memory;
-    answered(limits.silence, memory.write(&mut transaction)).await?;
+    answered(silence, memory.write(&mut transaction)).await?;
     let dies = |command: &&CommandMessage| command.fault == Some(FaultKind::CrashBeforeCommit);
     if config.faults == FaultMode::Exit
         && let Some(command) = commands.iter().find(dies)
     {
         crash(&command.service);
     }
-    answered(limits.silence, transaction.commit()).await?;
+    answered(silence, transaction.commit()).await?;
     inbox.stats.add(&tally);
-    inbox.pace.committed(config.batch_max);
+    if isolation.is_on_lane() {
+        inbox.pace.committed(config.batch_max);
+    }
     let answered = |verdict: Option<Verdict>| verdict.expect("every command of a batch was ruled on");
     Ok(verdicts.into_iter().map(answered).collect())
 }
@@ -100,8 +112,10 @@ struct Batch<'b, S> {
     waiting: BTreeMap<Name, Vec<usize>>,
     waiting_keys: HashSet<String>,
     verdicts: Vec<Option<Verdict>>,
+    /// Of the actions about which a command was left.
+    left_keys: HashSet<String>,
     obey: bool,
-    limits: Limits,
+    isolation: &'b Isolation,
     /// Counted in the transaction, and added to the others once it has committed.
     stats: &'b Stats,
     pace: &'b Pace,
@@ -123,7 +137,11 @@ impl<S: Send + Sync> Batch<'_, S> {
             self.run_waiting().await?;
         }
         // Once one is left, all behind it are: they are ruled on in order of arrival.
-        if self.is_full() || self.memory.is_unread(&own) || self.memory.is_unread(&action) {
+        if self.left_keys.contains(&action)
+            || self.is_full()
+            || self.memory.is_unread(&own)
+            || self.memory.is_unread(&action)
+        {
             self.verdicts[place] = Some(Verdict::Left);
             return Ok(());
         }
@@ -178,37 +196,71 @@ impl<S: Send + Sync> Batch<'_, S> {
     async fn run_waiting(&mut self) -> Result<(), UnitError> {
         self.waiting_keys.clear();
         for (_, places) in std::mem::take(&mut self.waiting) {
+            let handler = self.handlers.of(&self.commands[places[0]]);
+            let handler = handler.expect("commands without a handler were set aside before the batch");
             let mut places = places.as_slice();
             while !places.is_empty() {
                 let room = ANSWER_BYTES_MAX.saturating_sub(self.answer_bytes);
-                let (now, later) = places.split_at(self.pace.calls(room).min(places.len()));
-                if self.is_full() {
-                    places.iter().for_each(|&place| self.verdicts[place] = Some(Verdict::Left));
+                if self.is_full() || !self.may_run(handler) {
+                    self.leave(places);
                     break;
                 }
-                self.run_together(now).await?;
+                let (now, later) = places.split_at(self.pace.calls(room).min(places.len()));
+                self.run_together(handler, now).await?;
                 places = later;
             }
         }
         Ok(())
     }
 
-    /// Runs one handler for commands of one kind.
-    async fn run_together(&mut self, places: &[usize]) -> Result<(), UnitError> {
+    /// Returns true if this handler runs in this transaction.
+    fn may_run(&self, handler: &Registered<S>) -> bool {
+        match self.isolation {
+            Isolation::Shared(_) => handler.tempo() == Tempo::Short,
+            Isolation::Probe(_) | Isolation::Beside | Isolation::Everything => true,
+        }
+    }
+
+    /// These commands are run later, and those behind them that are about the same actions, too.
+    fn leave(&mut self, places: &[usize]) {
+        for &place in places {
+            self.left_keys.insert(self.commands[place].key.of_action().to_string());
+            self.verdicts[place] = Some(Verdict::Left);
+        }
+    }
+
+    /// Runs one handler for commands of one kind; those behind a call that stalls are left.
+    async fn run_together(&mut self, handler: &Registered<S>, places: &[usize]) -> Result<(), UnitError> {
         let calls: Vec<Call> = places
             .iter()
             .map(|&place| &self.commands[place])
             .map(|command| Call { key: command.key.clone(), payload: command.payload.clone() })
             .collect();
-        let handler = self.handlers.of(&self.commands[places[0]]);
-        let handler = handler.expect("commands without a handler were set aside before the batch");
-        let ran = handler.run(self.service, self.connection, &calls, self.limits).await?;
+        let (isolation, commands) = (self.isolation, self.commands);
+        let on_slow = |so_far: Duration| {
+            handler.runs_long(so_far);
+            match isolation {
+                Isolation::Shared(lane) | Isolation::Probe(lane) => lane.stalls(commands),
+                Isolation::Beside | Isolation::Everything => {}
+            }
+        };
+        let (measured, patience) = match isolation {
+            Isolation::Shared(_) => (Measured::Shared, Some(HICCUP_MIN)),
+            Isolation::Probe(_) => (Measured::Probe, Some(SHORT_MAX)),
+            Isolation::Beside | Isolation::Everything => (Measured::Beside, None),
+        };
+        let mut meter = Meter::new(handler.limits, patience, &on_slow);
+        let ran = handler.dispatch.run(self.service, self.connection, &calls, &mut meter).await;
+        handler.ended(meter.calls(), measured);
+        let ran = ran?;
         let sizes = ran.iter().map(HandlerResult::bytes);
         self.pace.answered(sizes.clone().max().unwrap_or(0));
         self.answer_bytes += sizes.sum::<usize>();
-        for (place, ran) in places.iter().zip(ran) {
+        let (run, left) = places.split_at(ran.len());
+        for (place, ran) in run.iter().zip(ran) {
             self.answered(*place, ran);
         }
+        self.leave(left);
         Ok(())
     }
 

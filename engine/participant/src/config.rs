@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redress_core::inbox::Retention;
 
-use crate::dispatch::Limits;
+use crate::meter::Limits;
 
 /// The treatment of injected failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -26,8 +26,12 @@ pub struct ParticipantConfig {
     /// fails as a whole costs more.
     pub batch_max: usize,
     /// Batches in flight. One: commands that come meanwhile make the next batch larger, and larger batches cost less
-    /// than a second lane gains; more than one helps a service whose handlers wait for others.
+    /// than a second lane gains. Handlers that take long need none: they run beside the batches.
     pub lanes: usize,
+    /// Commands of one kind that run at the same time beside the batches, each in a transaction and on a connection of
+    /// its own, if their handler takes long: at least 1. [`CommandLimits`] says it for one command. The pool of
+    /// [`Service::open`](crate::Service::open) is sized from it, up to 48 connections or one for each command.
+    pub concurrency: usize,
     /// How long the inbox remembers.
     pub retention: Retention,
     /// How often rows that the inbox need not remember are pruned.
@@ -40,9 +44,10 @@ pub struct ParticipantConfig {
     /// How long the database may stay silent before its connection is given up: longer than it lets any statement run.
     pub silence_max: Duration,
     /// The longest that one call of a handler may take. Past it its transaction is rolled back, the command is answered
-    /// `failed`, and the others of its batch run on: a handler that waits must not hold them up for ever. They wait as
-    /// long as it does, so it is short; but longer than the database lets any statement run (30 s), so that a slow
-    /// statement fails with its own error and only a wait outside the database is cut off.
+    /// `failed`, and the others of its batch run on: a handler that waits must not hold its place for ever. Longer than
+    /// the database lets any statement run (30 s), so that a slow statement fails with its own error and only a wait
+    /// outside the database is cut off. [`CommandLimits`] says it for one command. The database lets a transaction of
+    /// the service be idle for a little longer than the longest of them.
     pub handler_time_max: Duration,
     /// The longest that a batch waits for a row which another transaction holds. Past it the members run one by one,
     /// and those that meet the row again are answered `failed`. Longer than a batch of another instance takes, and
@@ -59,6 +64,7 @@ impl Default for ParticipantConfig {
         Self {
             batch_max: 500,
             lanes: 1,
+            concurrency: Self::CONCURRENCY,
             retention: Retention::DEFAULT,
             prune_every: Duration::from_secs(10 * 60),
             tries_max: 10,
@@ -72,13 +78,35 @@ impl Default for ParticipantConfig {
     }
 }
 
+/// Limits of one command, where they are not those of its service. Set by
+/// [`Participant::limits`](crate::Participant::limits), or by the mark of the handler:
+/// `#[action(concurrency = 4, time_max_s = 120)]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandLimits {
+    /// Instead of [`ParticipantConfig::concurrency`]; at least 1.
+    pub concurrency: Option<usize>,
+    /// Instead of [`ParticipantConfig::handler_time_max`].
+    pub handler_time_max: Option<Duration>,
+}
+
 /// The longest age that anything is compared with: a hundred years, longer than any inbox lives and short enough for
 /// every clock to count back. A `Duration::MAX` that is meant as "never" becomes this.
 const AGE_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 impl ParticipantConfig {
+    /// The default of [`concurrency`](Self::concurrency): 40 commands of three seconds end in nine, and the connections of
+    /// one kind are a third of those that a service opens at most.
+    pub const CONCURRENCY: usize = 16;
+
     pub(crate) const fn limits(&self) -> Limits {
         Limits { silence: self.silence_max, handler: self.handler_time_max }
+    }
+
+    /// The limits of a command, and how many of it may run beside each other.
+    pub(crate) fn limits_of(&self, command: CommandLimits) -> (Limits, usize) {
+        let handler = command.handler_time_max.unwrap_or(self.handler_time_max);
+        let concurrency = command.concurrency.unwrap_or(self.concurrency).max(1);
+        (Limits { handler, ..self.limits() }, concurrency)
     }
 
     /// No age is longer than can be counted back.
@@ -137,6 +165,12 @@ stats! {
     dead_letters_lost,
     /// Batches that had to be run again.
     batch_retries,
+    /// Commands that ran beside the batches, because their handler takes long.
+    ran_beside,
+    /// Of now: calls that run beside the batches.
+    running_beside,
+    /// Of now: commands that wait for a place beside the batches.
+    waiting_beside,
     /// Rows of the inbox that were pruned.
     pruned,
     /// Notifications that were heard.

@@ -5,36 +5,18 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use redress_core::{Command, IdempotencyKey, JsonText, Phase, Rejection};
+use redress_core::{Command, JsonText, Phase, Rejection};
 use serde::Serialize;
 use sqlx::PgConnection;
-use tokio::time::timeout;
 
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, HandlerError, HandlerOutcome, Keyed};
+use crate::meter::{Call, FurtherCalls, Meter};
 use crate::savepoint::Savepoints;
 use crate::tx::Tx;
 use crate::unit_error::UnitError;
-
-/// A command whose handler must run.
-#[derive(Clone)]
-pub(crate) struct Call {
-    pub(crate) key: IdempotencyKey,
-    pub(crate) payload: JsonText,
-}
-
-/// Time limits.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    /// For the database.
-    pub(crate) silence: Duration,
-    /// For one call of a handler.
-    pub(crate) handler: Duration,
-}
 
 /// The result of a call.
 pub(crate) enum HandlerResult {
@@ -62,12 +44,14 @@ pub(crate) type Running<'a> =
 /// The handlers of a service for one command, as the batch calls them.
 pub(crate) trait Dispatch<S>: Send + Sync {
     fn phase(&self) -> Phase;
+    fn size(&self) -> CallSize;
+    /// A result for each call, in their order; fewer if the meter says stop.
     fn run<'a>(
         &'a self,
         service: &'a S,
         connection: &'a mut PgConnection,
         calls: &'a [Call],
-        limits: Limits,
+        meter: &'a mut Meter<'_>,
     ) -> Running<'a>;
 }
 
@@ -166,21 +150,25 @@ impl<S: Sync, W: Way<S>> Dispatch<S> for Typed<W> {
         W::PHASE
     }
 
+    fn size(&self) -> CallSize {
+        W::SIZE
+    }
+
     fn run<'a>(
         &'a self,
         service: &'a S,
         connection: &'a mut PgConnection,
         calls: &'a [Call],
-        limits: Limits,
+        meter: &'a mut Meter<'_>,
     ) -> Running<'a> {
         Box::pin(async move {
             if W::SIZE == CallSize::Set
                 && calls.len() > 1
-                && let Some(all) = run_together::<S, W>(service, connection, calls, limits).await?
+                && let Some(all) = run_together::<S, W>(service, connection, calls, meter).await?
             {
                 return Ok(all);
             }
-            run_each::<S, W>(service, connection, calls, limits).await
+            run_each::<S, W>(service, connection, calls, meter).await
         })
     }
 }
@@ -193,7 +181,18 @@ impl<S: Send + Sync> Dispatch<S> for Echo {
         self.0
     }
 
-    fn run<'a>(&'a self, _: &'a S, _: &'a mut PgConnection, calls: &'a [Call], _: Limits) -> Running<'a> {
+    fn size(&self) -> CallSize {
+        CallSize::Set
+    }
+
+    fn run<'a>(
+        &'a self,
+        _: &'a S,
+        _: &'a mut PgConnection,
+        calls: &'a [Call],
+        meter: &'a mut Meter<'_>,
+    ) -> Running<'a> {
+        meter.ended(Duration::ZERO, calls.len());
         Box::pin(async move { Ok(calls.iter().map(|_| HandlerResult::Done(JsonText::null())).collect()) })
     }
 }
@@ -204,7 +203,7 @@ async fn run_together<S: Sync, W: Way<S>>(
     service: &S,
     connection: &mut PgConnection,
     calls: &[Call],
-    limits: Limits,
+    meter: &mut Meter<'_>,
 ) -> Result<Option<Vec<HandlerResult>>, UnitError> {
     let (mut set, mut ran) = (Vec::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
     for call in calls {
@@ -220,9 +219,9 @@ async fn run_together<S: Sync, W: Way<S>>(
     if members < 2 {
         return Ok(None);
     }
-    let mut savepoints = Savepoints::new(connection, limits.silence);
+    let mut savepoints = Savepoints::new(connection, meter.silence());
     let tx = &mut Tx::new(savepoints.begin().await?, set[0].key.clone());
-    let answers = guarded(limits, calls, W::call(service, tx, set)).await?;
+    let answers = meter.call(calls, W::call(service, tx, set)).await?;
     let answers = match answers.and_then(|answers| packed_all(answers, members)) {
         Ok(answers) => {
             savepoints.keep();
@@ -241,14 +240,14 @@ async fn run_together<S: Sync, W: Way<S>>(
     }))
 }
 
-/// Each command behind its own savepoint.
+/// Each command behind its own savepoint, until the meter says stop.
 async fn run_each<S: Sync, W: Way<S>>(
     service: &S,
     connection: &mut PgConnection,
     calls: &[Call],
-    limits: Limits,
+    meter: &mut Meter<'_>,
 ) -> Result<Vec<HandlerResult>, UnitError> {
-    let mut savepoints = Savepoints::new(connection, limits.silence);
+    let mut savepoints = Savepoints::new(connection, meter.silence());
     let mut ran = Vec::with_capacity(calls.len());
     for call in calls {
         let member = match read::<W::Command>(call) {
@@ -259,7 +258,7 @@ async fn run_each<S: Sync, W: Way<S>>(
             }
         };
         let tx = &mut Tx::new(savepoints.begin().await?, call.key.clone());
-        let answers = guarded(limits, std::slice::from_ref(call), W::call(service, tx, vec![member])).await?;
+        let answers = meter.call(std::slice::from_ref(call), W::call(service, tx, vec![member])).await?;
         let result = match answers.and_then(packed_one) {
             Ok(result) => result,
             Err(error) => {
@@ -274,6 +273,9 @@ async fn run_each<S: Sync, W: Way<S>>(
             }
         }
         ran.push(result);
+        if meter.further_calls() == FurtherCalls::Left {
+            break;
+        }
     }
     savepoints.close().await?;
     Ok(ran)
@@ -289,23 +291,6 @@ fn read<C: Command>(call: &Call) -> Result<Keyed<C>, HandlerResult> {
     match call.payload.read() {
         Ok(command) => Ok(Keyed { key: call.key.clone(), command }),
         Err(error) => Err(HandlerResult::Unreadable(format!("the payload is no `{}`: {error}", C::NAME))),
-    }
-}
-
-/// A handler that panics has failed, and nothing more. One that does not end leaves the connection in the middle of
-/// something, so that the transaction is lost.
-async fn guarded<T>(
-    limits: Limits,
-    calls: &[Call],
-    handler: impl Future<Output = Result<T, HandlerError>>,
-) -> Result<Result<T, HandlerError>, UnitError> {
-    match timeout(limits.handler, AssertUnwindSafe(handler).catch_unwind()).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) => Ok(Err("the handler panicked; see the service's log for where".into())),
-        Err(_) => {
-            let keys = calls.iter().map(|call| call.key.clone()).collect();
-            Err(UnitError::Overdue { limit: limits.handler, keys })
-        }
     }
 }
 

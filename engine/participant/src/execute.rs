@@ -9,6 +9,7 @@ use redress_core::CommandMessage;
 use crate::batch;
 use crate::config::count;
 use crate::inbox::Inbox;
+use crate::isolation::Isolation;
 use crate::member::Verdict;
 use crate::unit_error::{Disposition, UnitError};
 
@@ -22,11 +23,12 @@ pub(crate) async fn execute<S: Send + Sync + 'static>(
     inbox: &Arc<Inbox<S>>,
     commands: Arc<[CommandMessage]>,
     lock_wait: Duration,
+    isolation: &Isolation,
 ) -> Result<Vec<Verdict>, UnitError> {
     let mut collisions = 0;
     loop {
-        let (of_unit, commands) = (inbox.clone(), commands.clone());
-        let unit = tokio::spawn(async move { batch::run(&of_unit, &commands, lock_wait).await });
+        let (of_unit, commands, isolation) = (inbox.clone(), commands.clone(), isolation.clone());
+        let unit = tokio::spawn(async move { batch::run(&of_unit, &commands, lock_wait, &isolation).await });
         match unit.await.unwrap_or_else(|panicked| Err(UnitError::Panicked(panicked))) {
             Err(error) if error.disposition() == Disposition::Collision && collisions < COLLISIONS_MAX => {
                 collisions += 1;
@@ -57,7 +59,7 @@ impl<S: Send + Sync + 'static> Executes for Arc<Inbox<S>> {
         commands: Arc<[CommandMessage]>,
         lock_wait: Duration,
     ) -> futures_util::future::BoxFuture<'_, Result<Vec<Verdict>, UnitError>> {
-        Box::pin(execute(self, commands, lock_wait))
+        Box::pin(execute(self, commands, lock_wait, &Isolation::Everything))
     }
 }
 

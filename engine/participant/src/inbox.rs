@@ -1,6 +1,7 @@
 //! The inbox of a service with the handlers behind it: everything that the execution of a batch needs, and no broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use redress_core::Name;
@@ -23,6 +24,8 @@ pub(crate) struct Inbox<S> {
     pub(crate) config: ParticipantConfig,
     pub(crate) stats: Arc<Stats>,
     pub(crate) pace: Pace,
+    /// The longest that a handler may take.
+    pub(crate) handler_time_max: Duration,
 }
 
 impl<S> Inbox<S> {

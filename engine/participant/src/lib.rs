@@ -51,10 +51,13 @@
 //! - An `Err` never becomes a rejection: it is rolled back and answered `failed`; the coordinator alone retries.
 //! - A table or a right that is missing fails no command: the commands wait until an operator has created or granted
 //!   it.
+//! - Short handlers share a batch and its transaction; those that take long run beside the others, each in a transaction
+//!   of its own, and which is which is measured: `tempo`, `lane` and `beside`.
 //! - A batch that fails as a whole is run again member by member, so that the culprit fails alone.
 
 mod answer;
 mod batch;
+mod beside;
 mod config;
 mod connection;
 mod crash;
@@ -66,13 +69,18 @@ mod handler;
 mod handlers;
 mod identity;
 mod inbox;
+mod isolation;
+mod jobs;
+mod lane;
 mod listen;
 mod member;
+mod meter;
 mod migrations;
 mod pace;
 mod participant;
 mod passing_on;
 mod pipeline;
+mod places;
 mod prune;
 mod quarantine;
 mod recovery;
@@ -82,6 +90,7 @@ mod serve;
 mod serve_error;
 mod service;
 mod store;
+mod tempo;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tx;
@@ -89,7 +98,7 @@ mod unit_error;
 mod unknown;
 mod worker;
 
-pub use config::{FaultMode, ParticipantConfig, Stats};
+pub use config::{CommandLimits, FaultMode, ParticipantConfig, Stats};
 pub use crash::EXIT_CODE_OF_INJECTED_CRASH;
 pub use echo::echo;
 pub use handler::{

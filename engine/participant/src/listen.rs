@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Stats, count};
 use crate::connection::{give_back, lease};
-use crate::dispatch::Limits;
 use crate::handler::{HandlerError, Listen};
+use crate::meter::Limits;
 use crate::store;
 use crate::tx::Tx;
 use crate::unit_error::{Disposition, HandlerSource, UnitError, classify_handler_error};
@@ -138,7 +138,7 @@ impl<S: Send + Sync + 'static> Listening<S> {
         notification: &NotificationMessage,
     ) -> Result<(), Unheard> {
         let (silence, limit) = (self.limits.silence, self.limits.handler);
-        let begun = answered(silence, connection.begin_with(store::begin(LOCK_WAIT))).await;
+        let begun = answered(silence, connection.begin_with(store::begin(LOCK_WAIT, limit))).await;
         let mut transaction = begun.map_err(UnitError::from)?;
         let heard = listener.hear(&self.author, Tx::new(&mut transaction, key.clone()), notification);
         match timeout(limit, AssertUnwindSafe(heard).catch_unwind()).await {

@@ -11,6 +11,21 @@ pub(crate) struct Member {
     pub(crate) deliveries: u64,
 }
 
+/// Deliveries after which a command may still run with others: its first, and one more for an instance that went away.
+const TRUSTED_DELIVERIES: u64 = 2;
+
+impl Member {
+    /// Returns true if it has come so often that it may be the cause: it runs alone (`quarantine.rs`).
+    pub(crate) const fn is_suspect(&self) -> bool {
+        self.deliveries > TRUSTED_DELIVERIES
+    }
+
+    /// Returns true if it was sent or delivered before.
+    pub(crate) const fn is_repeated(&self) -> bool {
+        self.deliveries > 1 || self.command.attempt > 1
+    }
+}
+
 /// A command that this instance does not know.
 pub(crate) struct UnknownCommand {
     pub(crate) command: CommandMessage,
@@ -25,11 +40,13 @@ pub(crate) enum Verdict {
     Answered(Outcome),
     /// No participant can use it: answer `refused`, keep it as a dead letter, never run it again.
     Poison { reason: String },
-    /// Not ruled on: its answer does not fit into this transaction any more. In the next one.
+    /// Not ruled on: its answer does not fit into this transaction any more, or its handler must not run in it. In
+    /// another one.
     Left,
 }
 
 /// How the run of a batch ended.
+#[derive(Clone, Copy)]
 pub(crate) enum End {
     /// With an answer for each member.
     Settled,

@@ -9,18 +9,17 @@ use redress_core::{Command, Name, Phase};
 use redress_postgres::{Cutoff, Leases};
 use redress_wire::Wire;
 use sqlx::PgPool;
-use tokio::sync::Notify;
 
-use crate::config::{ParticipantConfig, Stats};
+use crate::config::{CommandLimits, ParticipantConfig, Stats};
 use crate::dispatch::{Action, ActionSet, Dispatch, Echo, Typed, Undo, UndoSet};
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, Listen};
 use crate::handlers::Handlers;
 use crate::inbox::Inbox;
 use crate::listen::{Listener, Listening, TypedListener};
 use crate::pace::Pace;
+use crate::places::connections;
 use crate::serve::serve;
 use crate::serve_error::ServeError;
-use crate::unknown::Unknowns;
 use crate::worker::Worker;
 
 /// A service that handles commands: its handlers, and how it is tuned. [`Participant::serve`] gives it its database and its
@@ -28,6 +27,7 @@ use crate::worker::Worker;
 pub struct Participant<S> {
     service: String,
     handlers: HashMap<&'static str, Box<dyn Dispatch<S>>>,
+    limits: HashMap<&'static str, CommandLimits>,
     listeners: HashMap<&'static str, Box<dyn Listener<S>>>,
     /// A command that cannot be registered here, if there was one.
     misplaced: Option<&'static str>,
@@ -43,6 +43,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
         Self {
             service: service.to_owned(),
             handlers: HashMap::new(),
+            limits: HashMap::new(),
             listeners: HashMap::new(),
             misplaced: None,
             echo: false,
@@ -101,6 +102,16 @@ impl<S: Send + Sync + 'static> Participant<S> {
         self
     }
 
+    /// Sets the limits of the command `C`, an action or a compensation, instead of those of the service.
+    #[must_use]
+    pub fn limits<C: Command>(mut self, limits: CommandLimits) -> Self {
+        if C::SERVICE != self.service {
+            self.misplaced.get_or_insert(C::NAME);
+        }
+        self.limits.insert(C::NAME, limits);
+        self
+    }
+
     fn register<C: Command>(mut self, handler: Box<dyn Dispatch<S>>) -> Self {
         if C::SERVICE != self.service {
             self.misplaced.get_or_insert(C::NAME);
@@ -133,6 +144,18 @@ impl<S: Send + Sync + 'static> Participant<S> {
         self.handlers.get(command).map_or(self.echo, |handler| handler.phase() == phase)
     }
 
+    /// The connections that it needs with this tuning.
+    pub(crate) fn connections(&self, config: &ParticipantConfig) -> u32 {
+        let of_service = config.limits_of(CommandLimits::default()).1;
+        let limits =
+            self.handlers.keys().map(|command| self.limits.get(command).copied().unwrap_or_default());
+        let mut concurrency: Vec<usize> = limits.map(|limits| config.limits_of(limits).1).collect();
+        if self.echo {
+            concurrency.extend([of_service; 2]);
+        }
+        connections(config.lanes, &concurrency)
+    }
+
     /// The inbox of this service in the database of `pool`, its handlers behind it.
     pub(crate) fn into_inbox(self, author: Arc<S>, pool: PgPool) -> Result<Inbox<S>, ServeError> {
         if let Some(command) = self.misplaced {
@@ -143,19 +166,21 @@ impl<S: Send + Sync + 'static> Participant<S> {
             return Err(ServeError::Retention { service: self.service, retention });
         }
         let service = Name::new(&self.service)?;
-        let mut by_command = HashMap::new();
-        for (command, handler) in self.handlers {
-            by_command.insert(Name::new(command)?, handler);
+        let mut handlers = Handlers::default();
+        for (command, dispatch) in self.handlers {
+            let limits = self.limits.get(command).copied().unwrap_or_default();
+            handlers.add(Some(Name::new(command)?), dispatch, self.config.limits_of(limits));
         }
-        let echo = |phase| self.echo.then(|| Box::new(Echo(phase)) as Box<dyn Dispatch<S>>);
-        let handlers = Handlers {
-            by_command,
-            actions_without_name: echo(Phase::Action),
-            undos_without_name: echo(Phase::Compensation),
-        };
+        if self.echo {
+            for phase in [Phase::Action, Phase::Compensation] {
+                handlers.add(None, Box::new(Echo(phase)), self.config.limits_of(CommandLimits::default()));
+            }
+        }
+        let handler_time_max = handlers.time_max().unwrap_or(self.config.handler_time_max);
         let leases = Leases::new(pool.clone(), Cutoff::default());
         let (config, stats) = (self.config, self.stats);
-        Ok(Inbox { service, handlers, author, pool, leases, config, stats, pace: Pace::default() })
+        let pace = Pace::default();
+        Ok(Inbox { service, handlers, author, pool, leases, config, stats, pace, handler_time_max })
     }
 
     /// Serves on this database and this wire until `shutdown` completes; commands in flight are finished first.
@@ -184,13 +209,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
             stats: inbox.stats.clone(),
             limits: inbox.config.limits(),
         };
-        let worker = Worker {
-            service: inbox.service.clone(),
-            inbox,
-            wire,
-            unknowns: Unknowns::default(),
-            database_down: Notify::new(),
-        };
+        let worker = Worker::new(inbox, wire);
         serve(Arc::new(worker), listening, shutdown).await
     }
 }

@@ -15,6 +15,8 @@ use redress_wire::{Delivery, Malformed};
 use crate::config::{FaultMode, count};
 use crate::dispatch::truncate_message;
 use crate::execute::execute;
+use crate::isolation::Isolation;
+use crate::lane::LanePermit;
 use crate::member::{End, Member, UnknownCommand, Verdict};
 use crate::recovery::{Recovery, after_failure, may_be_down};
 use crate::store;
@@ -50,7 +52,7 @@ enum InjectedDelivery {
 
 impl<S: Send + Sync + 'static> Worker<S> {
     /// Handles a batch to its end: every delivery of it is settled, or comes again.
-    pub(crate) async fn process(self: &Arc<Self>, batch: Vec<Delivery<CommandMessage>>) {
+    pub(crate) async fn process(self: &Arc<Self>, batch: Vec<Delivery<CommandMessage>>, permit: LanePermit) {
         let mut members = Vec::with_capacity(batch.len());
         let (mut poison, mut unknown) = (Vec::new(), Vec::new());
         for delivery in batch {
@@ -63,16 +65,22 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 ClassifiedDelivery::Abandoned => {}
             }
         }
-        if !members.is_empty() {
-            let acks: Vec<AckHandle> = members.iter().map(|member| member.ack.clone()).collect();
-            let heartbeat = tokio::spawn(keep_alive(acks, self.wire.config().ack_wait / 3));
-            self.run_all(members).await;
-            heartbeat.abort();
-        }
+        self.run_members(members, permit).await;
         if !unknown.is_empty() {
             poison.extend(self.pass_on(unknown).await);
         }
         self.dead_letter(poison).await;
+    }
+
+    /// Runs commands, and keeps them alive meanwhile.
+    pub(crate) async fn run_members(self: &Arc<Self>, members: Vec<Member>, permit: LanePermit) {
+        if members.is_empty() {
+            return;
+        }
+        let acks: Vec<AckHandle> = members.iter().map(|member| member.ack.clone()).collect();
+        let heartbeat = tokio::spawn(keep_alive(acks, self.wire.config().ack_wait / 3));
+        self.run_all(members, permit).await;
+        heartbeat.abort();
     }
 
     /// Sets aside deliveries that must not be ruled on now or ever.
@@ -122,44 +130,71 @@ impl<S: Send + Sync + 'static> Worker<S> {
     }
 
     /// The batch as a whole, and if that cannot be, each member alone.
-    pub(crate) async fn run(self: &Arc<Self>, members: Vec<Member>) -> End {
-        self.run_patiently(members, self.inbox.config.lock_wait_max).await
+    pub(crate) async fn run(self: &Arc<Self>, members: Vec<Member>, isolation: Isolation) -> End {
+        self.run_patiently(members, self.inbox.config.lock_wait_max, isolation).await
     }
 
-    /// One member, with many waiting behind it.
-    pub(crate) async fn run_alone(self: &Arc<Self>, member: Member) -> End {
-        let lock_wait = LOCK_WAIT_ALONE.min(self.inbox.config.lock_wait_max);
-        self.run_patiently(vec![member], lock_wait).await
+    /// One member in a transaction of its own; on a lane with many waiting behind it.
+    pub(crate) async fn run_alone(self: &Arc<Self>, member: Member, isolation: Isolation) -> End {
+        let lock_wait_max = self.inbox.config.lock_wait_max;
+        let lock_wait = match isolation {
+            Isolation::Shared(_) | Isolation::Everything => LOCK_WAIT_ALONE.min(lock_wait_max),
+            Isolation::Probe(_) | Isolation::Beside => lock_wait_max,
+        };
+        self.run_patiently(vec![member], lock_wait, isolation).await
     }
 
-    async fn run_patiently(self: &Arc<Self>, members: Vec<Member>, lock_wait: Duration) -> End {
+    async fn run_patiently(
+        self: &Arc<Self>,
+        members: Vec<Member>,
+        lock_wait: Duration,
+        isolation: Isolation,
+    ) -> End {
         let commands: Arc<[CommandMessage]> = members.iter().map(|m| m.command.clone()).collect();
-        let error = match execute(&self.inbox, commands, lock_wait).await {
+        let error = match execute(&self.inbox, commands, lock_wait, &isolation).await {
             Ok(verdicts) => {
                 let left = self.answer(members.into_iter().zip(verdicts).collect()).await;
-                // At least one was ruled on, so this comes to an end.
-                return match left.is_empty() {
-                    true => End::Settled,
-                    false => Box::pin(self.run_patiently(left, lock_wait)).await,
+                if left.is_empty() {
+                    return End::Settled;
+                }
+                return match &isolation {
+                    Isolation::Shared(lane) => {
+                        lane.leave(left);
+                        End::Settled
+                    }
+                    // At least one was ruled on, so this comes to an end.
+                    Isolation::Probe(_) | Isolation::Beside | Isolation::Everything => {
+                        Box::pin(self.run_patiently(left, lock_wait, isolation)).await
+                    }
                 };
             }
             Err(error) => error,
         };
-        self.inbox.pace.failed(self.inbox.config.batch_max);
-        let is_down = may_be_down(&error) && (error.is_unreachable() || self.probe().await.is_err());
-        self.recover(members, &error, is_down).await
+        if isolation.is_on_lane() {
+            self.inbox.pace.failed(self.inbox.config.batch_max);
+        }
+        // Beside the batches it may be only one connection more that is not to be had.
+        let cannot_be_had = isolation.is_on_lane() && error.is_unreachable();
+        let is_down = may_be_down(&error) && (cannot_be_had || self.probe_database().await.is_err());
+        self.recover(members, &error, is_down, isolation).await
     }
 
     /// Carries out what follows a batch that failed.
-    async fn recover(self: &Arc<Self>, members: Vec<Member>, error: &UnitError, is_down: bool) -> End {
+    async fn recover(
+        self: &Arc<Self>,
+        members: Vec<Member>,
+        error: &UnitError,
+        is_down: bool,
+        isolation: Isolation,
+    ) -> End {
         match after_failure(error, members.len(), is_down) {
             Recovery::WaitForDatabase => self.wait_for_database(members, error).await,
-            Recovery::RunWithout(keys) => self.run_without_overdue(members, keys, error).await,
+            Recovery::RunWithout(keys) => self.run_without_overdue(members, keys, error, isolation).await,
             Recovery::RunOneByOne => {
                 let error = error.chain();
                 tracing::warn!(service = %self.service, error, "batch failed; its members run one by one");
                 count(&self.inbox.stats.batch_retries);
-                self.run_one_by_one(members).await
+                self.run_one_by_one(members, isolation).await
             }
             Recovery::PutBack => {
                 for member in &members {
@@ -184,6 +219,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         members: Vec<Member>,
         keys: &[IdempotencyKey],
         error: &UnitError,
+        isolation: Isolation,
     ) -> End {
         let (overdue, others): (Vec<Member>, Vec<Member>) =
             members.into_iter().partition(|member| keys.contains(&member.command.key));
@@ -197,9 +233,13 @@ impl<S: Send + Sync + 'static> Worker<S> {
         } else {
             suspects = overdue;
         }
-        let end = if others.is_empty() { End::Settled } else { Box::pin(self.run(others)).await };
+        let end = if others.is_empty() {
+            End::Settled
+        } else {
+            Box::pin(self.run(others, isolation.clone())).await
+        };
         match end {
-            End::Settled | End::PutBack(_) => self.run_one_by_one(suspects).await,
+            End::Settled | End::PutBack(_) => self.run_one_by_one(suspects, isolation).await,
             End::DatabaseDown(_) => {
                 self.put_back(suspects).await;
                 end
@@ -243,7 +283,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
     pub(crate) async fn database_is_back(&self) {
         loop {
             tokio::time::sleep(self.inbox.config.database_down_pause).await;
-            match self.probe().await {
+            match self.probe_database().await {
                 Ok(()) => break,
                 Err(error) => {
                     tracing::debug!(service = %self.service, error = error.chain(), "database still down");
@@ -254,7 +294,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
     }
 
     /// Checks that the database can be written to.
-    async fn probe(&self) -> Result<(), UnitError> {
+    async fn probe_database(&self) -> Result<(), UnitError> {
         // In a task of its own, because nothing may cancel a `begin`.
         let inbox = self.inbox.clone();
         let probe = tokio::spawn(async move { inbox.on_connection(|it| Box::pin(store::probe(it))).await });

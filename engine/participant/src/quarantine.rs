@@ -7,67 +7,117 @@
 //!
 //! Only those whose handler must run are run alone: a command that the inbox can answer does no harm, however often it
 //! came.
+//!
+//! Long commands run beside each other, also these: most of them came again because there was no room for them. If the
+//! process ends, the attempt markers of all that were under way stand. Those that have one are run in single file from
+//! then on, so that each further attempt marker is the command's own.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use redress_core::Phase;
 
+use crate::isolation::Isolation;
+use crate::jobs::Probed;
 use crate::member::{CountsAsAttempt, End, Member};
 use crate::store;
 use crate::unit_error::UnitError;
 use crate::worker::Worker;
 
-/// Deliveries after which a command may still run with others: its first, and one more for an instance that went away.
-const TRUSTED_DELIVERIES: u64 = 2;
+/// A batch by what may be run together.
+pub(crate) struct Sorted {
+    pub(crate) trusted: Vec<Member>,
+    /// Each alone.
+    pub(crate) suspects: Vec<Member>,
+    pub(crate) marks: Marks,
+}
+
+/// What the inbox says about keys that came again.
+#[derive(Default)]
+pub(crate) struct Marks {
+    /// Those that have their answer.
+    pub(crate) answered: HashSet<String>,
+    /// Those whose attempt marker stands.
+    pub(crate) attempted: HashSet<String>,
+}
 
 impl<S: Send + Sync + 'static> Worker<S> {
-    /// The trusted ones together, then the others one by one.
-    pub(crate) async fn run_all(self: &Arc<Self>, members: Vec<Member>) {
-        let (mut suspects, mut trusted): (Vec<Member>, Vec<Member>) =
-            members.into_iter().partition(|member| member.deliveries > TRUSTED_DELIVERIES);
-        if !suspects.is_empty() {
-            let answered = match self.answered_before(&suspects).await {
-                Ok(answered) => answered,
+    /// Tells the trusted ones from the others; nothing if the database is down, and all were put back.
+    pub(crate) async fn sorted(self: &Arc<Self>, members: Vec<Member>) -> Option<Sorted> {
+        let may_be_answered =
+            |member: &&Member| member.is_suspect() || (member.is_repeated() && self.is_long(member));
+        let keys = members.iter().filter(may_be_answered).map(|member| member.command.key.to_string());
+        let keys: Vec<String> = keys.collect();
+        let marks = match keys.is_empty() {
+            true => Marks::default(),
+            false => match self.marks(keys).await {
+                Ok(marks) => marks,
                 Err(error) => {
-                    trusted.extend(suspects);
-                    self.wait_for_database(trusted, &error).await;
-                    return;
+                    self.wait_for_database(members, &error).await;
+                    return None;
                 }
-            };
-            let is_harmless = |member: &Member| {
-                let key = &member.command.key;
-                key.phase == Phase::Settlement || answered.contains(&key.to_string())
-            };
-            let (harmless, rest): (Vec<Member>, Vec<Member>) = suspects.into_iter().partition(is_harmless);
-            trusted.extend(harmless);
-            suspects = rest;
-        }
-        let end = if trusted.is_empty() { End::Settled } else { self.run(trusted).await };
-        match end {
-            End::Settled | End::PutBack(_) => {
-                self.run_one_by_one(suspects).await;
+            },
+        };
+        let is_harmless = |member: &Member| {
+            let key = &member.command.key;
+            key.phase == Phase::Settlement || marks.answered.contains(&key.to_string())
+        };
+        let (suspects, trusted) =
+            members.into_iter().partition(|member| member.is_suspect() && !is_harmless(member));
+        Some(Sorted { trusted, suspects, marks })
+    }
+
+    /// Each suspect alone: on the lane as long as it is short, beside the batches if it takes long. Those with an attempt
+    /// marker go in single file, whatever else is under way.
+    pub(crate) async fn run_suspects(self: &Arc<Self>, suspects: Vec<Member>, attempted: &HashSet<String>) {
+        let mut suspects = suspects.into_iter();
+        while let Some(member) = suspects.next() {
+            let is_marked = attempted.contains(&member.command.key.to_string());
+            if self.is_under_way(&member) {
+                self.put_twin_back(member).await;
+                continue;
             }
-            End::DatabaseDown(_) => self.put_back(suspects).await,
+            if !is_marked && self.is_long(&member) {
+                self.offer(member).await;
+                self.advance();
+                continue;
+            }
+            let single_file = match is_marked {
+                false => None,
+                true => match self.single_file.clone().try_acquire_owned() {
+                    Ok(permit) => Some(permit),
+                    Err(_) => {
+                        self.put_twin_back(member).await;
+                        continue;
+                    }
+                },
+            };
+            match self.probe(member, single_file).await {
+                Probed::Ended(End::Settled | End::PutBack(_)) | Probed::GoesOn => {}
+                Probed::Ended(End::DatabaseDown(_)) => return self.put_back(suspects.collect()).await,
+                Probed::Waits(member) => self.put_twin_back(member).await,
+            }
         }
     }
 
-    /// The keys of members that need no handler, because the answer is there already: after a stall these are many, and
-    /// a transaction for each would take so long that they come again meanwhile.
-    async fn answered_before(&self, members: &[Member]) -> Result<HashSet<String>, UnitError> {
-        let keys: Vec<String> = members.iter().map(|member| member.command.key.to_string()).collect();
+    /// What the inbox says about these keys: after a stall many are answered, and a transaction for each would take so
+    /// long that they come again meanwhile.
+    async fn marks(&self, keys: Vec<String>) -> Result<Marks, UnitError> {
         self.inbox
             .on_connection(|connection| {
-                Box::pin(async move { store::answered_keys(connection, &keys).await })
+                Box::pin(async move {
+                    let answered = store::answered_keys(connection, &keys).await?;
+                    Ok(Marks { answered, attempted: store::attempted_keys(connection, &keys).await? })
+                })
             })
             .await
     }
 
     /// Each member in a transaction of its own, settled before the next one begins.
-    pub(crate) async fn run_one_by_one(self: &Arc<Self>, members: Vec<Member>) -> End {
+    pub(crate) async fn run_one_by_one(self: &Arc<Self>, members: Vec<Member>, isolation: Isolation) -> End {
         let mut members = members.into_iter();
         while let Some(member) = members.next() {
-            match Box::pin(self.run_one(member)).await {
+            match Box::pin(self.run_one(member, isolation.clone())).await {
                 End::Settled | End::PutBack(_) => {}
                 end @ End::DatabaseDown(_) => {
                     self.put_back(members.collect()).await;
@@ -78,9 +128,9 @@ impl<S: Send + Sync + 'static> Worker<S> {
         End::Settled
     }
 
-    async fn run_one(self: &Arc<Self>, member: Member) -> End {
-        if member.deliveries <= TRUSTED_DELIVERIES {
-            return self.run_alone(member).await;
+    async fn run_one(self: &Arc<Self>, member: Member, isolation: Isolation) -> End {
+        if !member.is_suspect() {
+            return self.run_alone(member, isolation).await;
         }
         let key = member.command.key.to_string();
         let attempt_marker = key.clone();
@@ -97,7 +147,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
             self.dead_letter(vec![(self.poison(&member.command, reason), member.ack)]).await;
             return End::Settled;
         }
-        let end = self.run_alone(member).await;
+        let end = self.run_alone(member, isolation).await;
         match end {
             End::Settled | End::PutBack(CountsAsAttempt::No) | End::DatabaseDown(CountsAsAttempt::No) => {
                 self.remove_attempt_marker(key).await;

@@ -31,6 +31,9 @@ pub(crate) trait Runs: Send + Sync {
     /// Returns true if a command of this name has a handler in this phase.
     fn handles(&self, phase: Phase, command: &str) -> bool;
 
+    /// The connections that it needs with this tuning.
+    fn connections(&self, config: &ParticipantConfig) -> u32;
+
     /// Its inbox with the handlers behind it, and no broker.
     #[cfg(feature = "testing")]
     fn inbox(&self, pool: PgPool, config: ParticipantConfig) -> Result<Box<dyn Executes>, ServeError>;
@@ -82,6 +85,10 @@ where
 
     fn handles(&self, phase: Phase, command: &str) -> bool {
         self.participant().handles(phase, command)
+    }
+
+    fn connections(&self, config: &ParticipantConfig) -> u32 {
+        self.participant().connections(config)
     }
 
     #[cfg(feature = "testing")]

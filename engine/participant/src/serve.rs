@@ -2,14 +2,18 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use redress_core::CommandMessage;
+use redress_wire::Delivery;
 use redress_wire::knowing::KnownCommand;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::handlers::Handlers;
+use crate::lane::LanePermit;
 use crate::listen::Listening;
+use crate::member::Member;
 use crate::prune;
 use crate::serve_error::ServeError;
 use crate::worker::Worker;
@@ -33,9 +37,7 @@ pub(crate) async fn serve<S: Send + Sync + 'static>(
 impl<S> Handlers<S> {
     /// The commands that other instances are told that this one knows.
     fn known(&self) -> Vec<KnownCommand> {
-        let named = self.by_command.iter().map(|(name, handler)| (handler.phase(), Some(name.clone())));
-        let unnamed = [&self.actions_without_name, &self.undos_without_name].into_iter().flatten();
-        named.chain(unnamed.map(|handler| (handler.phase(), None))).collect()
+        self.named().map(|(phase, command)| (phase, command.cloned())).collect()
     }
 }
 
@@ -54,10 +56,12 @@ async fn take<S: Send + Sync + 'static>(
     consumer.claim().await?;
     let _telling = worker.wire.tell_known(&worker.service, &worker.inbox.handlers.known()).await;
     let lanes = Arc::new(Semaphore::new(worker.inbox.config.lanes));
-    let tasks = TaskTracker::new();
+    let batches = Arc::new(Semaphore::new(worker.places.lanes_max));
+    let alive = worker.clone();
+    let heartbeat = tokio::spawn(async move { alive.keep_alive_beside().await });
     tracing::info!(service = %worker.service, "participant is serving");
     loop {
-        let lane = lanes.clone().acquire_owned().await.expect("the lanes are never closed");
+        let permit = LanePermit { lane: Some(permit(&lanes).await), _batch: permit(&batches).await };
         let batch = tokio::select! {
             biased;
             () = &mut shutdown => break,
@@ -71,16 +75,44 @@ async fn take<S: Send + Sync + 'static>(
                     () = worker.database_is_back() => continue,
                 }
             }
-            batch = consumer.next_batch(worker.inbox.pace.commands(worker.inbox.config.batch_max)) => batch,
+            () = worker.has_returned.notified() => Taken::Returned(worker.take_returned()),
+            batch = consumer.next_batch(worker.inbox.pace.commands(worker.inbox.config.batch_max)) => {
+                Taken::Delivered(batch)
+            }
         };
-        let worker = worker.clone();
-        tasks.spawn(async move {
-            worker.process(batch).await;
-            drop(lane);
+        let of_batch = worker.clone();
+        worker.tasks.spawn(async move {
+            match batch {
+                Taken::Delivered(deliveries) => of_batch.process(deliveries, permit).await,
+                Taken::Returned(members) => of_batch.run_members(members, permit).await,
+            }
         });
     }
-    tasks.close();
-    tasks.wait().await;
+    let mut waiting = worker.beside().close();
+    waiting.extend(worker.take_returned());
+    for member in waiting {
+        member.ack.nak(Duration::ZERO).await;
+    }
+    worker.tasks.close();
+    worker.tasks.wait().await;
+    heartbeat.abort();
     tracing::info!(service = %worker.service, "participant has stopped");
     Ok(())
+}
+
+/// A batch, by where it comes from.
+enum Taken {
+    Delivered(Vec<Delivery<CommandMessage>>),
+    /// From the queues beside the batches.
+    Returned(Vec<Member>),
+}
+
+async fn permit(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    semaphore.clone().acquire_owned().await.expect("the lanes are never closed")
+}
+
+impl<S> Worker<S> {
+    fn take_returned(&self) -> Vec<Member> {
+        std::mem::take(&mut *self.returned.lock().expect("no thread panics while it holds a list"))
+    }
 }

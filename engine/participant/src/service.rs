@@ -24,7 +24,8 @@ use crate::serve_error::ServeError;
 /// How long a lane waits for a connection before the commands are put back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Session settings of a participant's connections, where it has sessions of its own: a session that hangs must not
-/// hold its keys for ever. Nothing here touches the plans of the handlers' statements, which are their own affair;
+/// hold its keys for ever. A transaction with handlers may be idle for as long as they may take ([`crate::store::begin`]).
+/// Nothing here touches the plans of the handlers' statements, which are their own affair;
 /// those of the inbox are pinned by the functions that hold them (`engine/participant/migrations/0005_inbox_functions.sql`).
 const SETTINGS: [(&str, &str); 4] = [
     ("statement_timeout", "30000"),
@@ -182,17 +183,23 @@ impl Service {
         Ok(())
     }
 
-    /// Connects to the service's database, with the settings that a participant needs.
+    /// Connects to the service's database, with the settings that a participant needs, and with as many connections as it
+    /// may use with this tuning: one for each lane and a few for the inbox, and one for each command that may run beside
+    /// the batches, 48 in all or one for each command. They are opened when they are needed.
     ///
     /// # Errors
     /// [`ServiceError::Database`] says what is wrong with it.
-    pub async fn connect(&self, database_url: &str, lanes: usize) -> Result<PgPool, ServiceError> {
+    pub async fn connect(
+        &self,
+        database_url: &str,
+        config: &ParticipantConfig,
+    ) -> Result<PgPool, ServiceError> {
         let unusable = |source| ServiceError::Database { service: self.name, source };
         let target = Target::parse(database_url).map_err(unusable)?;
         let sessions = target.inspect().await.map_err(unusable)?;
         // A connection that has been lost costs a batch, so each is asked for a sign of life.
         let options = guarded_pool(&Cutoff::default(), Duration::ZERO)
-            .max_connections(u32::try_from(lanes).unwrap_or(1) + 1)
+            .max_connections(self.runs.connections(config))
             .acquire_timeout(ACQUIRE_TIMEOUT);
         let pool = options.connect_with(target.connect_options(sessions, &SETTINGS)).await;
         pool.map_err(|error| unusable(target.fails(error)))
@@ -203,7 +210,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError`] says what is wrong with the database or the tables.
     pub async fn open(&self, database_url: &str, options: &ServiceConfig) -> Result<PgPool, ServiceError> {
-        let pool = self.connect(database_url, options.participant.lanes).await?;
+        let pool = self.connect(database_url, &options.participant).await?;
         self.migrate(&pool, options.migrations).await?;
         Ok(pool)
     }

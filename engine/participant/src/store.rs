@@ -27,13 +27,21 @@ struct Entry {
     changed: bool,
 }
 
-/// Begins a transaction that waits for no row for longer than `lock_wait`, in one message to the server. It writes, and
-/// each statement sees what others have committed before, also if the session's own settings say otherwise.
-pub(crate) fn begin(lock_wait: Duration) -> AssertSqlSafe<String> {
+/// How much longer than the longest handler a transaction may be idle: a handler that is cut off is rolled back by us,
+/// and the database steps in only if we do not.
+const IDLE_MARGIN: Duration = Duration::from_secs(10);
+
+/// Begins a transaction that waits for no row for longer than `lock_wait`, and in which a handler may be busy elsewhere
+/// for `handler_time_max`; in one message to the server. It writes, and each statement sees what others have committed
+/// before, also if the session's own settings say otherwise.
+pub(crate) fn begin(lock_wait: Duration, handler_time_max: Duration) -> AssertSqlSafe<String> {
     // Zero would mean "for ever".
+    let ms = |time: Duration| time.as_millis().clamp(1, i32::MAX as u128);
     AssertSqlSafe(format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {}",
-        lock_wait.as_millis().clamp(1, i32::MAX as u128)
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {}; \
+         SET LOCAL idle_in_transaction_session_timeout = {}",
+        ms(lock_wait),
+        ms(handler_time_max.saturating_add(IDLE_MARGIN))
     ))
 }
 
@@ -104,6 +112,18 @@ pub(crate) async fn answered_keys(
     let answered: Vec<String> =
         sqlx::query_scalar("SELECT key FROM inbox_known($1)").bind(keys).fetch_all(connection).await?;
     Ok(answered.into_iter().collect())
+}
+
+/// Those of these keys that have an attempt marker.
+pub(crate) async fn attempted_keys(
+    connection: &mut PgConnection,
+    keys: &[String],
+) -> Result<HashSet<String>, sqlx::Error> {
+    let marked: Vec<String> = sqlx::query_scalar("SELECT key FROM inbox_tries WHERE key = ANY($1)")
+        .bind(keys)
+        .fetch_all(connection)
+        .await?;
+    Ok(marked.into_iter().collect())
 }
 
 /// Does to the inbox all that a batch does, and takes it back: a standby, a full disk or a missing right would answer a

@@ -5,18 +5,26 @@
 //! |---|---|
 //! | `pipeline` | classifies deliveries, has the batch executed, carries out what follows |
 //! | `execute`, `batch` | executes a batch in one transaction; knows the inbox and no broker |
+//! | `lane` | decides which commands run on the batch's lane, and which beside |
+//! | `isolation` | where a batch runs, and what it tells about its lane |
+//! | `jobs`, `beside` | commands that run beside the batches, and those that wait to |
+//! | `tempo`, `meter` | how long handlers take: short, long, not proven |
 //! | `recovery` | decides what follows a batch that failed |
 //! | `answer` | publishes replies and acknowledges after the commit |
 //! | `quarantine` | commands that have come again and again |
 //! | `dead_letters`, `passing_on` | commands that this instance cannot use |
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use redress_core::Name;
 use redress_wire::Wire;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::TaskTracker;
 
+use crate::beside::Beside;
 use crate::inbox::Inbox;
+use crate::member::Member;
+use crate::places::Places;
 use crate::unknown::Unknowns;
 
 pub(crate) struct Worker<S> {
@@ -26,4 +34,37 @@ pub(crate) struct Worker<S> {
     pub(crate) unknowns: Unknowns,
     /// Tells the intake to stop until the database is back.
     pub(crate) database_down: Notify,
+    /// What the connections are for.
+    pub(crate) places: Places,
+    pub(crate) beside: Mutex<Beside<Member>>,
+    /// Commands that waited for a place beside the batches, and go back to a lane.
+    pub(crate) returned: Mutex<Vec<Member>>,
+    pub(crate) has_returned: Notify,
+    /// Of the commands with an attempt marker, one runs at a time.
+    pub(crate) single_file: Arc<Semaphore>,
+    /// All that the shutdown waits for.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl<S> Worker<S> {
+    /// One that has nothing to do yet.
+    pub(crate) fn new(inbox: Arc<Inbox<S>>, wire: Wire) -> Self {
+        let connections = inbox.pool.options().get_max_connections();
+        let places = Places::of(connections, inbox.config.lanes);
+        let bounds = inbox.handlers.all.iter().map(|handler| handler.bounds(inbox.config.batch_max));
+        let beside = Mutex::new(Beside::new(places.beside, bounds));
+        Self {
+            service: inbox.service.clone(),
+            wire,
+            unknowns: Unknowns::default(),
+            database_down: Notify::new(),
+            places,
+            beside,
+            returned: Mutex::default(),
+            has_returned: Notify::new(),
+            single_file: Arc::new(Semaphore::new(1)),
+            tasks: TaskTracker::new(),
+            inbox,
+        }
+    }
 }

@@ -101,7 +101,7 @@ impl Shop {
         for service in redress_services::all() {
             let Some(url) = self.urls.get(service.name()) else { continue };
             let settings = ParticipantConfig::default();
-            let pool = service.connect(url, settings.lanes).await.unwrap();
+            let pool = service.connect(url, &settings).await.unwrap();
             let (stats, serving) = service.start(pool, self.wire.clone(), settings, self.open.clone());
             self.stats.push(stats);
             tokio::spawn(serving);

@@ -3,7 +3,10 @@
 pub(crate) mod crash;
 pub(crate) mod saga_ref;
 
+use std::num::NonZeroUsize;
+
 use clap::{Args, ValueEnum};
+use redress_participant::ParticipantConfig;
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,6 +28,10 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// The default of a service.
+pub(crate) const SERVICE_CONCURRENCY: NonZeroUsize =
+    NonZeroUsize::new(ParticipantConfig::CONCURRENCY).expect("the default is not zero");
+
 /// Which servers to use.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServersArgs {
@@ -43,6 +50,9 @@ pub(crate) struct ServersArgs {
     /// The most that a stream may hold, in bytes; the server sets it aside.
     #[arg(long, env = "REDRESS_STREAM_BYTES_MAX", default_value_t = 512 << 20)]
     pub(crate) stream_bytes_max: i64,
+    /// How many commands of one kind a service runs at the same time if their handler takes long.
+    #[arg(long, env = "REDRESS_SERVICE_CONCURRENCY", default_value_t = SERVICE_CONCURRENCY)]
+    pub(crate) service_concurrency: NonZeroUsize,
 }
 
 /// Access to the API.

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use args::BenchArgs;
 
-use crate::args::{Output, ServersArgs};
+use crate::args::{Output, SERVICE_CONCURRENCY, ServersArgs};
 use crate::failure::{Exit, Failure};
 use crate::installation::Servers;
 use crate::program::App;
@@ -95,6 +95,7 @@ fn private_servers() -> ServersArgs {
         prefix: "redress".to_owned(),
         ack_wait_ms: 30_000,
         stream_bytes_max: 1 << 30,
+        service_concurrency: SERVICE_CONCURRENCY,
     }
 }
 

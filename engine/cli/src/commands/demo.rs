@@ -211,6 +211,7 @@ mod tests {
             prefix: String::new(),
             ack_wait_ms: 1,
             stream_bytes_max: 1,
+            service_concurrency: crate::args::SERVICE_CONCURRENCY,
         };
         let told = [(false, false), (true, false), (false, true), (true, true)]
             .map(|(database, nats)| beginning(&servers(database, nats), 4));

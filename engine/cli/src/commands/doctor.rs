@@ -157,6 +157,7 @@ mod tests {
             prefix: String::new(),
             ack_wait_ms: 1,
             stream_bytes_max: 1,
+            service_concurrency: crate::args::SERVICE_CONCURRENCY,
         };
         let (postgres, nats) = (Subject::Server(Server::Postgres), Subject::Server(Server::Nats));
         let bare = [

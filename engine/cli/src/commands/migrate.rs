@@ -3,7 +3,7 @@
 use clap::Args;
 use redress_coordinator::journal::PgJournal;
 use redress_coordinator::{Config, Migrations};
-use redress_participant::Service;
+use redress_participant::{ParticipantConfig, Service};
 use serde_json::{Value, json};
 
 use crate::args::{Output, ServersArgs};
@@ -50,7 +50,8 @@ pub(crate) async fn run(app: App, args: MigrateArgs, output: Output) -> Result<E
     }
     for service in app.services.iter().filter(|service| is_wanted(service.name())) {
         let database = servers.service_database(service.name(), Migrations::Apply).await?;
-        let pool = service.connect(&database, 1).await.map_err(Failure::of_service)?;
+        let pool =
+            service.connect(&database, &ParticipantConfig::default()).await.map_err(Failure::of_service)?;
         let done = service.migrate(&pool, Migrations::Apply).await;
         done.map_err(|error| Failure::of_service(error.into()))?;
         pool.close().await;

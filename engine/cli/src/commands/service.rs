@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use futures_util::future::try_join_all;
 use redress_core::Name;
-use redress_participant::{FaultMode, Service, echo};
+use redress_participant::{FaultMode, ParticipantConfig, Service, echo};
 use redress_wire::Wire;
 use serde_json::{Value, json};
 
@@ -104,7 +104,12 @@ async fn check(servers: &Servers, services: &[Service], output: Output) -> Resul
     let mut items = Vec::new();
     for service in services {
         let (url, _) = servers.service_database_url(service.name())?;
-        service.connect(&url, 1).await.map_err(Failure::of_service)?.close().await;
+        service
+            .connect(&url, &ParticipantConfig::default())
+            .await
+            .map_err(Failure::of_service)?
+            .close()
+            .await;
         let requests = listening(&wire, service.name()).await?;
         items.push(json!({ "service": service.name(), "requests_waiting": requests }));
     }

@@ -29,6 +29,24 @@ pub(crate) struct Handler {
     pub(crate) no_compensation: Option<Ident>,
     /// Of a compensation: the methods that it undoes.
     pub(crate) of: Vec<Ident>,
+    pub(crate) limits: Limits,
+}
+
+/// Limits of the command that are not those of its service.
+#[derive(Default)]
+pub(crate) struct Limits {
+    /// Commands that run at the same time, each in a transaction of its own.
+    pub(crate) concurrency: Option<u32>,
+    /// The longest that one call may take, in seconds.
+    pub(crate) time_max_s: Option<u32>,
+}
+
+/// The words in a mark's parentheses.
+#[derive(Default)]
+struct Marked {
+    no_compensation: Option<Ident>,
+    of: Option<Vec<Ident>>,
+    limits: Limits,
 }
 
 impl Handler {
@@ -47,7 +65,7 @@ impl Handler {
                 "a handler has no `#[cfg(..)]` of its own: a service knows the same commands in every build";
             return Err(Error::new(cfg.path().span(), message));
         }
-        let (no_compensation, of) = marked(kind, mark)?;
+        let Marked { no_compensation, of, limits } = marked(kind, mark)?;
         let command = command(kind, &method.sig)?;
         Ok(Some(Self {
             kind,
@@ -59,7 +77,8 @@ impl Handler {
             },
             mark: mark.path().span(),
             no_compensation,
-            of,
+            of: of.unwrap_or_default(),
+            limits,
         }))
     }
 
@@ -70,21 +89,26 @@ impl Handler {
 }
 
 /// The words in the mark's parentheses.
-fn marked(kind: Kind, mark: &Attribute) -> Result<(Option<Ident>, Vec<Ident>)> {
-    let (mut no_compensation, mut of) = (None, None);
+fn marked(kind: Kind, mark: &Attribute) -> Result<Marked> {
+    let mut marked = Marked::default();
     let mut take = |key: &Ident, input: ParseStream<'_>| match key.to_string().as_str() {
-        "no_compensation" if kind.is_action() => keys::once(key, &mut no_compensation, key.clone()),
-        "of" if !kind.is_action() => keys::once(key, &mut of, actions(key, input)?),
+        "no_compensation" if kind.is_action() => keys::once(key, &mut marked.no_compensation, key.clone()),
+        "of" if !kind.is_action() => keys::once(key, &mut marked.of, actions(key, input)?),
+        "concurrency" => keys::once(key, &mut marked.limits.concurrency, keys::number(key, input, "4")?),
+        "time_max_s" => keys::once(key, &mut marked.limits.time_max_s, keys::number(key, input, "120")?),
         _ => {
             let known = if kind.is_action() { "no_compensation" } else { "of = .." };
-            let message = format!("`{key}` is no key of `#[{}(..)]`; there is `{known}`", kind.mark());
+            let message = format!(
+                "`{key}` is no key of `#[{}(..)]`; there are `{known}`, `concurrency = ..` and `time_max_s = ..`",
+                kind.mark()
+            );
             Err(Error::new(key.span(), message))
         }
     };
     if !matches!(mark.meta, Meta::Path(_)) {
         mark.parse_args_with(|input: ParseStream<'_>| keys::each(input, &mut take))?;
     }
-    Ok((no_compensation, of.unwrap_or_default()))
+    Ok(marked)
 }
 
 /// `of = charge`, or `of = [charge, charge_card]`.

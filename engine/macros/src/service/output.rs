@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ItemImpl, LitStr, Type};
 
-use super::handler::Handler;
+use super::handler::{Handler, Limits};
 use super::pairs;
 use super::roots::Roots;
 use crate::keys;
@@ -44,9 +44,10 @@ pub(crate) fn registration(
     roots: &Roots,
     handlers: &[Handler],
 ) -> TokenStream {
-    let registered = handlers.iter().map(|Handler { kind, command, .. }| {
+    let registered = handlers.iter().map(|Handler { kind, command, limits, .. }| {
         let register = kind.register();
-        quote!(.#register::<#command>())
+        let limits = limited(command, limits, roots);
+        quote!(.#register::<#command>() #limits)
     });
     let (generics, _, conditions) = item.generics.split_for_impl();
     let (this, participant) = (&item.self_ty, &roots.participant);
@@ -60,6 +61,25 @@ pub(crate) fn registration(
             }
         }
     }
+}
+
+/// The registration of limits, if there are any.
+fn limited(command: &Type, limits: &Limits, roots: &Roots) -> TokenStream {
+    let participant = &roots.participant;
+    let concurrency =
+        limits.concurrency.map(|number| quote!(concurrency: ::core::option::Option::Some(#number as usize),));
+    let time_max = limits.time_max_s.map(|s| {
+        let s = u64::from(s);
+        quote!(handler_time_max: ::core::option::Option::Some(::core::time::Duration::from_secs(#s)),)
+    });
+    if concurrency.is_none() && time_max.is_none() {
+        return TokenStream::new();
+    }
+    let rest = match (&concurrency, &time_max) {
+        (Some(_), Some(_)) => TokenStream::new(),
+        (Some(_) | None, _) => quote!(..::core::default::Default::default()),
+    };
+    quote!(.limits::<#command>(#participant::CommandLimits { #concurrency #time_max #rest }))
 }
 
 /// Checks that need the types: each command's service, different names, and a compensation for its own action.

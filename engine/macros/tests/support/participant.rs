@@ -62,11 +62,21 @@ pub(crate) trait ServiceHandlers: Sized {
     fn register(participant: Participant<Self>) -> Participant<Self>;
 }
 
+#[derive(Default)]
+pub(crate) struct CommandLimits {
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) handler_time_max: Option<std::time::Duration>,
+}
+
 pub(crate) struct Participant<S>(PhantomData<S>);
 
 impl<S> Participant<S> {
     pub(crate) fn new() -> Self {
         Self(PhantomData)
+    }
+
+    pub(crate) fn limits<C: Command>(self, _: CommandLimits) -> Self {
+        self
     }
 
     pub(crate) fn handle<C: Command>(self) -> Self

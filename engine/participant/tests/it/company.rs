@@ -50,7 +50,7 @@ async fn instance_with_another_database_is_refused() {
     assert!(fixture.ask(put(1, How::Done)).await.starts_with("done"));
     // The same prefix and the same service, in an installation with databases of its own.
     let stranger = service(Till::default());
-    let pool = stranger.connect(&other.database_url, 1).await.unwrap();
+    let pool = stranger.connect(&other.database_url, &ParticipantConfig::default()).await.unwrap();
     let config = ParticipantConfig::default();
     let (_, serving) = stranger.start(pool, fixture.wire.clone(), config, CancellationToken::new());
     let refused = tokio::time::timeout(Duration::from_secs(30), serving).await.unwrap().unwrap_err();

@@ -14,6 +14,8 @@ mod faults;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod how;
+#[cfg(test)]
 mod inbox;
 #[cfg(test)]
 mod memory;
@@ -23,6 +25,8 @@ mod races;
 mod size;
 #[cfg(test)]
 mod tables;
+#[cfg(test)]
+mod tempo;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod testing;

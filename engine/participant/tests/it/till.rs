@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use redress_core::{Command, Phase};
 use redress_core::{CommandMessage, Rejection};
@@ -15,48 +16,7 @@ use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
 use crate::fixture::command;
-
-/// How a handler ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) enum How {
-    #[default]
-    Done,
-    /// Says no, after it has written.
-    Reject,
-    /// Fails, after it has written.
-    Err,
-    /// Fails the first time.
-    ErrOnce,
-    Panic,
-    /// Replies with more than fits into a message.
-    Huge,
-    /// Replies with as much as fits into a message.
-    Heavy,
-    /// Replies with a NUL.
-    Nul,
-    /// Writes what only the commit finds to be wrong.
-    WrongAtCommit,
-    /// Meets another transaction the first time.
-    CollideOnce,
-    /// Sends its own connection away the first time.
-    LoseConnectionOnce,
-    /// Sends its own connection away every time.
-    LoseConnection,
-    /// Does not end.
-    Hang,
-    /// Needs the drawer, which another transaction may hold.
-    Drawer,
-    /// Writes what needs room on the disk, and only the commit finds that there is none.
-    LargeAtCommit,
-    /// Writes what needs room on the disk.
-    Large,
-    /// Waits for the test.
-    Wait,
-    /// Takes five seconds.
-    Slow,
-    /// Replies with the settings of the planner that are not the server's own.
-    Planner,
-}
+pub(crate) use crate::how::How;
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Put {
@@ -132,13 +92,25 @@ pub(crate) struct Till {
     pub(crate) entered: Arc<Semaphore>,
     /// One permit lets one of them go on.
     pub(crate) gate: Arc<Semaphore>,
+    /// Handlers that wait for the test at the same time.
+    inside: Arc<AtomicU32>,
+    /// The most of them.
+    pub(crate) most_inside: Arc<AtomicU32>,
     once: Arc<AtomicU32>,
 }
 
 impl Default for Till {
     fn default() -> Self {
         let closed = || Arc::new(Semaphore::new(0));
-        Self { calls: Arc::default(), entered: closed(), gate: closed(), once: Arc::default() }
+        let (inside, most_inside) = (Arc::default(), Arc::default());
+        Self {
+            calls: Arc::default(),
+            entered: closed(),
+            gate: closed(),
+            inside,
+            most_inside,
+            once: Arc::default(),
+        }
     }
 }
 
@@ -205,8 +177,11 @@ impl Till {
             How::Heavy => receipt(&"x".repeat(250_000)),
             How::Nul => receipt("a\0b"),
             How::Wait => {
+                let inside = self.inside.fetch_add(1, Ordering::Relaxed) + 1;
+                self.most_inside.fetch_max(inside, Ordering::Relaxed);
                 self.entered.add_permits(1);
                 self.gate.acquire().await?.forget();
+                self.inside.fetch_sub(1, Ordering::Relaxed);
                 receipt("waited")
             }
             How::Hang => {
@@ -214,6 +189,7 @@ impl Till {
                 std::future::pending().await
             }
             How::ErrOnce => receipt("second time"),
+            How::Second | How::Idle => self.take_time(tx, slot, how).await,
             How::CollideOnce
             | How::WrongAtCommit
             | How::LoseConnectionOnce
@@ -224,6 +200,15 @@ impl Till {
             | How::LargeAtCommit
             | How::Large => self.act_on_database(tx, slot, how).await,
         }
+    }
+
+    /// Takes its time outside the database.
+    async fn take_time(&self, tx: &mut Tx<'_>, slot: i64, how: How) -> Answer<Receipt> {
+        self.entered.add_permits(1);
+        let ms = if how == How::Idle { 2_500 } else { 1_000 };
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        let idle = sqlx::query_scalar("SELECT current_setting('idle_in_transaction_session_timeout')");
+        done(Receipt { slot, note: idle.fetch_one(&mut **tx).await? })
     }
 
     /// Ends as it is told by what it does to the database.
@@ -281,6 +266,8 @@ impl Till {
             | How::Heavy
             | How::Nul
             | How::Wait
+            | How::Second
+            | How::Idle
             | How::Hang => unreachable!("it does nothing to the database"),
         }
     }
@@ -297,6 +284,9 @@ impl Till {
         set: Vec<(String, i64, How)>,
     ) -> Result<Vec<HandlerOutcome<Receipt>>, HandlerError> {
         self.calls.lock().unwrap().push(set.len());
+        if set.iter().any(|(_, _, how)| *how == How::Second) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         if set.iter().any(|(_, _, how)| *how == How::Hang) {
             std::future::pending::<()>().await;
         }

@@ -15,12 +15,12 @@ impl Payments {
         reject("closed", "no money today")
     }
 
-    #[compensation(of = charge)]
+    #[compensation(of = charge, concurrency = 2)]
     async fn refund(&self, _: &mut Tx<'_>, _: RefundPayment) -> Undone<()> {
         Ok(())
     }
 
-    #[action(no_compensation)]
+    #[action(no_compensation, concurrency = 4, time_max_s = 120)]
     async fn report(&self, _: &mut Tx<'_>, _: ReportPayments) -> Answer<()> {
         done(())
     }
