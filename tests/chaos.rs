@@ -99,6 +99,21 @@ async fn jetstream_store_is_wiped_in_the_middle_of_the_run() {
     println!("1 wipe: {evidence:?}");
 }
 
+/// What the broker had acknowledged since the copy was made is gone, and its sequences begin again where they were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broker_forgets_what_it_had_acknowledged() {
+    let world = World::on_own_servers().await;
+    let placing = Placing::begin(&world, ORDERS);
+    world.wait_for(ORDERS as i64 / 10).await;
+    world.stack.nats().keep_store().await.expect("the store is kept");
+    world.wait_for(ORDERS as i64 / 2).await;
+    world.stack.nats().roll_store_back().await.expect("the store is as it was");
+    let orders = placing.accepted().await;
+    let evidence = world.check(&orders).await;
+    assert!(evidence.resent > 0, "commands were forgotten and sent again: {evidence:?}");
+    println!("1 amnesia: {evidence:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_restarted_at_once() {
     let world = World::on_own_servers().await;

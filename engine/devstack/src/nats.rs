@@ -138,6 +138,50 @@ impl Nats {
         fs::create_dir(store).map_err(DevstackError::io("create", store))?;
         self.start().await
     }
+
+    /// Stops the server, keeps a copy of its JetStream store beside it, and starts it on the same port. A copy that was
+    /// kept before is replaced.
+    ///
+    /// # Errors
+    /// Those of [`Nats::restart`], and those of copying files.
+    pub async fn keep_store(&self) -> Result<(), DevstackError> {
+        self.stop(StopMode::Fast).await?;
+        replace_by_copy(&self.kept_store(), &self.supervisor.spec.store)?;
+        self.start().await
+    }
+
+    /// Kills the server, puts the store back as it was at the last [`Nats::keep_store`], and starts it on the same port:
+    /// a broker that has forgotten what it had acknowledged since.
+    ///
+    /// # Errors
+    /// Those of [`Nats::restart`], and those of copying files, also if no store was kept.
+    pub async fn roll_store_back(&self) -> Result<(), DevstackError> {
+        self.stop(StopMode::Kill).await?;
+        replace_by_copy(&self.supervisor.spec.store, &self.kept_store())?;
+        self.start().await
+    }
+
+    fn kept_store(&self) -> PathBuf {
+        self.supervisor.spec.store.with_extension("kept")
+    }
+}
+
+/// Makes `to` a copy of the directory `from`.
+fn replace_by_copy(to: &Path, from: &Path) -> Result<(), DevstackError> {
+    if to.exists() {
+        fs::remove_dir_all(to).map_err(DevstackError::io("remove", to))?;
+    }
+    fs::create_dir(to).map_err(DevstackError::io("create", to))?;
+    for entry in fs::read_dir(from).map_err(DevstackError::io("read", from))? {
+        let entry = entry.map_err(DevstackError::io("read", from))?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            replace_by_copy(&copy, &path)?;
+        } else {
+            fs::copy(&path, &copy).map_err(DevstackError::io("copy", &path))?;
+        }
+    }
+    Ok(())
 }
 
 impl Spec for Broker {
