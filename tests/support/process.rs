@@ -57,6 +57,17 @@ impl Process {
         Self::spawn(Command::new(env!("CARGO_BIN_EXE_redress")), arguments, environment).await
     }
 
+    /// One whose standard error goes into a file.
+    pub(crate) async fn start_with_log(
+        log: &std::path::Path,
+        arguments: &[&str],
+        environment: &[(&'static str, String)],
+    ) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_redress"));
+        command.stderr(std::fs::File::create(log).expect("the log can be written"));
+        Self::spawn(command, arguments, environment).await
+    }
+
     /// One that gets no more than so many file descriptors of the system.
     pub(crate) async fn start_within(
         descriptors: u32,
