@@ -6,7 +6,7 @@
 //! By default an action is tried for two minutes, so that a participant may be restarted, or its database fail over,
 //! without any live saga turning back. How long each kind of trouble is ridden out:
 //!
-//! | trouble | action ([`ACTION`](RetryPolicy::ACTION)) | compensation ([`COMPENSATION`](RetryPolicy::COMPENSATION)) |
+//! | trouble | [action](RetryPolicy::ACTION) | [compensation](RetryPolicy::COMPENSATION) |
 //! |---|---|---|
 //! | every attempt is answered `failed` | last attempt after 2 min, then settled; 18 to 30 attempts | parked after 20 failures, in 6 to 12 min |
 //! | silence, with the default timeout of 10 s | settled after 2 min to 2 min 10 s; 9 or 10 attempts | for ever, at most once a minute |
