@@ -8,7 +8,7 @@
 //!
 //! | trouble | [action](RetryPolicy::ACTION) | [compensation](RetryPolicy::COMPENSATION) |
 //! |---|---|---|
-//! | every attempt is answered `failed` | last attempt after 2 min, then settled; 18 to 30 attempts | parked after 20 failures, in 6 to 12 min |
+//! | each attempt is answered `failed` | settled after 2 min; 18 to 30 attempts | parked after 20 failures, in 6 to 12 min |
 //! | silence, with the default timeout of 10 s | settled after 2 min to 2 min 10 s; 9 or 10 attempts | for ever, at most once a minute |
 //! | the broker stores nothing | for ever: what is not stored is no attempt | for ever |
 //!
