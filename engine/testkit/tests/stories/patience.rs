@@ -14,9 +14,9 @@ use redress_testkit::world::World;
 use crate::sale::{RETRY, Sale, done};
 use crate::shop::{sell, sell_with};
 
-/// The trouble that a participant is in. A command that comes to it meanwhile is lost; the broker would keep it.
+/// The way in which a participant is disturbed. A command that comes to it meanwhile is lost; the broker would keep it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Trouble {
+enum Disturbance {
     /// Its handler fails, its database is away, say.
     Fails,
     /// It does not answer.
@@ -36,18 +36,18 @@ fn at(seconds: f64) -> Timestamp {
     Timestamp::UNIX_EPOCH + TimeDelta::milliseconds((seconds * 1_000.0) as i64)
 }
 
-/// Plays a saga whose participants are in trouble from its start on for so long. Gives its status in the end, the attempts
+/// Plays a saga whose participants are in disturbance from its start on for so long. Gives its status in the end, the attempts
 /// at its first step, and when the last of them went wrong, in seconds.
-fn outage(definition: &SagaDefinition, trouble: Trouble, seconds: f64) -> String {
+fn outage(definition: &SagaDefinition, disturbance: Disturbance, seconds: f64) -> String {
     let data = definition.read_input(&serde_json::json!({})).unwrap();
     let participants = Participants::new(DisabledRule::Nothing);
     let (mut world, first) = World::begin(definition, participants, data, Vec::new());
     let mut wire = first.commands;
     loop {
         let outgoing = match wire.pop() {
-            Some(command) if world.now() < at(seconds) => match trouble {
-                Trouble::Fails => world.decide(Event::Reply(failure(&command))),
-                Trouble::Silent => continue,
+            Some(command) if world.now() < at(seconds) => match disturbance {
+                Disturbance::Fails => world.decide(Event::Reply(failure(&command))),
+                Disturbance::Silent => continue,
             },
             Some(command) => {
                 let reply = world.deliver(&command, &Business::Done);
@@ -74,23 +74,23 @@ fn outage(definition: &SagaDefinition, trouble: Trouble, seconds: f64) -> String
 
 #[test]
 fn handler_that_fails_for_four_seconds_turns_no_saga_back() {
-    assert_eq!(outage(&by_default(), Trouble::Fails, 4.0), "completed, 6 attempts, 3 s");
+    assert_eq!(outage(&by_default(), Disturbance::Fails, 4.0), "completed, 6 attempts, 3 s");
 }
 
 #[test]
 fn default_policy_rides_out_two_minutes_of_trouble_and_no_more() {
     let cases = [
-        (Trouble::Fails, 119.0),
-        (Trouble::Fails, 120.0),
-        (Trouble::Fails, 120.001),
-        (Trouble::Fails, 300.0),
-        (Trouble::Silent, 60.0),
-        (Trouble::Silent, 112.0),
-        (Trouble::Silent, 113.0),
-        (Trouble::Silent, 300.0),
+        (Disturbance::Fails, 119.0),
+        (Disturbance::Fails, 120.0),
+        (Disturbance::Fails, 120.001),
+        (Disturbance::Fails, 300.0),
+        (Disturbance::Silent, 60.0),
+        (Disturbance::Silent, 112.0),
+        (Disturbance::Silent, 113.0),
+        (Disturbance::Silent, 300.0),
     ];
-    let told = cases.map(|(trouble, seconds)| {
-        format!("{trouble:?} for {seconds} s: {}", outage(&by_default(), trouble, seconds))
+    let told = cases.map(|(disturbance, seconds)| {
+        format!("{disturbance:?} for {seconds} s: {}", outage(&by_default(), disturbance, seconds))
     });
     insta::assert_snapshot!(told.join("\n"), @r"
     Fails for 119 s: completed, 18 attempts, 112.6 s
@@ -118,7 +118,7 @@ fn limit_that_is_reached_first_settles_the_step() {
     let told = cases.map(|(name, policy)| {
         let mut definition = by_default();
         definition.steps[0].retry = policy;
-        format!("{name}: {}", outage(&definition, Trouble::Fails, 3_600.0))
+        format!("{name}: {}", outage(&definition, Disturbance::Fails, 3_600.0))
     });
     insta::assert_snapshot!(told.join("\n"), @r"
     3 attempts: compensated, 3 attempts, 0.6 s
@@ -264,5 +264,5 @@ fn time_is_stored_only_for_a_policy_with_a_limit_in_time() {
     let stored = |sale: Sale| JsonText::of(&sale.state).unwrap().as_str().contains("tried_ms");
     assert!(stored(for_a_minute().fails(Phase::Action)));
     assert!(!stored(Sale::of(sell_with(RetryPolicy::FOR_EVER)).fails(Phase::Action)));
-    assert!(!stored(Sale::of(sell())), "a saga without trouble");
+    assert!(!stored(Sale::of(sell())), "a saga without disturbance");
 }
