@@ -36,7 +36,7 @@ fn at(seconds: f64) -> Timestamp {
     Timestamp::UNIX_EPOCH + TimeDelta::milliseconds((seconds * 1_000.0) as i64)
 }
 
-/// Plays a saga whose participants are in disturbance from its start on for so long. Gives its status in the end, the attempts
+/// Plays a saga whose participants are disturbed from its start on, for so long. Gives its status in the end, the attempts
 /// at its first step, and when the last of them went wrong, in seconds.
 fn outage(definition: &SagaDefinition, disturbance: Disturbance, seconds: f64) -> String {
     let data = definition.read_input(&serde_json::json!({})).unwrap();
@@ -264,5 +264,5 @@ fn time_is_stored_only_for_a_policy_with_a_limit_in_time() {
     let stored = |sale: Sale| JsonText::of(&sale.state).unwrap().as_str().contains("tried_ms");
     assert!(stored(for_a_minute().fails(Phase::Action)));
     assert!(!stored(Sale::of(sell_with(RetryPolicy::FOR_EVER)).fails(Phase::Action)));
-    assert!(!stored(Sale::of(sell())), "a saga without disturbance");
+    assert!(!stored(Sale::of(sell())), "a saga that nothing disturbs");
 }
