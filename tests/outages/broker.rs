@@ -1,8 +1,8 @@
 //! Tests that a broker that is away for longer than the patience of any policy, and comes back empty, is not taken for
 //! a failure of the participants.
 //!
-//! The outage lasts 15 seconds here, and the policies of the saga are five times as impatient as they are; with
-//! `OUTAGE_FULL=1` it lasts 75 seconds, under the policies as they are.
+//! The outage lasts 15 seconds here, and the timeouts and pauses of the saga are a fifth of what they are; with
+//! `OUTAGE_FULL=1` it lasts 75 seconds, under those as they are. A step is tried for four fifths of the outage.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,12 +36,13 @@ fn outage() -> (u64, u64) {
     if is_full { (75, 1) } else { (15, 5) }
 }
 
-/// `place-order` with policies that are so many times as impatient.
-fn hurried(times: u64) -> SagaDefinition {
+/// `place-order` with policies that are so many times as impatient, and that end before an outage of so many seconds.
+fn hurried(seconds: u64, times: u64) -> SagaDefinition {
     let mut definition = place_order();
     for step in &mut definition.steps {
         step.timeout_ms /= times;
         step.retry = step.retry.backoff(step.retry.backoff_ms / times, step.retry.backoff_ms_max / times);
+        step.retry.tried_ms_max = step.retry.tried_ms_max.map(|_| seconds * 1_000 * 4 / 5);
     }
     definition
 }
@@ -107,7 +108,7 @@ async fn broker_outage_undoes_no_order() {
     let (seconds, times) = outage();
     let world = World::on_own_servers_with(0).await;
     let wire = connected(&world, times).await;
-    let coordinator = Coordinator::start(&world, wire.clone(), hurried(times)).await;
+    let coordinator = Coordinator::start(&world, wire.clone(), hurried(seconds, times)).await;
     let mut orders = BTreeMap::new();
     place(&coordinator, &mut orders, BEFORE_AND_AFTER * ORDERS_PER_SECOND).await;
 
@@ -123,7 +124,7 @@ async fn broker_outage_undoes_no_order() {
     coordinator.engine.operate(regretted, cancel).await.expect("a cancel is accepted, too");
     // A coordinator that begins in the middle of the outage knows nothing of the time before.
     coordinator.stop().await;
-    let coordinator = Coordinator::start(&world, wire, hurried(times)).await;
+    let coordinator = Coordinator::start(&world, wire, hurried(seconds, times)).await;
     place(&coordinator, &mut orders, seconds * ORDERS_PER_SECOND / 2).await;
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM saga_history")
         .fetch_one(world.journal())

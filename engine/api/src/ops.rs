@@ -14,15 +14,9 @@ use crate::problem::{PATH_CHARS_MAX, Problem, RETRY_AFTER_SECONDS};
 use crate::problem_type::ProblemType;
 use crate::state::Api;
 
-fn described(definition: &SagaDefinition) -> Value {
-    let mut graph = definition.graph();
-    graph["digest"] = json!(definition.digest);
-    graph
-}
-
 pub(crate) async fn definitions(State(api): State<Api>) -> Result<Response, Problem> {
     let mut items: Vec<Value> =
-        api.engine.definitions().iter().map(|definition| described(definition)).collect();
+        api.engine.definitions().iter().map(|definition| definition.described()).collect();
     // The definitions that can be started are known without the database. How many sagas there are is not: `open` is
     // null then and `sagas` is left out, as a zero would read as leave to delete the version.
     let counted = tokio::join!(api.engine.census(), api.engine.live());
@@ -69,7 +63,7 @@ pub(crate) async fn definition(
     State(api): State<Api>,
     Named((saga, version)): Named<(String, String)>,
 ) -> Result<Response, Problem> {
-    Ok(Json(described(find(&api, &saga, &version)?)).into_response())
+    Ok(Json(find(&api, &saga, &version)?.described()).into_response())
 }
 
 pub(crate) async fn diagram(

@@ -59,7 +59,7 @@ pub struct Config {
     pub start_paused: bool,
     /// A saga that goes on by itself for longer than this is marked as stalled.
     pub stalled_after: Duration,
-    /// The times for which ended sagas and dead letters are kept.
+    /// The times for which ended sagas, the keys of their starts and dead letters are kept.
     pub keep: Keep,
     /// Pause between two prunings of rows that are older.
     pub prune_every: Duration,
@@ -113,7 +113,7 @@ impl Config {
             admission: Admission::Open,
             start_paused: false,
             stalled_after: Duration::from_secs(15 * 60),
-            keep: Keep { sagas: 30 * DAY, dead_letters: 90 * DAY },
+            keep: Keep { sagas: 30 * DAY, keys: None, dead_letters: 90 * DAY },
             prune_every: Duration::from_secs(10 * 60),
             state_format: STATE_FORMAT,
             crash: CrashHook::default(),
@@ -129,7 +129,7 @@ impl Config {
             &mut self.keep.dead_letters,
             &mut self.prune_every,
         ];
-        for age in ages {
+        for age in ages.into_iter().chain(&mut self.keep.keys) {
             *age = AGE_MAX.min(*age);
         }
         self

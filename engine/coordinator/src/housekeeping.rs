@@ -81,6 +81,11 @@ impl<J: JournalUpkeep, C: Clock> Housekeeping<J, C> {
         let sagas = |journal: J| async move { journal.prune_sagas(keep, PRUNE_BATCH_MAX).await };
         let letters = |journal: J| async move { journal.prune_dead_letters(keep, PRUNE_BATCH_MAX).await };
         self.metrics.pruned.inc_by(self.prune_all(shutdown, "sagas", sagas).await);
+        // Without a time of their own, keys go with their sagas.
+        if let Some(age) = keep.keys {
+            let keys = |journal: J| async move { journal.prune_keys(age, PRUNE_BATCH_MAX).await };
+            self.prune_all(shutdown, "keys of starts", keys).await;
+        }
         self.prune_all(shutdown, "dead letters", letters).await;
         let audit = |journal: J| async move { journal.prune_audit(keep, PRUNE_BATCH_MAX).await };
         self.prune_all(shutdown, "orders in the audit log", audit).await;

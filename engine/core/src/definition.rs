@@ -64,7 +64,7 @@ impl StepKind {
 pub struct Compensation {
     /// The command's name, in the service of the step.
     pub command: Name,
-    /// How often it is tried before the saga parks.
+    /// How often and how long it is tried before the saga parks.
     pub retry: RetryPolicy,
     /// How long one attempt may stay unanswered, if not as long as the step's action.
     pub timeout_ms: Option<u64>,
@@ -126,7 +126,7 @@ pub struct Step {
     /// How long one attempt may stay unanswered, in milliseconds; a compensation may have its own
     /// ([`timeout_ms_of`](Self::timeout_ms_of)).
     pub timeout_ms: u64,
-    /// How often the action is tried before its outcome is settled.
+    /// How often and how long the action is tried before its outcome is settled.
     pub retry: RetryPolicy,
     /// How long an answer that comes later is waited for before the step is settled, in milliseconds. A retriable step
     /// waits for ever.
@@ -233,7 +233,7 @@ impl Step {
         }
     }
 
-    /// How often and how soon a command in this phase is sent again.
+    /// How often, how long and how soon a command in this phase is sent again.
     pub fn retry_of(&self, phase: Phase) -> RetryPolicy {
         match phase {
             Phase::Action => self.retry,

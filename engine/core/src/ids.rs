@@ -261,6 +261,11 @@ pub(crate) fn after_ms(at: Timestamp, ms: u64) -> Timestamp {
     at.checked_add_signed(delta).unwrap_or(Timestamp::MAX_UTC)
 }
 
+/// From one time to a later one, in milliseconds; 0 if it is not later.
+pub(crate) fn ms_between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from((to - from).num_milliseconds()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,7 @@ mod data_type;
 pub mod decide;
 pub mod definition;
 mod definition_errors;
+mod described;
 pub mod diagram;
 pub mod digest;
 mod ending;

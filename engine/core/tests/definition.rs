@@ -29,28 +29,25 @@ fn steps_keep_their_order_kind_and_policies() {
         .steps
         .iter()
         .map(|step| {
-            let attempts =
-                |policy: &RetryPolicy| policy.attempts_max.map_or("∞".to_owned(), |n| n.to_string());
-            let undo =
-                step.compensation().map(|undo| format!(" undo {} x{}", undo.command, attempts(&undo.retry)));
+            let undo = step.compensation().map(|undo| format!(" undo {} {}", undo.command, undo.retry));
             format!(
-                "{} {} {}.{} {} ms x{}{}",
+                "{} {} {}.{} {} ms {}{}",
                 step.name,
                 step.kind.as_str(),
                 step.service,
                 step.command,
                 step.timeout_ms,
-                attempts(&step.retry),
+                step.retry,
                 undo.unwrap_or_default()
             )
         })
         .collect();
     insta::assert_snapshot!(steps.join("\n"), @r"
-    create-order compensatable order.create 10000 ms x5 undo cancel x20
-    charge-payment compensatable payment.charge 3000 ms x5 undo refund x20
-    reserve-inventory compensatable inventory.reserve 10000 ms x5 undo release x50
-    ship-order pivot shipping.ship 10000 ms x5
-    confirm-order retriable order.confirm 10000 ms x∞
+    create-order compensatable order.create 10000 ms for at most 2 min undo cancel at most 20 times
+    charge-payment compensatable payment.charge 3000 ms for at most 2 min undo refund at most 20 times
+    reserve-inventory compensatable inventory.reserve 10000 ms for at most 2 min undo release at most 50 times
+    ship-order pivot shipping.ship 10000 ms for at most 2 min
+    confirm-order retriable order.confirm 10000 ms for ever
     ");
     assert_eq!(place_order().deadline_ms, Some(3_600_000));
     assert_eq!(
@@ -76,10 +73,10 @@ fn retriable_step_is_retried_for_ever_despite_its_policy() {
     let definition = saga::<PlaceOrder>("s", 1)
         .pivot("ship", |o| ShipOrder { shipment: o.order, address: o.address.clone() })
         .retriable("confirm", |o| ConfirmOrder { order: o.order })
-        .retry(RetryPolicy::ACTION.backoff(1, 2))
+        .retry(RetryPolicy::ACTION.attempts(3).backoff(1, 2))
         .build();
     let retry = definition.steps[1].retry;
-    assert_eq!(retry, RetryPolicy { attempts_max: None, backoff_ms: 1, backoff_ms_max: 2 });
+    assert_eq!(retry, RetryPolicy::FOR_EVER.backoff(1, 2));
 }
 
 #[test]
@@ -160,11 +157,28 @@ fn input_is_read_strictly() {
 #[test]
 fn digest_is_stable_and_changes_with_the_definition() {
     let (now, changed) = (place_order(), place_order_retrying(RetryPolicy::ACTION.attempts(6)));
-    insta::assert_snapshot!(now.digest, @"a1fd4282dcd6824cc9c9b727e8a59c3e709a9c0c4ca382e3eb2e27510e10f23f");
+    insta::assert_snapshot!(now.digest, @"dee57299689cd8492e9b033dc47d3a83eeb5cae845822cbe4d1e4231ed203b9d");
     assert_eq!(now.digest, place_order().digest);
     assert_ne!(now.digest, changed.digest);
     assert_eq!(describe_difference(&now.graph(), &place_order().graph()), [""; 0]);
-    insta::assert_snapshot!(describe_difference(&now.graph(), &changed.graph()).join("\n"), @"/steps/charge-payment/retry/attempts_max: stored 5, now 6");
+    insta::assert_snapshot!(describe_difference(&now.graph(), &changed.graph()).join("\n"), @"/steps/charge-payment/retry/attempts_max: stored null, now 6");
+}
+
+/// The default policy of an action was five attempts once. A version that was deployed then says so itself, and is the
+/// same version to the byte.
+#[test]
+fn definition_deployed_with_the_old_default_keeps_its_digest_under_an_explicit_policy() {
+    let mut definition = place_order();
+    for step in definition.steps.iter_mut().filter(|step| step.retry == RetryPolicy::ACTION) {
+        step.retry = RetryPolicy::FOR_EVER.attempts(5).backoff(200, 10_000);
+    }
+    let digest = redress_core::digest::of(&definition.graph());
+    insta::assert_snapshot!(digest, @"a1fd4282dcd6824cc9c9b727e8a59c3e709a9c0c4ca382e3eb2e27510e10f23f");
+    let difference = describe_difference(&definition.graph(), &place_order().graph());
+    insta::assert_snapshot!(difference[..2].join("\n"), @r"
+    /steps/charge-payment/retry/attempts_max: stored 5, now null
+    /steps/charge-payment/retry/tried_ms_max: new, 120000
+    ");
 }
 
 #[test]

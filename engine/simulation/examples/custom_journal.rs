@@ -154,6 +154,10 @@ impl JournalUpkeep for PrintingJournal {
         self.0.prune_sagas(keep, limit).await
     }
 
+    async fn prune_keys(&self, age: Duration, limit: i64) -> Result<u64, JournalError> {
+        self.0.prune_keys(age, limit).await
+    }
+
     async fn prune_dead_letters(&self, keep: Keep, limit: i64) -> Result<u64, JournalError> {
         self.0.prune_dead_letters(keep, limit).await
     }

@@ -16,8 +16,8 @@ use crate::participants::{Business, DisabledRule, failure};
 use crate::run_result::{RunResult, ScheduledCommand, line};
 use crate::world::{Outgoing, World};
 
-/// Moves after which a saga that has not come to rest never will.
-const MOVES_MAX: u32 = 2_000;
+/// Moves after which a saga that has not come to rest never will: more than a step takes that is tried for a whole day.
+const MOVES_MAX: u32 = 50_000;
 /// How long a command stays with a participant that has died, in milliseconds.
 const ACK_WAIT_MS: i64 = 1_000;
 

@@ -100,6 +100,7 @@ async fn client_reads_definitions_faults_and_probes() {
         ("sell", 1, Some(0), Some(true))
     );
     assert_eq!(client.definition("sell", 1).await.unwrap().more["steps"], sell.more["steps"]);
+    assert_eq!(sell.more["steps"][0]["policy"], "tried for at most 2 min, then settled");
     assert!(client.diagram("sell", 1).await.unwrap().contains("charge"));
     assert_eq!(problem(client.definition("se/ll", 1).await.unwrap_err()).word(), "unknown-definition");
 

@@ -1,5 +1,6 @@
 //! `redress definitions`
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use clap::Args;
@@ -65,8 +66,7 @@ fn diagram(app: &App, name: &str, output: Output) -> Result<Exit, Failure> {
 /// The definitions of this program.
 fn own(app: &App) -> Vec<Value> {
     let described = |definition: &redress_core::SagaDefinition| {
-        let mut graph = definition.graph();
-        graph["digest"] = json!(definition.digest);
+        let mut graph = definition.described();
         let behaviour = Behaviour::of(definition);
         graph["behaviour"] = json!({
             "digest": behaviour.digest(),
@@ -119,8 +119,26 @@ fn line(item: &Value) -> String {
     if !steps.is_empty() {
         lines.push(format!("  {}", steps.join(" → ")));
     }
+    lines.extend(policies(item));
     lines.extend(covered(&item["behaviour"]));
     lines.join("\n")
+}
+
+/// One line for each policy, with the steps that have it: those of the actions, then those of the compensations.
+fn policies(item: &Value) -> Vec<String> {
+    let steps = || item["steps"].as_array().into_iter().flatten();
+    let of_actions = steps().map(|step| (&step["policy"], text(&step["name"]).into_owned()));
+    let of_undo = |step: &Value| format!("undo of {}", text(&step["name"]));
+    let of_compensations = steps().map(|step| (&step["compensation"]["policy"], of_undo(step)));
+    let mut grouped: Vec<(Cow<'_, str>, Vec<String>)> = Vec::new();
+    for (policy, name) in of_actions.chain(of_compensations).filter(|(policy, _)| policy.is_string()) {
+        let policy = text(policy);
+        match grouped.iter_mut().find(|(other, _)| *other == policy) {
+            Some((_, names)) => names.push(name),
+            None => grouped.push((policy, vec![name])),
+        }
+    }
+    grouped.iter().map(|(policy, names)| format!("  {policy}: {}", names.join(", "))).collect()
 }
 
 /// The behaviour that is bound to the version besides the shape, if it was tried here.
@@ -209,6 +227,28 @@ mod tests {
           charge (pivot)
         ");
         assert_eq!(with_open(own(), Vec::new())[0]["open"], Value::Null);
+    }
+
+    #[test]
+    fn definition_says_how_long_its_steps_are_tried() {
+        let step = |name: &str, policy: &str, undo: Option<&str>| {
+            let mut step = json!({ "name": name, "kind": "compensatable", "policy": policy });
+            step["compensation"] = undo.map_or(Value::Null, |policy| json!({ "policy": policy }));
+            step
+        };
+        let undo = Some("tried at most 20 times, then parked; in silence for ever");
+        let item = json!({ "saga": "sell", "version": 1, "steps": [
+            step("charge", "tried for at most 2 min, then settled", undo),
+            step("reserve", "tried for at most 15 min, then settled", undo),
+            step("ship", "tried for at most 2 min, then settled", None),
+        ]});
+        insta::assert_snapshot!(line(&item), @r"
+        sell v1
+          charge (compensatable) → reserve (compensatable) → ship (compensatable)
+          tried for at most 2 min, then settled: charge, ship
+          tried for at most 15 min, then settled: reserve
+          tried at most 20 times, then parked; in silence for ever: undo of charge, undo of reserve
+        ");
     }
 
     #[test]

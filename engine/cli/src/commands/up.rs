@@ -70,6 +70,9 @@ pub(crate) struct ServeArgs {
     /// How long sagas are kept after their end, in days.
     #[arg(long, env = "REDRESS_KEEP_DAYS", default_value_t = 30)]
     pub(crate) keep_days: u64,
+    /// How long the keys of starts are kept after the end of their saga, in days [default: as long as the saga].
+    #[arg(long, env = "REDRESS_KEY_DAYS")]
+    pub(crate) key_days: Option<u64>,
     /// Leave tables alone: start only if `redress migrate` has brought them up to date.
     #[arg(long, env = "REDRESS_NO_MIGRATE", value_parser = BoolishValueParser::new())]
     pub(crate) no_migrate: bool,
@@ -136,13 +139,18 @@ pub(crate) async fn serve(app: App, args: ServeArgs) -> Result<Exit, Failure> {
             config.start_paused = args.start_paused;
             config.crash = args.crash_at.map(CrashAt::hook).unwrap_or_default();
             config.stalled_after = Duration::from_secs(args.stalled_after_s);
-            config.keep.sagas = Duration::from_secs(args.keep_days.saturating_mul(86_400));
+            config.keep.sagas = days(args.keep_days);
+            config.keep.keys = args.key_days.map(days);
         })
         .await?;
     if args.drain {
         tokio::spawn(leave_when_drained(engine.clone(), shutdown.clone()));
     }
     carry(engine, listener, access, shutdown).await
+}
+
+const fn days(days: u64) -> Duration {
+    Duration::from_secs(days.saturating_mul(86_400))
 }
 
 /// The treatment of tables that are not up to date.

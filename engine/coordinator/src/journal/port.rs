@@ -61,6 +61,10 @@ impl JournalUpkeep for PgJournal {
         Self::prune_sagas(self, keep, limit).await
     }
 
+    async fn prune_keys(&self, age: Duration, limit: i64) -> Result<u64, JournalError> {
+        Self::prune_keys(self, age, limit).await
+    }
+
     async fn prune_dead_letters(&self, keep: Keep, limit: i64) -> Result<u64, JournalError> {
         Self::prune_dead_letters(self, keep, limit).await
     }

@@ -118,7 +118,7 @@ impl PgJournal {
     /// [`JournalError`] if the database refuses; then nothing was removed.
     pub(crate) async fn prune_sagas(&self, keep: Keep, limit: i64) -> Result<u64, JournalError> {
         // Ids begin with the time of the start, so that the oldest come first in the primary key. A saga that is still
-        // being verified after its end keeps its row.
+        // being verified after its end keeps its row. A key that expired may be that of a younger saga by now.
         let pruned = sqlx::query_scalar(
             "WITH old AS ( \
                  SELECT id, key FROM sagas WHERE id < $1 AND ended_at < now() - $2 AND due_at IS NULL \
@@ -126,7 +126,8 @@ impl PgJournal {
              ), history AS ( \
                  DELETE FROM saga_history USING old WHERE saga_history.saga_id = old.id \
              ), keys AS ( \
-                 DELETE FROM idempotency_keys USING old WHERE idempotency_keys.key = old.key \
+                 DELETE FROM idempotency_keys USING old \
+                 WHERE idempotency_keys.key = old.key AND idempotency_keys.saga_id = old.id \
              ), gone AS ( \
                  DELETE FROM sagas USING old WHERE sagas.id = old.id RETURNING 1 \
              ) SELECT count(*) FROM gone",
@@ -137,6 +138,25 @@ impl PgJournal {
         .fetch_one(&self.work);
         let pruned: i64 = self.working(pruned).await?;
         Ok(pruned.unsigned_abs())
+    }
+
+    /// Removes at most `limit` keys of starts whose sagas ended more than `age` ago; returns the number.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database refuses; then nothing was removed.
+    pub(crate) async fn prune_keys(&self, age: Duration, limit: i64) -> Result<u64, JournalError> {
+        let keys = sqlx::query(
+            "DELETE FROM idempotency_keys WHERE key IN ( \
+                 SELECT key FROM idempotency_keys AS known WHERE saga_id < $1 AND NOT EXISTS ( \
+                     SELECT FROM sagas WHERE sagas.id = known.saga_id \
+                       AND (ended_at IS NULL OR ended_at >= now() - $2)) \
+                 ORDER BY key LIMIT $3 FOR UPDATE OF known SKIP LOCKED)",
+        )
+        .bind(self.newest_id_of(age).await?.0)
+        .bind(interval(age))
+        .bind(limit)
+        .execute(&self.work);
+        Ok(self.working(keys).await?.rows_affected())
     }
 
     /// Removes at most `limit` dead letters that are older than they must be kept and speak of no open saga; returns

@@ -191,6 +191,14 @@ pub trait JournalUpkeep: Journal {
     /// [`JournalError`] if the journal refuses; then nothing was removed.
     fn prune_sagas(&self, keep: Keep, limit: i64) -> impl Future<Output = Result<u64, JournalError>> + Send;
 
+    /// Removes at most `limit` keys of starts whose sagas ended more than `age` ago; returns the number. The key of a saga
+    /// that is open stays.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal refuses; then nothing was removed.
+    fn prune_keys(&self, age: Duration, limit: i64)
+    -> impl Future<Output = Result<u64, JournalError>> + Send;
+
     /// Removes at most `limit` dead letters that are older than they must be kept and speak of no open saga; returns
     /// the number.
     ///
@@ -221,6 +229,9 @@ pub trait JournalUpkeep: Journal {
 pub struct Keep {
     /// Sagas that have ended, from their end: as long as a client may repeat a start, and an operator may ask about it.
     pub sagas: Duration,
+    /// The keys of their starts, from the end of the saga, if not as long as the saga: never longer. A key that is gone is
+    /// like one that never was, and a start with it begins a new saga.
+    pub keys: Option<Duration>,
     /// Dead letters, from when they came; those of open sagas are kept in any case.
     pub dead_letters: Duration,
 }

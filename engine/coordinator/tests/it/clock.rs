@@ -97,11 +97,13 @@ async fn clock_step_forward_prunes_no_saga() {
     let letter = "INSERT INTO dead_letters (at, reason, subject, payload) VALUES (now() - interval '1 year', '', '', '')";
     sqlx::query(letter).execute(&fixture.pool).await.unwrap();
     set_clock(&fixture, "40 days").await;
-    let keep = Keep { sagas: Duration::from_secs(86_400), dead_letters: Duration::from_secs(86_400) };
+    let day = Duration::from_secs(86_400);
+    let keep = Keep { sagas: day, keys: Some(day), dead_letters: day };
     let config = Config { keep, prune_every: Duration::ZERO, ..fixture.config() };
     let pruning = fixture.coordinator_with(config, vec![sell()]).await;
     let letters = "SELECT count(*) FROM dead_letters";
     until("the letter is gone", async || (fixture.count(letters).await == 0).then_some(())).await;
     assert_eq!(fixture.count("SELECT count(*) FROM sagas").await, 1);
+    assert_eq!(fixture.count("SELECT count(*) FROM idempotency_keys").await, 1);
     pruning.stop().await;
 }

@@ -91,7 +91,7 @@ async fn open_sagas_are_counted_by_version_and_stalled_ones_marked() {
 async fn keep_of_duration_max_overflows_nowhere() {
     let fixture = Fixture::new().await;
     let config = Config {
-        keep: Keep { sagas: Duration::MAX, dead_letters: Duration::MAX },
+        keep: Keep { sagas: Duration::MAX, keys: Some(Duration::MAX), dead_letters: Duration::MAX },
         stalled_after: Duration::MAX,
         prune_every: Duration::ZERO,
         ..fixture.config()
@@ -107,7 +107,7 @@ async fn keep_of_duration_max_overflows_nowhere() {
     sqlx::query(letter).execute(&fixture.pool).await.unwrap();
     coordinator.stop().await;
     let config = Config {
-        keep: Keep { sagas: Duration::MAX, dead_letters: Duration::MAX },
+        keep: Keep { sagas: Duration::MAX, keys: Some(Duration::MAX), dead_letters: Duration::MAX },
         prune_every: Duration::ZERO,
         ..fixture.config()
     };
@@ -176,7 +176,8 @@ async fn pruning_removes_old_rows_and_never_open_sagas() {
 
     write_old_commands_and_faults(&fixture, old, young, open).await;
 
-    let keep = Keep { sagas: Duration::from_secs(86_400), dead_letters: Duration::from_secs(86_400) };
+    let keep =
+        Keep { sagas: Duration::from_secs(86_400), keys: None, dead_letters: Duration::from_secs(86_400) };
     let config = Config { keep, prune_every: Duration::ZERO, ..fixture.config() };
     let pruning = fixture.coordinator_with(config, vec![sell()]).await;
     until("the old one is gone", async || {
@@ -202,6 +203,57 @@ async fn pruning_removes_old_rows_and_never_open_sagas() {
     assert_eq!(fixture.count("SELECT count(*) FROM idempotency_keys").await, 2);
     assert_eq!(fixture.count("SELECT count(*) FROM sagas WHERE status = 'paused'").await, 1);
     assert_eq!(fixture.gaps().await, 0);
+    pruning.stop().await;
+}
+
+/// A key that may be kept for a day expires a day after the end of its saga, which is kept itself; that of a younger one,
+/// and that of an open saga however old, stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn start_with_an_expired_key_begins_a_new_saga() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
+    let old = coordinator.start(start("sell", 1)).await;
+    let young = coordinator.start(start("sell", 2)).await;
+    let open = coordinator.start(start_with("sell", 3, "charge", How::Hold)).await;
+    for id in [old, young] {
+        assert_eq!(coordinator.end_of(id).await, "completed");
+    }
+    fixture.party.holds(1).await;
+    assert_eq!(coordinator.start(start("sell", 1)).await, old, "the same key is the same saga");
+    coordinator.stop().await;
+    for id in [old, young, open] {
+        fixture.age(id).await;
+    }
+    let ended = "UPDATE sagas SET ended_at = now() - interval '2 days' WHERE id = $1";
+    sqlx::query(ended).bind(aged(old)).execute(&fixture.pool).await.unwrap();
+
+    let keys = "SELECT count(*) FROM idempotency_keys";
+    let pruned = |keep: Keep| Config { keep, prune_every: Duration::ZERO, ..fixture.config() };
+    let letter = "INSERT INTO dead_letters (at, reason, subject, payload) VALUES (now() - interval '1 year', '', '', '')";
+    // By default a key is kept as long as its saga: the letter is pruned after the keys would be.
+    sqlx::query(letter).execute(&fixture.pool).await.unwrap();
+    let by_default = fixture.coordinator_with(pruned(fixture.config().keep), vec![sell()]).await;
+    let letters = "SELECT count(*) FROM dead_letters";
+    until("the letter is gone", async || (fixture.count(letters).await == 0).then_some(())).await;
+    assert_eq!(by_default.start(start("sell", 1)).await.0, aged(old), "a key lives as long as its saga");
+    by_default.stop().await;
+
+    let keep = Keep { keys: Some(Duration::from_secs(86_400)), ..fixture.config().keep };
+    let pruning = fixture.coordinator_with(pruned(keep), vec![sell()]).await;
+    until("the old key is gone", async || (fixture.count(keys).await == 2).then_some(())).await;
+    let anew = pruning.start(start("sell", 1)).await;
+    assert!(anew.0 != aged(old), "an expired key is like one that never was");
+    assert_eq!(pruning.start(start("sell", 1)).await, anew, "and names the new saga from now on");
+    assert_eq!(pruning.start(start("sell", 2)).await.0, aged(young));
+    assert_eq!(pruning.start(start_with("sell", 3, "charge", How::Hold)).await.0, aged(open));
+    pruning.stop().await;
+
+    // The old saga goes, and takes the key of the new one not with it.
+    let keep = Keep { sagas: Duration::from_secs(86_400), ..fixture.config().keep };
+    let pruning = fixture.coordinator_with(pruned(keep), vec![sell()]).await;
+    let sagas = "SELECT count(*) FROM sagas";
+    until("the old saga is gone", async || (fixture.count(sagas).await == 3).then_some(())).await;
+    assert_eq!(pruning.start(start("sell", 1)).await, anew, "its key is still there");
     pruning.stop().await;
 }
 

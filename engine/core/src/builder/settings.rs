@@ -24,21 +24,38 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         self
     }
 
-    /// How often and how soon the last step's action is tried again; of a retriable step only the pauses count.
+    /// How often, how long and how soon the last step's action is tried before it is settled; by default for two minutes
+    /// ([`RetryPolicy::ACTION`]). Of a retriable step only the pauses count.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use redress_core::{Command, RetryPolicy, saga};
+    /// # use schemars::JsonSchema;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, JsonSchema)] struct Ship { parcel: u64 }
+    /// # impl Command for Ship { const SERVICE: &'static str = "shipping"; const NAME: &'static str = "ship"; type Reply = (); }
+    /// # #[derive(Serialize, Deserialize, JsonSchema)] struct Parcel { parcel: u64 }
+    /// let definition = saga::<Parcel>("send", 1)
+    ///     .pivot("ship", |p| Ship { parcel: p.parcel })
+    ///     .retry(RetryPolicy::for_at_most(Duration::from_secs(900)))
+    ///     .build();
+    /// assert_eq!(definition.described()["steps"][0]["policy"], "tried for at most 15 min, then settled");
+    /// ```
     pub fn retry(mut self, policy: RetryPolicy) -> Self
     where
         L: HasStep,
     {
         if let Some(step) = self.last_step() {
             step.retry = match step.kind {
-                DraftKind::Retriable => RetryPolicy { attempts_max: None, ..policy },
+                DraftKind::Retriable => RetryPolicy { attempts_max: None, tried_ms_max: None, ..policy },
                 DraftKind::Compensatable(_) | DraftKind::Pivot | DraftKind::Notification => policy,
             };
         }
         self
     }
 
-    /// How often and how soon the last step's compensation is tried again before the saga parks.
+    /// How often, how long and how soon the last step's compensation is tried before the saga parks; by default 20 times
+    /// ([`RetryPolicy::COMPENSATION`]). Only answers count: in silence it is sent again for ever.
     pub fn compensation_retry(mut self, policy: RetryPolicy) -> Self
     where
         L: HasCompensation,

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::decide::machine::{Dispatched, Failure, Machine};
 use crate::definition::{ClosureError, StepKind};
 use crate::history::HistoryEvent;
-use crate::ids::{Name, Phase, Timestamp};
+use crate::ids::{Name, Phase, Timestamp, ms_between};
 use crate::json::JsonText;
 use crate::message::NotificationMessage;
 use crate::state::{
@@ -128,27 +128,45 @@ impl Machine<'_, '_> {
     /// pauses.
     pub(super) fn attempt_failed(&mut self, step_index: usize, pending: PendingCommand, failure: Failure) {
         let step = self.step(step_index);
+        let policy = step.retry_of(pending.phase);
+        let pause_ms = policy.pause_ms(pending.counted(), self.ctx.jitter);
+        let lasted_ms = self.lasted_ms(step_index, &pending);
         let silent = match failure {
             Failure::Silence => pending.silent + 1,
             Failure::Answer => pending.silent,
         };
         let pending = PendingCommand { silent, unsent: 0, ..pending };
-        let policy = step.retry_of(pending.phase);
-        let must_succeed = matches!(step.kind, StepKind::Retriable);
-        let spent = pending.spent();
-        if must_succeed || !policy.is_used_up(spent) {
-            let pause_ms = policy.pause_ms(pending.counted(), self.ctx.jitter);
+        let counts = match (failure, pending.phase) {
+            (Failure::Silence, Phase::Compensation) => false,
+            (Failure::Silence, Phase::Action | Phase::Settlement) | (Failure::Answer, _) => true,
+        };
+        if !counts || matches!(step.kind, StepKind::Retriable) {
             return self.back_off(step_index, pending, pause_ms);
+        }
+        let (spent, tried_ms) = (pending.spent(), pending.tried_ms.saturating_add(lasted_ms));
+        if !policy.is_used_up(spent, tried_ms) {
+            let pause_ms = pause_ms.min(policy.left_ms(tried_ms));
+            let tried_ms = policy.tried_ms_max.map_or(0, |_| tried_ms.saturating_add(pause_ms));
+            return self.back_off(step_index, PendingCommand { tried_ms, ..pending }, pause_ms);
         }
         match pending.phase {
             Phase::Action | Phase::Settlement => self.settle(step_index),
             Phase::Compensation => {
+                let is_often = policy.attempts_max.is_some_and(|max| spent >= max);
+                let limit = if is_often { "as often" } else { "for as long" };
                 let message = format!(
-                    "the compensation failed {spent} times, as often as its policy allows; the ones behind it wait"
+                    "the compensation failed {spent} times, {limit} as its policy allows; the ones behind it wait"
                 );
                 self.park_step(step_index, pending, ParkCode::CompensationFailed, message);
             }
         }
+    }
+
+    /// How long an attempt was out that has failed now, in milliseconds: never longer than its timeout, however late
+    /// that is heard of and whatever the clock says.
+    fn lasted_ms(&self, step_index: usize, pending: &PendingCommand) -> u64 {
+        let timeout_ms = self.step(step_index).timeout_ms_of(pending.phase);
+        timeout_ms.saturating_sub(ms_between(self.ctx.now, pending.until))
     }
 
     /// Sends the settlement of an action, which fences the action if it never happened.

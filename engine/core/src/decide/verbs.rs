@@ -143,7 +143,7 @@ impl Machine<'_, '_> {
     fn reopen(&mut self, step_index: usize) {
         let step_state = &mut self.state.steps[step_index];
         let pending = match step_state.progress().clone() {
-            Progress::Open(pending) => pending,
+            Progress::Open(pending) => pending.sent_early(self.ctx.now),
             Progress::Parked { code: ParkCode::RetriableRejected, .. } => {
                 step_state.generation += 1;
                 step_state.attempts = 0;

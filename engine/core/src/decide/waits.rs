@@ -6,7 +6,9 @@
 //! whatever the clock does. Deadlines are times and no waits: they stay what they are.
 //!
 //! A step forward needs no rule: every wait is over at once, which costs each pending command one attempt. Silence
-//! alone never decides an outcome; a deadline that has passed by that clock has passed.
+//! alone never decides an outcome; a deadline that has passed by that clock has passed. The time that a command was tried
+//! ([`PendingCommand::tried_ms`]) is a sum of waits, so it holds of it as well: a step back adds nothing to it, and a step
+//! forward no more than the one wait that it ends.
 
 use crate::decide::machine::Machine;
 use crate::ids::{Timestamp, after_ms};

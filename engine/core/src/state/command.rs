@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Phase, Timestamp};
+use crate::ids::{Phase, Timestamp, ms_between};
 use crate::json::JsonText;
 
 /// A command that has no final answer yet.
@@ -26,6 +26,10 @@ pub struct PendingCommand {
     /// Attempts since then that were not answered.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub silent: u32,
+    /// How long it was tried in vain since then, in milliseconds: its failed attempts and the pauses behind them. Stays 0
+    /// if its policy has no limit in time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tried_ms: u64,
     /// How often in a row its next attempt was sent already and is not known to be stored by the broker.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unsent: u32,
@@ -61,6 +65,7 @@ impl PendingCommand {
             payload,
             forgiven: 0,
             silent: 0,
+            tried_ms: 0,
             unsent: 0,
             asked_again: 0,
             answer_by: None,
@@ -83,12 +88,21 @@ impl PendingCommand {
 
     /// The same command, to be sent as if it had not been sent before: all attempts so far are forgiven.
     pub(crate) fn forgiven(self) -> Self {
-        Self { forgiven: self.attempt, silent: 0, unsent: 0, ..self }
+        Self { forgiven: self.attempt, silent: 0, tried_ms: 0, unsent: 0, ..self }
+    }
+
+    /// The same command, whose pause ends now: what was left of it was not waited.
+    pub(crate) fn sent_early(self, now: Timestamp) -> Self {
+        let left_ms = match self.attempt_state {
+            // A pause for want of the broker was never counted.
+            AttemptState::Backoff if self.unsent == 0 => ms_between(now, self.until),
+            AttemptState::Backoff | AttemptState::Sent | AttemptState::Awaiting => 0,
+        };
+        Self { tried_ms: self.tried_ms.saturating_sub(left_ms), ..self }
     }
 }
 
 /// Leaves a count of nothing out of the stored form.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-pub(super) fn is_zero(count: &u32) -> bool {
-    *count == 0
+pub(super) fn is_zero<N: Default + PartialEq>(count: &N) -> bool {
+    *count == N::default()
 }

@@ -10,7 +10,7 @@ use redress_core::{SagaId, Timestamp};
 use super::fixture::{begun, definition, insert, saga_id};
 
 /// Shorter than the age of anything that the suite has ended.
-const KEEP: Keep = Keep { sagas: Duration::from_secs(60), dead_letters: Duration::ZERO };
+const KEEP: Keep = Keep { sagas: Duration::from_secs(60), keys: None, dead_letters: Duration::ZERO };
 /// Rows in one go.
 const LIMIT: i64 = 10;
 
@@ -71,6 +71,8 @@ pub(super) async fn pruning(journal: &(impl JournalReads + JournalUpkeep)) {
     let now = journal.now().await.expect("the journal has a clock");
     let again = insert(journal, begun(saga_id(4), "one", now)).await;
     assert_eq!(again, Inserted::New, "the key of a saga that was pruned is free");
+    let pruned = journal.prune_keys(Duration::ZERO, LIMIT).await.expect("they can be pruned");
+    assert_eq!(pruned, 0, "the keys of sagas that are open stay");
     assert_eq!(
         journal.prune_audit(KEEP, LIMIT).await.expect("it can be pruned"),
         0,

@@ -64,8 +64,28 @@ impl JournalUpkeep for MemoryJournal {
         Ok(self.with(|tables| {
             let old: Vec<SagaId> =
                 tables.rows.iter().filter(is_old).map(|(id, _)| *id).take(at_most(limit)).collect();
-            for row in old.iter().filter_map(|id| tables.rows.remove(id)).collect::<Vec<_>>() {
-                tables.keys.remove(&row.key);
+            for id in &old {
+                // A key that expired may be that of a younger saga by now.
+                if let Some(row) = tables.rows.remove(id)
+                    && tables.keys.get(&row.key).is_some_and(|(holder, _)| holder == id)
+                {
+                    tables.keys.remove(&row.key);
+                }
+            }
+            old.len() as u64
+        }))
+    }
+
+    async fn prune_keys(&self, age: Duration, limit: i64) -> Result<u64, JournalError> {
+        let before = self.time() - age;
+        Ok(self.with(|tables| {
+            let rows = &tables.rows;
+            let is_kept = |row: &Row| row.state.ended_at.is_none_or(|at| at >= before);
+            let keys = tables.keys.iter();
+            let old = keys.filter(|(_, (holder, _))| !rows.get(holder).is_some_and(is_kept));
+            let old: Vec<String> = old.map(|(key, _)| key.clone()).take(at_most(limit)).collect();
+            for key in &old {
+                tables.keys.remove(key);
             }
             old.len() as u64
         }))

@@ -49,7 +49,7 @@ fn config(mutation: Option<Mutation>) -> Config {
     config.timer_poll = POLL;
     config.broker_poll = POLL;
     config.prune_every = PRUNE_EVERY;
-    config.keep = Keep { sagas: KEPT, dead_letters: KEPT };
+    config.keep = Keep { sagas: KEPT, keys: None, dead_letters: KEPT };
     config.decide = Mutation::decide(mutation);
     config
 }

@@ -269,6 +269,11 @@ impl JournalUpkeep for StormyJournal {
         pruned
     }
 
+    async fn prune_keys(&self, age: Duration, limit: i64) -> Result<u64, JournalError> {
+        self.life.go_on().await;
+        self.inner.prune_keys(age, limit).await
+    }
+
     async fn prune_dead_letters(&self, keep: Keep, limit: i64) -> Result<u64, JournalError> {
         self.life.go_on().await;
         self.inner.prune_dead_letters(keep, limit).await

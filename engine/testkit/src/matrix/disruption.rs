@@ -71,7 +71,7 @@ pub(super) fn disruptions(step: &Step, phase: Phase) -> Vec<Disruption> {
     .into();
     if phase == Phase::Action {
         disruptions.insert(0, Disruption::Once(reject()));
-        let is_bounded = step.retry.attempts_max.is_some() && !matches!(step.kind, StepKind::Retriable);
+        let is_bounded = step.retry.is_bounded() && !matches!(step.kind, StepKind::Retriable);
         if is_bounded {
             let silent = [FaultKind::Fail, FaultKind::DropCommand, FaultKind::DropReply];
             disruptions.extend(silent.map(Disruption::Always));

@@ -32,12 +32,10 @@ pub(super) fn way<'m>(
                 // Nothing is heard of the action until it is given up, or the deadline passes.
                 let silent = story().fault(fault(step, Phase::Action, FaultKind::DropReply, None));
                 let is_pivot = matches!(step.kind, StepKind::Pivot);
-                match (step.retry.attempts_max, is_pivot, matrix.definition.deadline_ms) {
-                    (Some(_), _, _) | (None, true, Some(_)) => {
-                        Some(Way { story: silent, turned_back: false })
-                    }
-                    (None, true, None) => None,
-                    (None, false, _) => Some(cancelled(&matrix.definition, story(), step)),
+                match (step.retry.is_bounded(), is_pivot, matrix.definition.deadline_ms) {
+                    (true, _, _) | (false, true, Some(_)) => Some(Way { story: silent, turned_back: false }),
+                    (false, true, None) => None,
+                    (false, false, _) => Some(cancelled(&matrix.definition, story(), step)),
                 }
             }
         },
@@ -84,15 +82,32 @@ pub(super) fn expected(way: &Way<'_>, step: &Step, phase: Phase, disruption: &Di
         LateSuccess::Compensate => "compensated",
         LateSuccess::Accept => "completed",
     };
-    let given_up_at_once = step.retry.attempts_max == Some(1) && !is_retriable;
     match (phase, disruption) {
         (Phase::Action, Disruption::Once(FaultKind::Reject { .. })) if !is_retriable => "compensated",
         (Phase::Action, Disruption::Always(kind)) => given_up(kind, when_late),
-        (Phase::Action, Disruption::Once(kind)) if given_up_at_once => given_up(kind, when_late),
+        (Phase::Action, Disruption::Once(kind)) if is_given_up_at_once(step, kind) => {
+            given_up(kind, when_late)
+        }
         (Phase::Settlement, _) => when_late,
         (Phase::Action | Phase::Compensation, Disruption::Once(_) | Disruption::Lost)
         | (Phase::Compensation, Disruption::Always(_)) => "completed",
     }
+}
+
+/// Returns true if no second attempt follows a first one that met with this.
+fn is_given_up_at_once(step: &Step, kind: &FaultKind) -> bool {
+    let lasted_ms = match kind {
+        FaultKind::Reject { .. } | FaultKind::Fail => 0,
+        FaultKind::DropCommand
+        | FaultKind::DropReply
+        | FaultKind::Delay { .. }
+        | FaultKind::DelayReply { .. }
+        | FaultKind::Duplicate
+        | FaultKind::CrashBeforeCommit
+        | FaultKind::CrashAfterCommit
+        | FaultKind::CrashAfterReply => step.timeout_ms,
+    };
+    step.retry.is_used_up(1, lasted_ms) && !matches!(step.kind, StepKind::Retriable)
 }
 
 /// How it ends when no further attempt follows this one.

@@ -107,7 +107,8 @@ fn timeless(mut state: SagaState) -> String {
         step.ended_at = None;
         step.error = None;
         if let Some(pending) = step.open().cloned() {
-            step.move_to(Progress::Open(PendingCommand { until: now(), unsent: 0, ..pending })).unwrap();
+            step.move_to(Progress::Open(PendingCommand { until: now(), tried_ms: 0, unsent: 0, ..pending }))
+                .unwrap();
         }
     }
     state.ended_at = state.ended_at.map(|_| now());

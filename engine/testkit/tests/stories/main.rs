@@ -6,6 +6,7 @@ mod awaiting;
 mod doubt;
 mod finality;
 mod operators;
+mod patience;
 mod plans;
 mod reasons;
 mod retries;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redress_core::definition::{InDoubt, LateSuccess};
+use redress_core::definition::{InDoubt, LateSuccess, StepKind};
 use redress_core::{Name, RetryPolicy, SagaDefinition, saga};
 use redress_macros::Command;
 use redress_testkit::{RunResult, Story, check};
@@ -103,6 +103,17 @@ pub(crate) fn sell_on_approval() -> SagaDefinition {
         .pivot("ship", |s| Ship { number: s.number })
         .retriable("confirm", |s| Confirm { number: s.number })
         .build()
+}
+
+/// The same, with this policy for the action and for the compensation of its first step.
+pub(crate) fn sell_with(policy: RetryPolicy) -> SagaDefinition {
+    let mut definition = sell();
+    let charge = &mut definition.steps[0];
+    charge.retry = policy;
+    if let StepKind::Compensatable { compensation: Some(refund) } = &mut charge.kind {
+        refund.retry = policy;
+    }
+    definition
 }
 
 /// Steps side by side, a gift on condition, a notification.

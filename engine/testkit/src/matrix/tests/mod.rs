@@ -1,6 +1,7 @@
 //! Tests of the unwind matrix: the definitions that it proves, and those that it refuses to call proven.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use redress_core::{RetryPolicy, saga};
 use schemars::JsonSchema;
@@ -169,6 +170,36 @@ fn matrix_of_a_last_stage_whose_steps_are_compensatable() {
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     reserve compensation
       compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    ");
+}
+
+/// A step that is given up at its first silence, since its timeout is all the time that it has, and not at its first
+/// failure; and one that is tried for a whole day.
+#[test]
+fn matrix_of_steps_that_are_tried_for_a_time() {
+    let seconds = |s| RetryPolicy::for_at_most(Duration::from_secs(s));
+    let definition = saga::<Parcel>("timed", 1)
+        .step("create", |_| Create {})
+        .no_compensation()
+        .timeout(Duration::from_secs(30))
+        .retry(seconds(20))
+        .step("reserve", |_| Reserve {})
+        .no_compensation()
+        .retry(seconds(86_400))
+        .build();
+    let table = UnwindMatrix::of(definition).run().unwrap();
+    insta::assert_snapshot!(table, @"
+    timed v1: 44 cells
+    create action
+      completed    fail, drop-reply, delay-reply:42000, duplicate, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, drop-command, delay:42000, always fail, always drop-command
+    create settlement
+      completed    fail, drop-command, drop-reply, delay-reply:42000, duplicate, delay:42000, crash-before-commit, crash-after-commit, crash-after-reply
+    reserve action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
+      compensated  reject:injected, always fail, always drop-command
+    reserve settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     ");
 }
 
