@@ -9,6 +9,7 @@ use redress_core::{Name, SagaId, Timestamp};
 
 #[cfg(doc)]
 use super::JournalError;
+use super::letters::DeadLetter;
 
 /// A saga as the journal holds it.
 #[derive(Debug)]
@@ -96,21 +97,6 @@ pub struct Change {
     pub new_data: bool,
     /// The state.
     pub state: SagaState,
-}
-
-/// A message that could not be used.
-#[derive(Clone, Debug)]
-pub struct DeadLetter {
-    /// The saga that it was about, if that is known.
-    pub saga_id: Option<SagaId>,
-    /// The reason why it could not be used.
-    pub reason: String,
-    /// The subject on which it came.
-    pub subject: String,
-    /// The headers that it had.
-    pub headers: Vec<(String, String)>,
-    /// The body that it had.
-    pub payload: Vec<u8>,
 }
 
 /// A row of the audit log: the actor, the verb and the saga of an operator command.

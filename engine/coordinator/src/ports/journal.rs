@@ -8,8 +8,9 @@ use redress_core::history::HistoryEntry;
 use redress_core::{Name, SagaDefinition, SagaId, Timestamp};
 use uuid::Uuid;
 
-use super::data::{Changes, DeadLetter, Inserted, NewSaga, Selection, Snapshot, StoredStart};
+use super::data::{Changes, Inserted, NewSaga, Selection, Snapshot, StoredStart};
 use super::errors::{JournalError, RegisterError};
+use super::letters::DeadLetter;
 use super::reads::{ListFilter, OpenSagas, Rows, SagaRow, UnderWay};
 
 /// The source of truth: the part of it on which sagas begin and move. Cheap to clone.
@@ -40,7 +41,7 @@ pub trait Journal: Clone + Send + Sync + 'static {
         struck: Vec<(i64, u32)>,
     ) -> impl Future<Output = Result<Vec<Inserted>, JournalError>> + Send;
 
-    /// Keeps messages that could not be used.
+    /// Keeps messages that could not be used, each once: a letter that is there already stays as it is.
     ///
     /// # Errors
     /// As [`transact`](Self::transact).
