@@ -214,6 +214,15 @@ pub enum LetterRefusal {
 }
 
 impl LetterRefusal {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::AlreadyReplayed,
+        Self::BeingReplayed,
+        Self::AlreadyDiscarded,
+        Self::Incomplete,
+        Self::Unaddressed,
+    ];
+
     /// A stable word for programs.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -7,7 +7,8 @@
 
 use std::num::NonZeroU32;
 
-use async_nats::HeaderMap;
+use async_nats::header::HeaderName;
+use async_nats::{HeaderMap, HeaderValue};
 use redress_core::fault::FaultKind;
 use redress_core::ids::IdempotencyKey;
 use redress_core::message::{NotificationMessage, PAYLOAD_BYTES_MAX};
@@ -289,12 +290,15 @@ impl Envelope for ReplyMessage {
     }
 }
 
-/// Headers as plain text, for keeping.
+/// Headers as plain text, for keeping: by name, as the client library hands them out in any order; several values of a
+/// name keep theirs.
 pub fn to_text(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
-        .collect()
+    let values = |(name, values): (&HeaderName, &Vec<HeaderValue>)| {
+        values.iter().map(|value| (name.to_string(), value.to_string())).collect::<Vec<_>>()
+    };
+    let mut text: Vec<(String, String)> = headers.iter().flat_map(values).collect();
+    text.sort_by(|(one, _), (other, _)| one.cmp(other));
+    text
 }
 
 #[cfg(test)]

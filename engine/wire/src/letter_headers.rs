@@ -72,7 +72,7 @@ pub(crate) fn read(service: Name, kept: Vec<(String, String)>, payload: Vec<u8>)
     let missing = own(MISSING).cloned();
     let mut headers: Vec<(String, String)> =
         kept.into_iter().filter(|(name, _)| !is_own(name)).map(original).collect();
-    // The client library hands them out in any order; several values of a name keep theirs.
+    // Some have another name now; several values of a name keep their order.
     headers.sort_by(|(one, _), (other, _)| one.cmp(other));
     let missing = missing.or_else(|| unsendable(&headers));
     DeadLetter { id, service, code, subject, reason, headers, payload, missing }
