@@ -33,7 +33,7 @@
 //! |---|---|---|
 //! | queries | yes | they change nothing |
 //! | a start | yes, with the same key | the same key is the same saga |
-//! | an operator command, a replay of a dead letter, a fault | no | the first one may have been carried out, and the second means something else then |
+//! | operator commands, faults | no | the first one may have been carried out, and the second means something else then |
 //! | a refusal | no | it would be refused again |
 //!
 //! A start that was not answered may have been taken: the same start with the same key finds out, also later and from

@@ -1,9 +1,9 @@
 //! Sets poison aside as dead letters, so that it never comes again.
 //!
 //! In this order, until one succeeds: the whole message as a letter in the broker's stream of dead letters; a reduced
-//! letter there; a row in the service's own database, until the broker takes it (`kept_letters`); a line in the log. A message is never put back because its letter
-//! was refused: it would hold one of the places among the unacknowledged, and 10,000 of them stop a service. Only while
-//! broker and database are both away does it wait.
+//! letter there; a row in the service's own database, until the broker takes it (`kept_letters`); a line in the log. A
+//! message is never put back because its letter was refused: it would hold one of the places among the unacknowledged, and
+//! 10,000 of them stop a service. Only while broker and database are both away does it wait.
 
 use futures_util::future::join_all;
 use redress_core::message::PAYLOAD_BYTES_MAX;

@@ -101,9 +101,7 @@ impl Topology {
     pub fn carries(&self, subject: &str) -> bool {
         let tokens = |kind: &str, count: usize| {
             let rest = subject.strip_prefix(&format!("{}.{kind}.", self.prefix));
-            rest.is_some_and(|rest| {
-                rest.split('.').count() == count && rest.split('.').all(|token| is_token(token))
-            })
+            rest.is_some_and(|rest| rest.split('.').count() == count && rest.split('.').all(is_token))
         };
         tokens("command", 2) || tokens("reply", 3)
     }

@@ -7,7 +7,7 @@ use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
 use redress_core::{CommandMessage, Name, ReplyMessage};
 
-use super::letters::DeadLetter;
+use super::data::DeadLetter;
 
 /// The bus that carries commands to participants and their replies back. Cheap to clone.
 ///

@@ -5,11 +5,10 @@ use std::time::Duration;
 use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEntry;
 use redress_core::state::SagaState;
-use redress_core::{Name, SagaId, Timestamp};
+use redress_core::{LetterCode, Name, SagaId, Timestamp};
 
 #[cfg(doc)]
 use super::JournalError;
-use super::letters::DeadLetter;
 
 /// A saga as the journal holds it.
 #[derive(Debug)]
@@ -97,6 +96,32 @@ pub struct Change {
     pub new_data: bool,
     /// The state.
     pub state: SagaState,
+}
+
+/// The source of the letters that coordinators write; no service has this name.
+pub const COORDINATOR: &str = "coordinator";
+
+/// A message that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The letter: the same each time that it is delivered.
+    pub id: uuid::Uuid,
+    /// The service that gave the message up, or [`COORDINATOR`].
+    pub source: String,
+    /// The kind of reason.
+    pub code: LetterCode,
+    /// The saga that it was about, if that is known.
+    pub saga_id: Option<SagaId>,
+    /// The reason why it could not be used.
+    pub reason: String,
+    /// The subject on which it came.
+    pub subject: String,
+    /// The headers that it had.
+    pub headers: Vec<(String, String)>,
+    /// The body that it had.
+    pub payload: Vec<u8>,
+    /// What came and is not in the letter; nothing if all of it is.
+    pub missing: Option<String>,
 }
 
 /// A row of the audit log: the actor, the verb and the saga of an operator command.

@@ -8,9 +8,8 @@ use redress_core::history::HistoryEntry;
 use redress_core::{Name, SagaDefinition, SagaId, Timestamp};
 use uuid::Uuid;
 
-use super::data::{Changes, Inserted, NewSaga, Selection, Snapshot, StoredStart};
+use super::data::{Changes, DeadLetter, Inserted, NewSaga, Selection, Snapshot, StoredStart};
 use super::errors::{JournalError, RegisterError};
-use super::letters::DeadLetter;
 use super::reads::{ListFilter, OpenSagas, Rows, SagaRow, UnderWay};
 
 /// The source of truth: the part of it on which sagas begin and move. Cheap to clone.

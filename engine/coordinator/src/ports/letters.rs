@@ -7,35 +7,10 @@ use redress_core::dead_letter::{LetterCode, LetterStatus, LetterVerb};
 use redress_core::{SagaId, Timestamp};
 use uuid::Uuid;
 
+use super::data::DeadLetter;
 use super::errors::JournalError;
 use super::journal::Journal;
 use super::reads::Rows;
-
-/// The source of the letters that coordinators write; no service has this name.
-pub const COORDINATOR: &str = "coordinator";
-
-/// A message that could not be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The letter: the same each time that it is delivered.
-    pub id: Uuid,
-    /// The service that gave the message up, or [`COORDINATOR`].
-    pub source: String,
-    /// The kind of reason.
-    pub code: LetterCode,
-    /// The saga that it was about, if that is known.
-    pub saga_id: Option<SagaId>,
-    /// The reason why it could not be used.
-    pub reason: String,
-    /// The subject on which it came.
-    pub subject: String,
-    /// The headers that it had.
-    pub headers: Vec<(String, String)>,
-    /// The body that it had.
-    pub payload: Vec<u8>,
-    /// What came and is not in the letter; nothing if all of it is.
-    pub missing: Option<String>,
-}
 
 /// The place of dead letters in the journal.
 pub trait JournalLetters: Journal {
@@ -107,7 +82,7 @@ impl LetterRoom {
 pub struct LetterFilter {
     /// Only with this kind of reason.
     pub code: Option<LetterCode>,
-    /// Only of this service, or of [`COORDINATOR`].
+    /// Only of this service, or of [`COORDINATOR`](super::COORDINATOR).
     pub source: Option<String>,
     /// Only about this saga.
     pub saga: Option<SagaId>,
@@ -185,7 +160,7 @@ pub struct LetterDecision {
 /// Letters of one source with one kind of reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct LetterGroup {
-    /// The service, or [`COORDINATOR`].
+    /// The service, or [`COORDINATOR`](super::COORDINATOR).
     pub source: String,
     /// The kind of reason.
     pub code: LetterCode,

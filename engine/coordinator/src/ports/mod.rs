@@ -26,13 +26,13 @@ mod reads;
 pub use bus::{Acknowledge, Bus, BusHealth, Incoming, Letters, RawMessage, Replies, TakenLetter};
 pub use clock::Clock;
 pub use data::{
-    Audit, Change, Changes, Fingerprint, Inserted, NewSaga, Selection, Snapshot, Stored, StoredStart,
-    StoredState,
+    Audit, COORDINATOR, Change, Changes, DeadLetter, Fingerprint, Inserted, NewSaga, Selection, Snapshot,
+    Stored, StoredStart, StoredState,
 };
 pub use errors::{Cause, JournalError, RegisterError};
 pub use journal::{Journal, JournalReads, JournalUpkeep, Keep};
 pub use letters::{
-    COORDINATOR, DeadLetter, JournalLetters, LetterDecision, LetterFilter, LetterGroup, LetterRoom,
-    LetterRow, LetterState, LetterStep, decided_status,
+    JournalLetters, LetterDecision, LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterState,
+    LetterStep, decided_status,
 };
 pub use reads::{HistoryRow, Include, ListFilter, OpenSagas, Replied, Rows, SagaRow, UnderWay};
