@@ -42,5 +42,16 @@ async fn dead_letters_are_listed_counted_shown_and_discarded() {
         let answer = fixture.post(&format!("{one}/{path}"), body).await.problem();
         told.push_str(&format!("{}\n", answer.replace(&one[17..], "ID")));
     }
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @"
+    400 invalid-query: code: `odd` is none of unreadable, misaddressed, unknown-command, other-payload, delivery-limit, contradiction, unknown-saga, undecidable, unexplained
+    400 invalid-query: status: `odd` is none of kept, replaying, replayed, discarded
+    400 invalid-query: saga: give the whole id of a saga
+    400 invalid-query: limit: 0 is out of range; use 1 to 200
+    400 invalid-cursor: the cursor is not one that a list gave as `next`; begin again without it
+    400 invalid-query: Failed to deserialize query string: odd: unknown field `odd`, expected one of `code`, `source`, `saga`, `status`, `since`, `until`, `limit`, `cursor`
+    404 unknown-dead-letter: there is no dead letter `odd`
+    409 dead-letter-refused: `discard` of dead letter ID: it was discarded before, and stays so
+    422 invalid-body: `actor` is empty: say who gives the order; the history and the audit log keep it
+    422 invalid-body: missing field `reason` at line 1 column 2
+    ");
 }
