@@ -123,7 +123,8 @@ async fn letter_whose_message_is_not_published_is_kept() {
     let stream = installation.wire.topology().commands_stream();
     installation.give_room(&stream, 1).await;
     assert_eq!(installation.replay(letter.id).await, Err("503 not-published".to_owned()));
-    assert_eq!(installation.letter(LetterCode::UnknownCommand).await.decision, None);
+    let kept = installation.client.dead_letter(letter.id).await.expect("it is there");
+    assert_eq!((&*kept.status, kept.decision), ("kept", None), "at once, and not when its time is over");
     installation.give_room(&stream, 16 << 20).await;
     let new = installation.good_office();
     installation.replay(letter.id).await.expect("it can be replayed");
