@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use redress_api::ProblemType;
 use redress_core::state::ParkCode;
+use redress_core::{LetterCode, LetterRefusal};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("sagas stands in the workspace").to_owned()
@@ -54,6 +55,18 @@ fn alerts_ask_only_for_metrics_that_there_are() {
         let family = name.trim_start_matches("redress_").trim_end_matches("_total");
         assert!(metrics.contains(&format!("\"{family}\"")), "there is no metric {name}");
     }
+}
+
+#[test]
+fn codes_and_refusals_of_dead_letters_have_an_entry_each() {
+    let operations = page("operations.md");
+    let (codes, refusals) =
+        chapter(&operations, "Dead letters").split_once("### Refusals").expect("two tables");
+    let all: BTreeSet<&str> = LetterCode::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(quoted(codes, "| "), all);
+    let mut all: BTreeSet<&str> = LetterRefusal::ALL.iter().map(|refusal| refusal.as_str()).collect();
+    all.insert("not-published");
+    assert_eq!(quoted(refusals, "| "), all);
 }
 
 /// The variables that the command line reads, from its sources.

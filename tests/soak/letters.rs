@@ -20,16 +20,17 @@ const SHOWN: usize = 300;
 
 /// Reads all letters and holds them against the poison.
 pub(crate) async fn judge(clients: &Clients) {
-    let mut letters = of_services(clients).await;
-    letters.extend(of_coordinators(clients).await);
-    letters.extend(of_inboxes(clients).await);
+    // One that is on its way may be in two places.
+    let mut letters: BTreeMap<Uuid, String> = of_inboxes(clients).await.into_iter().collect();
+    letters.extend(of_stream(clients).await);
+    letters.extend(of_journal(clients).await);
     let book = &clients.book;
     let (poison, deaths, redeliveries) = {
         let notes = book.notes();
         (notes.poison.clone(), notes.broker_deaths, notes.redeliveries.clone())
     };
     let mut found: BTreeMap<Uuid, usize> = BTreeMap::new();
-    for letter in &letters {
+    for letter in letters.values() {
         let marks: BTreeSet<Uuid> = marks(letter).filter(|mark| poison.contains_key(mark)).collect();
         if marks.is_empty() {
             let shown: String = letter.chars().take(SHOWN).collect();
@@ -65,8 +66,8 @@ fn marks(text: &str) -> impl Iterator<Item = Uuid> + '_ {
     text.split(move |c| !is_of_id(c)).filter_map(|word| word.parse().ok())
 }
 
-/// The letters in the stream; without the broker's advisories.
-async fn of_services(clients: &Clients) -> Vec<String> {
+/// The letters in the stream, from which the coordinators take them; without the broker's advisories.
+async fn of_stream(clients: &Clients) -> Vec<(Uuid, String)> {
     let streams = clients.yard.streams();
     let stream = streams.get_stream(Yard::stream("DEAD_LETTERS")).await.expect("the stream is there");
     let state = &stream.cached_info().state;
@@ -76,28 +77,30 @@ async fn of_services(clients: &Clients) -> Vec<String> {
         // The notice that a message was ended, or that its store was older than its consumer, is no letter of ours.
         if !letter.subject.starts_with("$JS.") {
             let payload = String::from_utf8_lossy(&letter.payload);
-            letters.push(format!("{} {:?} {payload}", letter.subject, letter.headers));
+            let id = letter.headers.get("Redress-Letter-Id").and_then(|id| id.as_str().parse().ok());
+            let id = id.expect("a letter has an id");
+            letters.push((id, format!("{} {:?} {payload}", letter.subject, letter.headers)));
         }
     }
     letters
 }
 
-async fn of_coordinators(clients: &Clients) -> Vec<String> {
-    let letters = "SELECT concat_ws(' ', saga_id, reason, subject, headers::text, encode(payload, 'escape')) AS letter \
+async fn of_journal(clients: &Clients) -> Vec<(Uuid, String)> {
+    let letters = "SELECT id, concat_ws(' ', saga_id, reason, subject, headers::text, encode(payload, 'escape')) AS letter \
                    FROM dead_letters";
     let rows = sqlx::query(letters).fetch_all(&clients.yard.journal).await.expect("the journal answers");
-    rows.iter().map(|row| row.get("letter")).collect()
+    rows.iter().map(|row| (row.get("id"), row.get("letter"))).collect()
 }
 
 /// The letters that the broker did not keep when they came, in the services' own databases.
-async fn of_inboxes(clients: &Clients) -> Vec<String> {
-    let letters = "SELECT concat_ws(' ', reason, subject, headers, encode(payload, 'escape')) AS letter \
+async fn of_inboxes(clients: &Clients) -> Vec<(Uuid, String)> {
+    let letters = "SELECT letter_id, concat_ws(' ', reason, subject, headers, encode(payload, 'escape')) AS letter \
                    FROM inbox_dead_letters";
     let books = &clients.yard.books;
     let mut found = Vec::new();
     for pool in [&books.order, &books.payment, &books.inventory, &books.shipping] {
         let rows = sqlx::query(letters).fetch_all(pool).await.expect("the inbox answers");
-        found.extend(rows.iter().map(|row| row.get::<String, _>("letter")));
+        found.extend(rows.iter().map(|row| (row.get("letter_id"), row.get("letter"))));
     }
     found
 }

@@ -12,6 +12,7 @@ mod conditions;
 mod connections;
 mod extract;
 mod guard;
+mod letters;
 mod limits;
 mod operator;
 mod ops;

@@ -34,8 +34,8 @@ pub(crate) struct CancelBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with `reason` and `actor`")]
 pub(crate) struct OrderBody {
-    reason: String,
-    actor: String,
+    pub(crate) reason: String,
+    pub(crate) actor: String,
 }
 
 #[derive(Deserialize)]
@@ -165,7 +165,7 @@ async fn give(
 }
 
 /// A text that the audit log keeps for good must say something, and be storable.
-fn said(field: &str, text: &str) -> Result<String, Problem> {
+pub(crate) fn said(field: &str, text: &str) -> Result<String, Problem> {
     let storable = text.replace('\0', "");
     if storable.trim().is_empty() {
         let what = if field == "actor" { "who gives the order" } else { "why the order is given" };

@@ -5,7 +5,7 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use redress_coordinator::{FaultError, JournalError, OperatorError, StartError};
+use redress_coordinator::{FaultError, JournalError, LetterError, OperatorError, StartError};
 use redress_core::decide::Refusal;
 use redress_core::json::is_mark;
 use serde::Serialize;
@@ -186,6 +186,22 @@ impl From<FaultError> for Problem {
             FaultError::UnmatchedFault(_) => Self::new(ProblemType::InvalidFault, detail),
             FaultError::Unreadable(_) => Self::new(ProblemType::InvalidBody, detail),
             FaultError::Journal(error) => error.into(),
+        }
+    }
+}
+
+impl From<LetterError> for Problem {
+    fn from(error: LetterError) -> Self {
+        let detail = error.to_string();
+        match error {
+            LetterError::NotFound(_) => Self::new(ProblemType::UnknownDeadLetter, detail),
+            LetterError::Refused { refusal, letter, .. } => Self::new(ProblemType::DeadLetterRefused, detail)
+                .with("code", refusal.as_str())
+                .with("dead_letter", letter),
+            LetterError::NotPublished { letter, .. } => Self::new(ProblemType::NotPublished, detail)
+                .with("dead_letter", letter)
+                .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)),
+            LetterError::Journal(error) => error.into(),
         }
     }
 }

@@ -49,6 +49,8 @@ problem_types! {
     CrossSite = "cross-site", FORBIDDEN, "Another site may not ask anything here";
     /// The journal does not answer; nothing is lost.
     DatabaseUnavailable = "database-unavailable", SERVICE_UNAVAILABLE, "The database is not available";
+    /// A dead letter may not be replayed or discarded.
+    DeadLetterRefused = "dead-letter-refused", CONFLICT, "That cannot be done with the dead letter";
     /// A closure of the definition fails on the saga's data.
     DefinitionFailed = "definition-failed", CONFLICT, "The definition fails on this saga's data";
     /// This coordinator takes no new sagas.
@@ -91,6 +93,8 @@ problem_types! {
     MissingIdempotencyKey = "missing-idempotency-key", BAD_REQUEST, "An Idempotency-Key is needed";
     /// The process cannot go on.
     NotAlive = "not-alive", SERVICE_UNAVAILABLE, "This process cannot go on";
+    /// The broker did not take the message of a dead letter.
+    NotPublished = "not-published", SERVICE_UNAVAILABLE, "The broker did not take the message";
     /// The `Content-Type` is not JSON.
     NotJson = "not-json", UNSUPPORTED_MEDIA_TYPE, "The body must be JSON";
     /// The database or the broker is missing.
@@ -103,6 +107,8 @@ problem_types! {
     TooManyConnections = "too-many-connections", SERVICE_UNAVAILABLE, "No room for one more";
     /// The token is missing or wrong.
     Unauthorized = "unauthorized", UNAUTHORIZED, "A token is needed";
+    /// There is no dead letter of this id.
+    UnknownDeadLetter = "unknown-dead-letter", NOT_FOUND, "No such dead letter";
     /// No such saga or version is known here.
     UnknownDefinition = "unknown-definition", NOT_FOUND, "No such saga definition";
     /// There is no such path.

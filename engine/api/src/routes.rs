@@ -6,10 +6,11 @@
 use axum::Router;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post};
+use redress_core::LetterVerb;
 use redress_core::decide::Verb;
 
 use crate::state::Api;
-use crate::{operator, ops, sagas};
+use crate::{letters, operator, ops, sagas};
 
 /// A path that takes a method.
 #[derive(Debug)]
@@ -68,6 +69,13 @@ pub const ROUTES: &[Route] = {
         route(GET, "/v1/faults", Reads, || get(ops::faults)),
         route(POST, "/v1/faults", Writes, || post(ops::add_fault)),
         route(Method::DELETE, "/v1/faults", Writes, || axum::routing::delete(ops::clear_faults)),
+        route(GET, "/v1/dead-letters", Reads, || get(letters::list)),
+        route(GET, "/v1/dead-letters/groups", Reads, || get(letters::groups)),
+        route(POST, "/v1/dead-letters/replay", Writes, || letters::change_all(LetterVerb::Replay)),
+        route(POST, "/v1/dead-letters/discard", Writes, || letters::change_all(LetterVerb::Discard)),
+        route(GET, "/v1/dead-letters/{letter}", Reads, || get(letters::one)),
+        route(POST, "/v1/dead-letters/{letter}/replay", Writes, || letters::change(LetterVerb::Replay)),
+        route(POST, "/v1/dead-letters/{letter}/discard", Writes, || letters::change(LetterVerb::Discard)),
         route(POST, "/v1/begin", Writes, || post(ops::begin)),
         route(GET, "/livez", Probes, || get(ops::livez)),
         route(GET, "/readyz", Probes, || get(ops::readyz)),

@@ -22,8 +22,8 @@ use crate::state::Api;
 /// The longest that a request waits for the end of a saga.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Items on a page, if nothing else is asked for, and at the most.
-const PAGE_DEFAULT: i64 = 50;
-const PAGE_MAX: i64 = 200;
+pub(crate) const PAGE_DEFAULT: i64 = 50;
+pub(crate) const PAGE_MAX: i64 = 200;
 /// The longest text that is searched for, in characters: a line of an address and more.
 const SEARCH_CHARS_MAX: usize = 200;
 /// Rows of history on a page, if nothing else is asked for, and at the most.
@@ -208,18 +208,18 @@ fn searched(text: String) -> Result<String, Problem> {
     }
 }
 
-fn invalid_query(detail: String) -> Problem {
+pub(crate) fn invalid_query(detail: String) -> Problem {
     Problem::new(ProblemType::InvalidQuery, detail)
 }
 
-fn limit(given: Option<i64>, default: i64, max: i64) -> Result<i64, Problem> {
+pub(crate) fn limit(given: Option<i64>, default: i64, max: i64) -> Result<i64, Problem> {
     match given.unwrap_or(default) {
         limit if (1..=max).contains(&limit) => Ok(limit),
         limit => Err(invalid_query(format!("limit: {limit} is out of range; use 1 to {max}"))),
     }
 }
 
-fn cursor<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
+pub(crate) fn cursor<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
     let detail = "the cursor is not one that a list gave as `next`; begin again without it";
     text.parse().map_err(|_| Problem::new(ProblemType::InvalidCursor, detail))
 }
@@ -232,7 +232,7 @@ fn status(text: String) -> Result<String, Problem> {
 }
 
 /// A time that the database can hold.
-fn time(time: Timestamp) -> Result<Timestamp, Problem> {
+pub(crate) fn time(time: Timestamp) -> Result<Timestamp, Problem> {
     let years = 0..=9_999;
     if years.contains(&time.year()) {
         Ok(time)

@@ -71,6 +71,7 @@ impl App {
             Command::Pause(args) => commands::operator::on_what_is_seen(Verb::Pause, &args, output).await,
             Command::Resume(args) => commands::operator::on_what_is_seen(Verb::Resume, &args, output).await,
             Command::Begin(args) => commands::begin::run(args, output).await,
+            Command::DeadLetters(args) => commands::dead_letters::run(args, output).await,
             Command::Fault(args) => commands::fault::run(args, output).await,
             Command::Definitions(args) => commands::definitions::run(self, args, output).await,
             Command::Bench(args) => crate::bench::run(self, args, output).await,

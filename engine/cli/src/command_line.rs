@@ -9,6 +9,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 use crate::args::{ApiArgs, LogFormat, Output};
 use crate::bench::BenchArgs;
 use crate::commands::completions::CompletionsArgs;
+use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::definitions::DefinitionsArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::doctor::DoctorArgs;
@@ -32,6 +33,7 @@ const EXAMPLES: &str = "Examples:
   redress list --status parked
   redress show 0190163d-8694
   redress retry 0190163d-8694-739b-aea5-966c26f8ad91 --reason 'the printer is back'
+  redress dead-letters replay --code unknown-command --reason 'the service is there'
   redress fault add --step ship-order --kind reject --code address-undeliverable
   redress bench --participants echo --sagas 20000 --concurrency 1,1000
 
@@ -90,6 +92,8 @@ pub(crate) enum Command {
     Resume(OperatorArgs),
     /// Let a coordinator that was started paused move its sagas.
     Begin(ApiArgs),
+    /// Show, replay and discard messages that could not be used.
+    DeadLetters(DeadLettersArgs),
     /// Inject failures.
     Fault(FaultArgs),
     /// Show the saga definitions of this program.
@@ -174,6 +178,7 @@ mod tests {
             &["redress", "up", "--http", "everywhere"],
             &["redress", "bench", "--concurrency", "1,many"],
             &["redress", "fault", "add", "--step", "ship"],
+            &["redress", "dead-letters", "list", "--code", "odd"],
             &["redress", "explode"],
         ] {
             let error =

@@ -23,6 +23,7 @@ mod legible;
 mod logging;
 mod program;
 mod render;
+mod render_letters;
 mod services;
 mod wiring;
 

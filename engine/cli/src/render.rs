@@ -111,7 +111,7 @@ fn span(from: &Value, to: &Value) -> String {
     }
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().copied());
@@ -188,7 +188,7 @@ pub(crate) fn undone(history: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-fn indented(table: &Table, indent: &str) -> String {
+pub(crate) fn indented(table: &Table, indent: &str) -> String {
     table.lines().map(|line| format!("{indent}{}", line.trim_end())).collect::<Vec<_>>().join("\n")
 }
 

@@ -55,12 +55,17 @@ impl<T> Call<T> {
         Self { method, path: path.into(), query, headers, body: None, repetition, _answer: PhantomData }
     }
 
-    fn get(path: impl Into<String>) -> Self {
+    pub(crate) fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path, Repetition::Safe)
     }
 
-    fn post(path: impl Into<String>, body: Option<Value>) -> Self {
+    pub(crate) fn post(path: impl Into<String>, body: Option<Value>) -> Self {
         Self { body, ..Self::new(Method::POST, path, Repetition::Unsafe) }
+    }
+
+    /// The same, with these parameters.
+    pub(crate) fn with_query(self, query: Vec<(&'static str, String)>) -> Self {
+        Self { query, ..self }
     }
 
     /// The same, made once only, whatever comes of it.

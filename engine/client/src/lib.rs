@@ -33,7 +33,7 @@
 //! |---|---|---|
 //! | queries | yes | they change nothing |
 //! | a start | yes, with the same key | the same key is the same saga |
-//! | an operator command, a fault | no | the first one may have been carried out, and the second means something else then |
+//! | operator commands, faults | no | the first one may have been carried out, and the second means something else then |
 //! | a refusal | no | it would be refused again |
 //!
 //! A start that was not answered may have been taken: the same start with the same key finds out, also later and from
@@ -44,6 +44,7 @@ mod client;
 mod config;
 mod error;
 mod handle;
+mod letters;
 mod query;
 mod start;
 mod transport;
@@ -55,7 +56,9 @@ pub use client::Client;
 pub use config::ClientConfig;
 pub use error::{ClientError, Problem};
 pub use handle::{EndError, SagaHandle};
+pub use letters::{ChangedLetters, DeadLetter, LetterDecision, LetterGroup, LetterQuery};
 pub use query::{Include, SagaQuery};
+pub use redress_core::dead_letter::{LetterCode, LetterStatus, LetterVerb};
 pub use redress_core::decide::{OperatorCommand, Resolution, Verb};
 pub use redress_core::history::{HistoryEntry, HistoryEvent};
 pub use redress_core::state::{Cause, CauseKind, ParkCode, ParkReason, StepError};

@@ -12,7 +12,7 @@ use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEvent;
 use redress_core::message::NotificationMessage;
 use redress_core::state::{IllegalTransition, SagaState};
-use redress_core::{CommandMessage, IdempotencyKey, SagaDefinition, SagaId, Timestamp};
+use redress_core::{CommandMessage, IdempotencyKey, LetterCode, SagaDefinition, SagaId, Timestamp};
 
 use crate::broker::{Broker, BrokerState, all_unsent};
 use crate::crash::{CrashHook, CrashPoint};
@@ -137,7 +137,7 @@ pub(crate) fn decide_batch<C: Clock>(
     }
     for events in events.into_values() {
         for event in events {
-            batch.dead_letter(&event, "the saga does not exist in this journal");
+            batch.dead_letter(&event, LetterCode::UnknownSaga, "the saga does not exist in this journal");
         }
     }
     batch.changes.struck = batch.faults.struck().collect();
@@ -159,7 +159,8 @@ impl<C: Clock> Batch<'_, C> {
     fn decide_saga(&mut self, stored: Stored, events: Vec<Event>) {
         let Some(definition) = self.rules.registry.get(&stored.saga, stored.version) else {
             for event in &events {
-                self.dead_letter(event, "this coordinator does not know the definition of the saga");
+                let reason = "this coordinator does not know the definition of the saga";
+                self.dead_letter(event, LetterCode::UnknownSaga, reason);
             }
             return;
         };
@@ -221,7 +222,8 @@ impl<C: Clock> Batch<'_, C> {
         self.outcome.outgoing.extend(folded.outgoing);
         self.outcome.refusals.extend(folded.refusals.into_iter().map(|refusal| (id, refusal)));
         for event in &folded.contradictions {
-            self.dead_letter(event, "a participant took back what it had promised");
+            let reason = "a participant took back what it had promised";
+            self.dead_letter(event, LetterCode::Contradiction, reason);
         }
         let rested = before.is_ended() || before.parked().is_some();
         if !rested && (state.is_ended() || state.parked().is_some()) {
@@ -250,14 +252,14 @@ impl<C: Clock> Batch<'_, C> {
         tracing::error!(saga_id = %id, reason, "saga set aside");
         self.changes.set_aside.push(id);
         for event in events {
-            self.dead_letter(event, reason);
+            self.dead_letter(event, LetterCode::Undecidable, reason);
         }
     }
 
-    fn dead_letter(&mut self, event: &Event, reason: &str) {
+    fn dead_letter(&mut self, event: &Event, code: LetterCode, reason: &str) {
         match event {
             Event::Reply(reply) => {
-                let letter = self.rules.letter_of(reply, reason.to_owned());
+                let letter = self.rules.letter_of(reply, code, reason.to_owned());
                 self.outcome.dead_letters += 1;
                 self.changes.dead_letters.push(letter);
             }

@@ -6,7 +6,7 @@ use redress_core::state::STATE_FORMAT;
 use redress_postgres::Migrations;
 
 use crate::crash::CrashHook;
-use crate::ports::Keep;
+use crate::ports::{Keep, LetterRoom};
 use crate::rules::Decide;
 
 /// The configuration of a coordinator.
@@ -61,6 +61,8 @@ pub struct Config {
     pub stalled_after: Duration,
     /// The times for which ended sagas, the keys of their starts and dead letters are kept.
     pub keep: Keep,
+    /// The room for dead letters, however young they are.
+    pub letter_room: LetterRoom,
     /// Pause between two prunings of rows that are older.
     pub prune_every: Duration,
     /// The form in which it writes states, and the newest that it reads: [`STATE_FORMAT`], but for tests that play a
@@ -114,6 +116,7 @@ impl Config {
             start_paused: false,
             stalled_after: Duration::from_secs(15 * 60),
             keep: Keep { sagas: 30 * DAY, keys: None, dead_letters: 90 * DAY },
+            letter_room: LetterRoom::DEFAULT,
             prune_every: Duration::from_secs(10 * 60),
             state_format: STATE_FORMAT,
             crash: CrashHook::default(),

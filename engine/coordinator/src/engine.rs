@@ -1,5 +1,5 @@
 //! The coordinator as a handle, and the loops that carry it. Its other methods stand with their subject: `start`,
-//! `engine_reads`, `operator`, `engine_faults`, `health`.
+//! `engine_reads`, `operator`, `engine_letters`, `engine_faults`, `health`.
 //!
 //! Cheap to clone. [`Engine::run`] drives replies and timers; starts and reads work without it, but nothing goes on.
 
@@ -22,8 +22,9 @@ use crate::end_watch;
 use crate::housekeeping::Housekeeping;
 use crate::intake::Intake;
 use crate::journal::PgJournal;
+use crate::letter_intake::LetterIntake;
 use crate::metrics::Metrics;
-use crate::ports::{Bus, Clock, JournalReads, JournalUpkeep};
+use crate::ports::{Bus, Clock, JournalLetters, JournalReads, JournalUpkeep};
 use crate::probes::Probes;
 use crate::publisher::Publisher;
 use crate::registry::Registry;
@@ -101,7 +102,7 @@ impl Engine {
     }
 }
 
-impl<J: JournalReads + JournalUpkeep, B: Bus, C: Clock> Engine<J, B, C> {
+impl<J: JournalReads + JournalUpkeep + JournalLetters, B: Bus, C: Clock> Engine<J, B, C> {
     /// Opens a coordinator on ports of the caller's, and registers the definitions.
     ///
     /// The settings of `config` that speak of a database are the journal's business, and not used here.
@@ -182,6 +183,7 @@ impl<J: JournalReads + JournalUpkeep, B: Bus, C: Clock> Engine<J, B, C> {
         let loops = TaskTracker::new();
         loops.spawn(self.broker_watch().run(shutdown.clone()));
         loops.spawn(self.housekeeping().run(shutdown.clone()));
+        loops.spawn(self.letter_intake().run(shutdown.clone()));
         for (saga, version) in self.parts.decider.rules.registry.known() {
             loops.spawn(self.intake().run(saga, version, shutdown.clone()));
         }
@@ -212,6 +214,7 @@ impl<J: JournalReads + JournalUpkeep, B: Bus, C: Clock> Engine<J, B, C> {
             tasks: tasks.clone(),
             stalled_after: config.stalled_after,
             keep: config.keep,
+            letter_room: config.letter_room,
             prune_every: config.prune_every,
         }
     }
@@ -223,6 +226,16 @@ impl<J: JournalReads + JournalUpkeep, B: Bus, C: Clock> Engine<J, B, C> {
             publisher: publisher.clone(),
             tasks: tasks.clone(),
             lanes: config.lanes,
+            limit: SharedLimit::new(batch_size(config, config.batch_max)),
+        }
+    }
+
+    fn letter_intake(&self) -> LetterIntake<J, B, C> {
+        let Parts { config, decider, publisher, tasks, .. } = &*self.parts;
+        LetterIntake {
+            decider: decider.clone(),
+            publisher: publisher.clone(),
+            tasks: tasks.clone(),
             limit: SharedLimit::new(batch_size(config, config.batch_max)),
         }
     }

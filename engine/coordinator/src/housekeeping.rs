@@ -1,4 +1,4 @@
-//! The periodic chores: counting open sagas, and pruning old rows.
+//! The periodic chores: counting open sagas and dead letters, and pruning old rows.
 //!
 //! Any number of coordinators may do it at once: rows that another one is about to prune are passed over. Nothing here
 //! touches an open saga, and a failure only means that it is done later.
@@ -6,18 +6,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redress_core::LetterStatus;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::decider::Decider;
-use crate::metrics::{Metrics, Version};
+use crate::metrics::{LetterKind, Metrics, Version};
 use crate::pauses::Ticks;
-use crate::ports::{Clock, JournalError, JournalUpkeep, Keep, OpenSagas};
+use crate::ports::{
+    Clock, JournalError, JournalLetters, JournalUpkeep, Keep, LetterFilter, LetterRoom, OpenSagas,
+};
 
 /// How often the gauges are read anew: often enough for a dashboard, seldom enough for the database.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The most sagas, or rows of another kind, that are pruned in one transaction: few enough to hold up no other one.
 const PRUNE_BATCH_MAX: i64 = 500;
+
+/// How long a letter may be under way to the broker, several times as long as a publish may take: after that its
+/// coordinator has died, and the letter is kept as before.
+const REPLAY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The periodic chores of a coordinator.
 pub(crate) struct Housekeeping<J, C> {
@@ -27,10 +34,11 @@ pub(crate) struct Housekeeping<J, C> {
     /// A saga that goes on by itself for longer than this is counted as stalled.
     pub(crate) stalled_after: Duration,
     pub(crate) keep: Keep,
+    pub(crate) letter_room: LetterRoom,
     pub(crate) prune_every: Duration,
 }
 
-impl<J: JournalUpkeep, C: Clock> Housekeeping<J, C> {
+impl<J: JournalUpkeep + JournalLetters, C: Clock> Housekeeping<J, C> {
     /// Does them until the shutdown.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let clock = &self.decider.clock;
@@ -44,6 +52,9 @@ impl<J: JournalUpkeep, C: Clock> Housekeeping<J, C> {
             }
             if let Err(error) = self.look().await {
                 tracing::debug!(%error, "open sagas not counted");
+            }
+            if let Err(error) = self.look_at_letters().await {
+                tracing::debug!(%error, "dead letters not counted");
             }
             if clock.monotonic() >= prune_at {
                 prune_at = clock.monotonic() + self.prune_every;
@@ -75,6 +86,24 @@ impl<J: JournalUpkeep, C: Clock> Housekeeping<J, C> {
         Ok(())
     }
 
+    /// Counts the letters that wait for an operator, and keeps those again whose replay has no end.
+    async fn look_at_letters(&self) -> Result<(), JournalError> {
+        let journal = self.decider.journal.clone();
+        let given_back = self.tasks.spawn(async move { journal.give_back_letters(REPLAY_TIME_MAX).await });
+        let given_back = given_back.await.unwrap_or(Err(JournalError::Panicked))?;
+        if given_back > 0 {
+            tracing::warn!(given_back, "dead letters whose replay had no end are kept as before");
+        }
+        let kept = LetterFilter { status: Some(LetterStatus::Kept), ..LetterFilter::default() };
+        let groups = self.decider.journal.letter_groups(&kept).await?;
+        self.metrics.dead_letters_kept.clear();
+        for group in groups {
+            let kind = LetterKind { source: group.source, code: group.code.as_str() };
+            self.metrics.dead_letters_kept.get_or_create(&kind).set(group.count);
+        }
+        Ok(())
+    }
+
     /// Removes rows that are older than they must be kept, batch by batch.
     async fn prune(&self, shutdown: &CancellationToken) {
         let keep = self.keep;
@@ -87,6 +116,9 @@ impl<J: JournalUpkeep, C: Clock> Housekeeping<J, C> {
             self.prune_all(shutdown, "keys of starts", keys).await;
         }
         self.prune_all(shutdown, "dead letters", letters).await;
+        let room = self.letter_room;
+        let excess = |journal: J| async move { journal.prune_excess_letters(room, PRUNE_BATCH_MAX).await };
+        self.prune_all(shutdown, "dead letters for which there is no room", excess).await;
         let audit = |journal: J| async move { journal.prune_audit(keep, PRUNE_BATCH_MAX).await };
         self.prune_all(shutdown, "orders in the audit log", audit).await;
         let faults = |journal: J| async move { journal.prune_faults(PRUNE_BATCH_MAX).await };

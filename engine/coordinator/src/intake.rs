@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redress_core::decide::Event;
-use redress_core::{Name, ReplyMessage, SagaId};
+use redress_core::{LetterCode, Name, ReplyMessage, SagaId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -98,7 +98,7 @@ impl<J: Journal, B: Bus, C: Clock> Intake<J, B, C> {
     async fn set_aside(&self, reply: &ReplyMessage, ack: &AcknowledgeOf<B>, error: &str) {
         tracing::error!(error, key = %reply.key, "reply set aside");
         let reason = format!("the journal refused what follows from it: {error}");
-        let letter = self.decider.rules.letter_of(reply, reason);
+        let letter = self.decider.rules.letter_of(reply, LetterCode::Undecidable, reason);
         self.dead_letter(letter, ack).await;
     }
 

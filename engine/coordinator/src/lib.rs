@@ -30,12 +30,15 @@ mod decider;
 mod end_watch;
 pub mod engine;
 mod engine_faults;
+mod engine_letters;
 mod engine_reads;
 mod fingerprint;
 mod health;
 mod housekeeping;
 mod intake;
 pub mod journal;
+mod letter_intake;
+mod letter_view;
 pub mod metrics;
 mod operator;
 mod pauses;
@@ -64,8 +67,10 @@ mod wire_bus;
 pub use awaiting::AwaitedStart;
 pub use config::{Admission, Config};
 pub use engine::Engine;
+pub use engine_letters::{ChangedLetters, LETTERS_MAX, LetterError, LetterRequest};
 pub use journal::OpenJournalError;
-pub use ports::{Include, JournalError, Keep, ListFilter};
+pub use letter_view::{LetterView, MessageView};
+pub use ports::{Include, JournalError, Keep, LetterFilter, LetterGroup, LetterRoom, ListFilter};
 pub use redress_postgres::Migrations;
 pub use requests::{
     FaultError, OpenError, OperatorError, OperatorRequest, PlanError, Readiness, StartError, StartRequest,

@@ -28,6 +28,15 @@ pub struct Version {
     pub known: &'static str,
 }
 
+/// Dead letters of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LetterKind {
+    /// The service that gave the messages up, or `coordinator`.
+    pub source: String,
+    /// The kind of reason.
+    pub code: &'static str,
+}
+
 /// The coordinator's metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -46,6 +55,8 @@ pub struct Metrics {
     pub healed: Counter,
     /// Dead letters written.
     pub dead_letters: Counter,
+    /// Dead letters that wait for an operator.
+    pub dead_letters_kept: Family<LetterKind, Gauge>,
     /// Replies put back for a coordinator that can read the state of their saga.
     pub left_to_others: Counter,
     /// Batches that had to be decided again.
@@ -81,6 +92,12 @@ impl Default for Metrics {
             healed.clone(),
         );
         registry.register("dead_letters", "Dead letters written", dead_letters.clone());
+        let dead_letters_kept = Family::default();
+        registry.register(
+            "dead_letters_kept",
+            "Dead letters that wait for an operator, by source and kind of reason",
+            dead_letters_kept.clone(),
+        );
         registry.register(
             "replies_left_to_others",
             "Replies put back for a newer coordinator, which wrote the state of their saga",
@@ -101,6 +118,7 @@ impl Default for Metrics {
             not_stored,
             healed,
             dead_letters,
+            dead_letters_kept,
             left_to_others,
             batch_retries,
             batch_size,

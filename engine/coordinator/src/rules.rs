@@ -1,10 +1,10 @@
 //! Everything that a unit of work needs to decide, but for the sagas and the events.
 
-use redress_core::ReplyMessage;
 use redress_core::decide::{Context, Decision, Event};
 use redress_core::state::SagaState;
+use redress_core::{LetterCode, ReplyMessage};
 
-use crate::ports::{Clock, DeadLetter};
+use crate::ports::{COORDINATOR, Clock, DeadLetter};
 use crate::registry::Registry;
 
 /// The function that decides on an event: [`decide`](redress_core::decide::decide), but for tests that take a rule of it
@@ -29,14 +29,18 @@ impl<C: Clock> Rules<C> {
     }
 
     /// A reply that could be read and not used, as it came: published on its subject again, it is the same reply.
-    pub(crate) fn letter_of(&self, reply: &ReplyMessage, reason: String) -> DeadLetter {
+    pub(crate) fn letter_of(&self, reply: &ReplyMessage, code: LetterCode, reason: String) -> DeadLetter {
         let raw = self.registry.raw_reply(reply);
         DeadLetter {
+            id: self.clock.new_id(),
+            source: COORDINATOR.to_owned(),
+            code,
             saga_id: Some(reply.key.saga_id),
             reason,
             subject: raw.subject,
             headers: raw.headers,
             payload: raw.payload,
+            missing: None,
         }
     }
 }

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
-use redress_core::{CommandMessage, Name, ReplyMessage};
+use redress_core::{CommandMessage, IdempotencyKey, Name, ReplyMessage};
 use redress_wire::delivery::AckHandle;
 use redress_wire::headers::{of_reply, to_text};
 use redress_wire::streams::Incarnation;
-use redress_wire::{Consumer, Delivery, Malformed, PublishError, Wire, WireHealth};
+use redress_wire::{Consumer, DeadLetters, Delivery, Malformed, PublishError, Wire, WireHealth};
+use uuid::Uuid;
 
-use crate::ports::{Acknowledge, Bus, BusHealth, DeadLetter, Incoming, RawMessage, Replies};
+use crate::ports::{
+    Acknowledge, Bus, BusHealth, COORDINATOR, DeadLetter, Incoming, Letters, RawMessage, Replies, TakenLetter,
+};
 
 impl Bus for Wire {
     type Replies = Consumer<ReplyMessage>;
+    type Letters = DeadLetters;
     type Incarnation = Incarnation;
 
     async fn publish(&self, commands: &[CommandMessage]) -> Vec<NotSent> {
@@ -32,6 +36,19 @@ impl Bus for Wire {
 
     fn replies(&self, saga: &Name, version: u32) -> Self::Replies {
         Self::replies(self, saga, version)
+    }
+
+    fn letters(&self) -> DeadLetters {
+        self.dead_letters()
+    }
+
+    fn carries(&self, subject: &str) -> bool {
+        self.topology().carries(subject)
+    }
+
+    async fn replay(&self, message_id: String, message: &RawMessage) -> Result<(), Unsent> {
+        let RawMessage { subject, headers, payload } = message;
+        Self::replay(self, message_id, subject, headers, payload).await.map_err(|error| unsent(&error))
     }
 
     fn health(&self) -> BusHealth {
@@ -84,12 +101,33 @@ fn incoming(delivery: Delivery<ReplyMessage>) -> Incoming<AckHandle> {
 
 fn letter(malformed: Malformed) -> DeadLetter {
     DeadLetter {
+        id: Uuid::now_v7(),
+        source: COORDINATOR.to_owned(),
+        code: malformed.code,
         saga_id: malformed.address.map(|address| address.key.saga_id),
         reason: malformed.reason,
         subject: malformed.subject,
         headers: malformed.headers,
         payload: malformed.payload,
+        missing: None,
     }
+}
+
+impl Letters for DeadLetters {
+    type Acknowledge = AckHandle;
+
+    async fn next_batch(&mut self, max: usize) -> Vec<TakenLetter<AckHandle>> {
+        let taken = Self::next_batch(self, max).await.into_iter();
+        taken.map(|(letter, acknowledge)| TakenLetter { letter: of_service(letter), acknowledge }).collect()
+    }
+}
+
+fn of_service(letter: redress_wire::DeadLetter) -> DeadLetter {
+    let redress_wire::DeadLetter { id, service, code, subject, reason, headers, payload, missing } = letter;
+    let key = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("Idempotency-Key"));
+    let saga_id = key.and_then(|(_, key)| key.parse::<IdempotencyKey>().ok()).map(|key| key.saga_id);
+    let source = service.to_string();
+    DeadLetter { id, source, code, saga_id, reason, subject, headers, payload, missing }
 }
 
 impl Acknowledge for AckHandle {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redress_core::fault::FaultKind;
-use redress_core::{CommandMessage, Outcome, ReplyMessage};
+use redress_core::{CommandMessage, LetterCode, Outcome, ReplyMessage};
 use redress_wire::{Malformed, ReplyAddress};
 
 use crate::config::{FaultMode, count};
@@ -34,8 +34,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
         for (member, verdict) in ruled {
             let outcome = match verdict {
                 Verdict::Answered(outcome) => outcome,
-                Verdict::Poison { reason } => {
-                    poison.push((self.poison(&member.command, reason), member.ack));
+                Verdict::Poison { code, reason } => {
+                    poison.push((self.poison(&member.command, code, reason), member.ack));
                     continue;
                 }
                 Verdict::Left => {
@@ -110,16 +110,19 @@ impl<S: Send + Sync + 'static> Worker<S> {
     }
 
     /// A command that no participant can use, as it came.
-    pub(crate) fn poison(&self, command: &CommandMessage, reason: String) -> Malformed {
+    pub(crate) fn poison(&self, command: &CommandMessage, code: LetterCode, reason: String) -> Malformed {
+        let topology = self.wire.topology();
+        let reply_to = topology.reply_subject_of(&command.service, &command.saga, command.version);
         Malformed {
+            code,
             address: Some(ReplyAddress {
                 key: command.key.clone(),
                 attempt: command.attempt,
                 saga: command.saga.clone(),
                 version: command.version,
             }),
-            subject: self.wire.topology().command_subject(&command.service, &command.command),
-            headers: redress_wire::headers::to_text(&redress_wire::headers::of_command(command, "")),
+            subject: topology.command_subject(&command.service, &command.command),
+            headers: redress_wire::headers::to_text(&redress_wire::headers::of_command(command, &reply_to)),
             payload: command.payload.as_bytes().to_vec(),
             reason,
         }

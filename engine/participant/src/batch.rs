@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use redress_core::fault::FaultKind;
 use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, keys_to_claim, rule};
-use redress_core::{CommandMessage, Name, Outcome, Phase, Rejection, Timestamp};
+use redress_core::{CommandMessage, LetterCode, Name, Outcome, Phase, Rejection, Timestamp};
 use redress_postgres::answered;
 use sqlx::{Connection, PgConnection};
 
@@ -147,14 +147,16 @@ impl<S: Send + Sync> Batch<'_, S> {
         }
         match rule(command, self.memory.get(&own), self.memory.get(&action), now, retention) {
             Ruling::Run => self.wait_to_run(place, own),
-            Ruling::Refuse { reason } => self.verdicts[place] = Some(Verdict::Poison { reason }),
+            Ruling::Refuse { reason } => {
+                self.verdicts[place] = Some(Verdict::Poison { code: LetterCode::OtherPayload, reason });
+            }
             Ruling::UndoInDoubt { .. }
             | Ruling::Call { .. }
             | Ruling::Inquire { .. }
             | Ruling::GiveUp
             | Ruling::Wait { .. } => {
                 let reason = "its inbox row was written by a newer version of the service".to_owned();
-                self.verdicts[place] = Some(Verdict::Poison { reason });
+                self.verdicts[place] = Some(Verdict::Poison { code: LetterCode::Undecidable, reason });
             }
             Ruling::Answer { outcome, record } => {
                 self.count_answer(command, &outcome, record.is_empty());
@@ -281,7 +283,7 @@ impl<S: Send + Sync> Batch<'_, S> {
                 return;
             }
             HandlerResult::Unreadable(reason) => {
-                self.verdicts[place] = Some(Verdict::Poison { reason });
+                self.verdicts[place] = Some(Verdict::Poison { code: LetterCode::Unreadable, reason });
                 return;
             }
         };

@@ -36,6 +36,8 @@ pub struct ParticipantConfig {
     pub retention: Retention,
     /// How often rows that the inbox need not remember are pruned.
     pub prune_every: Duration,
+    /// How often dead letters that the broker has refused are offered to it again.
+    pub forward_every: Duration,
     /// How often a command that has come again and again is run alone, before it is given up: a handler that kills its
     /// process must not do so for ever.
     pub tries_max: u32,
@@ -67,6 +69,7 @@ impl Default for ParticipantConfig {
             concurrency: Self::CONCURRENCY,
             retention: Retention::DEFAULT,
             prune_every: Duration::from_secs(10 * 60),
+            forward_every: Duration::from_secs(30),
             tries_max: 10,
             unknown_command_age: Duration::from_secs(30),
             silence_max: Duration::from_secs(40),
@@ -111,7 +114,7 @@ impl ParticipantConfig {
 
     /// No age is longer than can be counted back.
     pub(crate) fn clamp_ages(mut self) -> Self {
-        for age in [&mut self.retention.keep, &mut self.prune_every] {
+        for age in [&mut self.retention.keep, &mut self.prune_every, &mut self.forward_every] {
             *age = AGE_MAX.min(*age);
         }
         self
@@ -161,6 +164,8 @@ stats! {
     dead_letters_reduced,
     /// Those of them that the broker refused and the service's own database keeps.
     dead_letters_kept_here,
+    /// Those that the service's own database kept and the broker has taken since.
+    dead_letters_forwarded,
     /// Those of them that are kept nowhere but in the log.
     dead_letters_lost,
     /// Batches that had to be run again.

@@ -1,28 +1,21 @@
 //! Sets poison aside as dead letters, so that it never comes again.
 //!
 //! In this order, until one succeeds: the whole message as a letter in the broker's stream of dead letters; a reduced
-//! letter there; a row in the service's own database; a line in the log. A message is never put back because its letter
-//! was refused: it would hold one of the places among the unacknowledged, and 10,000 of them stop a service. Only while
-//! broker and database are both away does it wait.
+//! letter there; a row in the service's own database, until the broker takes it (`kept_letters`); a line in the log. A
+//! message is never put back because its letter was refused: it would hold one of the places among the unacknowledged, and
+//! 10,000 of them stop a service. Only while broker and database are both away does it wait.
 
 use futures_util::future::join_all;
 use redress_core::message::PAYLOAD_BYTES_MAX;
 use redress_core::{Outcome, ReplyMessage};
 use redress_wire::delivery::AckHandle;
 use redress_wire::{DeadLetter, Kept, Malformed, PublishError, ReplyAddress};
-use sqlx::PgConnection;
 
 use crate::config::count;
 use crate::dispatch::truncate_message;
+use crate::kept_letters::{Row, keep};
 use crate::unit_error::Disposition;
 use crate::worker::Worker;
-
-/// The most rows that are kept here, so that poison cannot fill the database of a service: some 50 MB at most.
-const ROWS_MAX: i64 = 1_000;
-/// The most that a row keeps of the body, in bytes.
-const ROW_PAYLOAD_BYTES_MAX: usize = 32 << 10;
-/// The most that a row keeps of the headers, in bytes.
-const ROW_HEADERS_BYTES_MAX: usize = 16 << 10;
 
 /// A letter, with the address of the reply and the acknowledgement that follow once it is kept.
 struct Poison {
@@ -61,20 +54,18 @@ impl<S: Send + Sync + 'static> Worker<S> {
 
     fn letter(&self, mut malformed: Malformed, ack: AckHandle) -> Poison {
         // A message may be poison because it is too large to be kept whole.
+        let bytes = malformed.payload.len();
         malformed.payload.truncate(PAYLOAD_BYTES_MAX);
-        let letter = DeadLetter {
-            service: self.service.clone(),
-            subject: malformed.subject,
-            reason: truncate_message(&malformed.reason),
-            headers: malformed.headers,
-            payload: malformed.payload,
-        };
-        Poison { letter, address: malformed.address, ack }
+        malformed.reason = truncate_message(&malformed.reason);
+        let address = malformed.address.take();
+        let mut letter = DeadLetter::new(self.service.clone(), malformed);
+        letter.missing = (bytes > letter.payload.len()).then(|| format!("{bytes} bytes came"));
+        Poison { letter, address, ack }
     }
 
     /// Keeps letters that the broker has refused in the service's own database.
     async fn keep_here(&self, poison: Vec<(Poison, PublishError)>) {
-        let rows = poison.iter().map(|(poison, error)| row(&poison.letter, error)).collect::<Vec<_>>();
+        let rows = poison.iter().map(|(poison, error)| Row::new(&poison.letter, error)).collect::<Vec<_>>();
         let kept =
             self.inbox.on_connection(|connection| Box::pin(async move { keep(connection, rows).await }));
         let kept = match kept.await {
@@ -124,63 +115,4 @@ impl<S: Send + Sync + 'static> Worker<S> {
         }
         poison.ack.term().await;
     }
-}
-
-/// A letter as the table keeps it.
-struct Row {
-    reason: String,
-    subject: String,
-    headers: String,
-    payload: Vec<u8>,
-    payload_bytes: i64,
-    not_kept: String,
-}
-
-fn row(letter: &DeadLetter, error: &PublishError) -> Row {
-    let headers: String = letter.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-    let payload = &letter.payload[..letter.payload.len().min(ROW_PAYLOAD_BYTES_MAX)];
-    Row {
-        reason: letter.reason.clone(),
-        subject: storable(&letter.subject),
-        headers: storable(&headers[..headers.floor_char_boundary(ROW_HEADERS_BYTES_MAX)]),
-        payload: payload.to_vec(),
-        payload_bytes: i64::try_from(letter.payload.len()).unwrap_or(i64::MAX),
-        not_kept: storable(&error.to_string()),
-    }
-}
-
-/// Without the one character that the database cannot keep.
-fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
-/// Writes as many as there is room for, in this order; says how many.
-async fn keep(connection: &mut PgConnection, rows: Vec<Row>) -> Result<usize, sqlx::Error> {
-    let (mut reasons, mut subjects, mut headers) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut payloads, mut sizes, mut not_kept) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
-        reasons.push(row.reason);
-        subjects.push(row.subject);
-        headers.push(row.headers);
-        payloads.push(row.payload);
-        sizes.push(row.payload_bytes);
-        not_kept.push(row.not_kept);
-    }
-    let kept = sqlx::query(
-        "INSERT INTO inbox_dead_letters (reason, subject, headers, payload, payload_bytes, not_kept) \
-         SELECT reason, subject, headers, payload, payload_bytes, not_kept \
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::text[]) \
-              WITH ORDINALITY AS new (reason, subject, headers, payload, payload_bytes, not_kept, place) \
-         ORDER BY place LIMIT greatest($7 - (SELECT count(*) FROM inbox_dead_letters), 0)",
-    )
-    .bind(reasons)
-    .bind(subjects)
-    .bind(headers)
-    .bind(payloads)
-    .bind(sizes)
-    .bind(not_kept)
-    .bind(ROWS_MAX)
-    .execute(connection)
-    .await?;
-    Ok(usize::try_from(kept.rows_affected()).unwrap_or(usize::MAX))
 }

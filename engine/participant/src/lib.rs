@@ -71,6 +71,7 @@ mod identity;
 mod inbox;
 mod isolation;
 mod jobs;
+mod kept_letters;
 mod lane;
 mod listen;
 mod member;

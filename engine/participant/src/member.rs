@@ -1,6 +1,6 @@
 //! A command on its way through the participant, as plain data: delivered, ruled on, settled or put back.
 
-use redress_core::{CommandMessage, Outcome};
+use redress_core::{CommandMessage, LetterCode, Outcome};
 use redress_wire::delivery::AckHandle;
 
 /// A command that will be ruled on, and the right to settle it.
@@ -39,7 +39,7 @@ pub(crate) enum Verdict {
     /// Answer this and acknowledge.
     Answered(Outcome),
     /// No participant can use it: answer `refused`, keep it as a dead letter, never run it again.
-    Poison { reason: String },
+    Poison { code: LetterCode, reason: String },
     /// Not ruled on: its answer does not fit into this transaction any more, or its handler must not run in it. In
     /// another one.
     Left,

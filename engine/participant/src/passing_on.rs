@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use redress_core::LetterCode;
 use redress_wire::Malformed;
 use redress_wire::delivery::AckHandle;
 
@@ -32,7 +33,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
                     None => {
                         let (service, (phase, name)) = (&self.service, &kind);
                         let reason = format!("service `{service}` knows no {phase} `{name}`");
-                        refused.push((self.poison(&command, reason), ack));
+                        refused.push((self.poison(&command, LetterCode::UnknownCommand, reason), ack));
                     }
                 }
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redress_core::fault::FaultKind;
-use redress_core::{CommandMessage, IdempotencyKey, Outcome, Phase};
+use redress_core::{CommandMessage, IdempotencyKey, LetterCode, Outcome, Phase};
 use redress_wire::delivery::AckHandle;
 use redress_wire::{Delivery, Malformed};
 
@@ -90,10 +90,10 @@ impl<S: Send + Sync + 'static> Worker<S> {
             Ok(command) => command,
             Err(malformed) => return ClassifiedDelivery::Poison(malformed, ack),
         };
-        let refused = |reason| self.poison(&command, reason);
         if command.service != self.service {
             let reason = format!("it is meant for service `{}`, not for `{}`", command.service, self.service);
-            return ClassifiedDelivery::Poison(refused(reason), ack);
+            let misaddressed = self.poison(&command, LetterCode::Misaddressed, reason);
+            return ClassifiedDelivery::Poison(misaddressed, ack);
         }
         // The inbox alone answers a settlement.
         if command.key.phase != Phase::Settlement && self.inbox.handlers.of(&command).is_none() {

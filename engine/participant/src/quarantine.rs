@@ -15,7 +15,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use redress_core::Phase;
+use redress_core::{LetterCode, Phase};
 
 use crate::isolation::Isolation;
 use crate::jobs::Probed;
@@ -144,7 +144,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let earlier = tries.saturating_sub(1);
         if earlier >= self.inbox.config.tries_max {
             let reason = format!("it was run {earlier} times and never settled");
-            self.dead_letter(vec![(self.poison(&member.command, reason), member.ack)]).await;
+            let poison = self.poison(&member.command, LetterCode::DeliveryLimit, reason);
+            self.dead_letter(vec![(poison, member.ack)]).await;
             return End::Settled;
         }
         let end = self.run_alone(member, isolation).await;

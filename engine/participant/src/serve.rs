@@ -14,9 +14,9 @@ use crate::handlers::Handlers;
 use crate::lane::LanePermit;
 use crate::listen::Listening;
 use crate::member::Member;
-use crate::prune;
 use crate::serve_error::ServeError;
 use crate::worker::Worker;
+use crate::{kept_letters, prune};
 
 /// Serves until the shutdown, with the listeners and the pruning beside it.
 pub(crate) async fn serve<S: Send + Sync + 'static>(
@@ -27,10 +27,11 @@ pub(crate) async fn serve<S: Send + Sync + 'static>(
     let stop = CancellationToken::new();
     let listening = tokio::spawn(listening.run(stop.clone()));
     let pruning = tokio::spawn(prune::run(worker.clone(), stop.clone()));
+    let forwarding = tokio::spawn(kept_letters::forward(worker.clone(), stop.clone()));
     let taken = take(worker, shutdown).await;
     stop.cancel();
-    // A listener that panics is caught where it is called, and pruning only deletes.
-    let _ = tokio::join!(listening, pruning);
+    // A listener that panics is caught where it is called, and pruning and publishing again can be done later.
+    let _ = tokio::join!(listening, pruning, forwarding);
     taken
 }
 

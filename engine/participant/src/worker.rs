@@ -13,6 +13,7 @@
 //! | `answer` | publishes replies and acknowledges after the commit |
 //! | `quarantine` | commands that have come again and again |
 //! | `dead_letters`, `passing_on` | commands that this instance cannot use |
+//! | `kept_letters` | dead letters that the broker has refused, until it takes them |
 
 use std::sync::{Arc, Mutex};
 

@@ -3,7 +3,7 @@
 //! `cargo run -p redress-simulation --example custom_journal`
 //!
 //! This one keeps its sagas in memory and prints every unit of work that it has committed. One that keeps them
-//! elsewhere implements the same three traits; what each method must promise is in `redress_coordinator::ports`, and the
+//! elsewhere implements the same four traits; what each method must promise is in `redress_coordinator::ports`, and the
 //! conformance suite says which promise is not kept.
 
 #![expect(clippy::print_stdout, reason = "a program talks to its user")]
@@ -11,8 +11,9 @@
 use std::time::Duration;
 
 use redress_coordinator::ports::{
-    Changes, DeadLetter, Inserted, Journal, JournalError, JournalReads, JournalUpkeep, Keep, ListFilter,
-    NewSaga, OpenSagas, RegisterError, Rows, SagaRow, Selection, Snapshot, StoredStart, UnderWay,
+    Changes, DeadLetter, Inserted, Journal, JournalError, JournalLetters, JournalReads, JournalUpkeep, Keep,
+    LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSagas,
+    RegisterError, Rows, SagaRow, Selection, Snapshot, StoredStart, UnderWay,
 };
 use redress_coordinator::{Config, Engine, StartRequest, SystemClock};
 use redress_core::fault::FaultBook;
@@ -168,6 +169,32 @@ impl JournalUpkeep for PrintingJournal {
 
     async fn prune_faults(&self, limit: i64) -> Result<u64, JournalError> {
         self.0.prune_faults(limit).await
+    }
+}
+
+impl JournalLetters for PrintingJournal {
+    async fn letters(&self, filter: &LetterFilter) -> Result<Rows<LetterRow>, JournalError> {
+        self.0.letters(filter).await
+    }
+
+    async fn letter(&self, id: Uuid) -> Result<Option<LetterRow>, JournalError> {
+        self.0.letter(id).await
+    }
+
+    async fn letter_groups(&self, filter: &LetterFilter) -> Result<Vec<LetterGroup>, JournalError> {
+        self.0.letter_groups(filter).await
+    }
+
+    async fn move_letter(&self, step: LetterStep) -> Result<bool, JournalError> {
+        self.0.move_letter(step).await
+    }
+
+    async fn give_back_letters(&self, after: Duration) -> Result<u64, JournalError> {
+        self.0.give_back_letters(after).await
+    }
+
+    async fn prune_excess_letters(&self, room: LetterRoom, limit: i64) -> Result<u64, JournalError> {
+        self.0.prune_excess_letters(room, limit).await
     }
 }
 

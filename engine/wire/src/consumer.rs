@@ -15,6 +15,7 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::message::Message;
 use futures_util::{FutureExt, StreamExt};
+use redress_core::LetterCode;
 use tokio::task::coop::unconstrained;
 
 use crate::consumers::{self, ConsumerError};
@@ -239,15 +240,18 @@ impl<M: Envelope> Consumer<M> {
         let bytes = message.length;
         let empty = async_nats::HeaderMap::new();
         let headers = message.headers.as_ref().unwrap_or(&empty);
-        let read = M::read(headers, &message.payload).and_then(|read| {
+        let unreadable = |(reason, address)| (LetterCode::Unreadable, reason, address);
+        let read = M::read(headers, &message.payload).map_err(unreadable).and_then(|read| {
             let expected = read.subject(self.wire.topology());
             if expected == *message.subject {
                 return Ok(read);
             }
             // A program that may publish here may not speak for others, so no coordinator is told.
-            Err((format!("its headers belong on the subject `{expected}`"), None))
+            let reason = format!("its headers belong on the subject `{expected}`");
+            Err((LetterCode::Misaddressed, reason, None))
         });
-        let read = read.map_err(|(reason, address)| Malformed {
+        let read = read.map_err(|(code, reason, address)| Malformed {
+            code,
             reason: headers::brief(&reason),
             address,
             subject: message.subject.to_string(),

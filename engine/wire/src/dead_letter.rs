@@ -1,44 +1,25 @@
 //! Letters about messages that could not be used.
 //!
-//! A letter keeps everything that came, but not as it came: a header whose name begins with `Nats-` is an order to the
-//! server (expect another stream, replace the last message, forget me after a while), and the letter must not carry it
-//! out. Such headers are kept as `Redress-Original-…`. A letter that the server does not take even so is kept reduced:
-//! reason, subject, key, and the beginning of the body. A letter that the broker does not store is for the caller to
-//! keep elsewhere.
+//! A letter keeps everything that came, and the broker obeys none of it (`letter_headers`). A letter that the server does
+//! not take even so is kept reduced: reason, subject, key, and the beginning of the body. A letter that the broker does not
+//! store is for the caller to keep elsewhere.
+//!
+//! A letter has an id from the moment in which the message is given up: however often it is published, delivered or kept,
+//! it is one letter. Coordinators take letters from the stream into their journal ([`Wire::dead_letters`]); from there an
+//! operator has the message published again, as it came ([`Wire::replay`]).
 
 use async_nats::HeaderMap;
-use async_nats::header::HeaderName;
 use bytes::Bytes;
-use redress_core::Name;
 
-use crate::headers;
+use crate::consumer::Consumer;
+use crate::delivery::AckHandle;
+use crate::headers::{self, Envelope, Malformed, ReplyAddress};
+pub use crate::letter::DeadLetter;
+use crate::letter_headers;
 use crate::publish::{Outgoing, PublishError};
 use crate::topology::Topology;
+use crate::unreadable::ConsumerName;
 use crate::wire::Wire;
-
-/// The bytes of the body that a reduced letter keeps: enough to recognise it.
-const REDUCED_PAYLOAD_BYTES_MAX: usize = 4 << 10;
-/// The bytes of a text that a reduced letter keeps.
-const REDUCED_TEXT_BYTES_MAX: usize = 1 << 10;
-/// Put before the names of headers that mean something to the server or to us.
-const ORIGINAL: &str = "Redress-Original-";
-/// Headers that a letter adds.
-const OWN: [&str; 2] = ["Redress-Reason", "Redress-Subject"];
-
-/// A message that could not be used, on its way to where it is kept.
-#[derive(Clone, Debug)]
-pub struct DeadLetter {
-    /// The service that gave it up.
-    pub service: Name,
-    /// The subject on which it came.
-    pub subject: String,
-    /// Why it was given up.
-    pub reason: String,
-    /// The headers that it had.
-    pub headers: Vec<(String, String)>,
-    /// The body that it had.
-    pub payload: Vec<u8>,
-}
 
 /// How much of a letter was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,61 +30,25 @@ pub enum Kept {
     Reduced,
 }
 
-impl DeadLetter {
-    /// The letter that is kept if the whole is refused.
-    #[must_use]
-    pub fn reduced(&self) -> Self {
-        let beginning = |text: &str| text[..text.floor_char_boundary(REDUCED_TEXT_BYTES_MAX)].to_owned();
-        let key = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(headers::KEY));
-        let size = format!("{} headers and {} bytes came", self.headers.len(), self.payload.len());
-        let mut payload = self.payload.clone();
-        payload.truncate(REDUCED_PAYLOAD_BYTES_MAX);
-        Self {
-            service: self.service.clone(),
-            subject: beginning(&self.subject),
-            reason: beginning(&self.reason),
-            headers: key
-                .map(|(name, value)| (name.clone(), beginning(value)))
-                .into_iter()
-                .chain([("Redress-Reduced".to_owned(), size)])
-                .collect(),
-            payload,
-        }
+impl Envelope for DeadLetter {
+    fn subject(&self, topology: &Topology) -> String {
+        topology.dead_letters_of(&self.service)
     }
 
-    /// Its headers, none of which the server obeys.
-    pub fn to_headers(&self) -> HeaderMap {
-        let mut kept = HeaderMap::new();
-        for (name, value) in &self.headers {
-            let value = headers::one_line(value);
-            let is_own = OWN.iter().any(|own| own.eq_ignore_ascii_case(name));
-            let harmless =
-                if is_an_order(name) || is_own { format!("{ORIGINAL}{name}") } else { name.clone() };
-            match harmless.parse::<HeaderName>() {
-                Ok(harmless) if can_be_sent(name) => kept.append(harmless, value),
-                // Both are kept as a value.
-                _ => kept.append(format!("{ORIGINAL}Header"), headers::one_line(&format!("{name}: {value}"))),
-            }
-        }
-        kept.insert("Redress-Reason", headers::one_line(&self.reason));
-        kept.insert("Redress-Subject", headers::one_line(&self.subject));
-        kept
+    fn read(headers: &HeaderMap, payload: &[u8]) -> Result<Self, (String, Option<ReplyAddress>)> {
+        let service = letter_headers::service(headers).map_err(|reason| (reason, None))?;
+        Ok(letter_headers::read(service, headers::to_text(headers), payload.to_vec()))
     }
-}
 
-/// Returns true if a header of this name stands on a line of its own and is read as it was written.
-fn can_be_sent(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')
-}
-
-/// Returns true if the server obeys a header of this name; it may not look at the case one day.
-fn is_an_order(name: &str) -> bool {
-    name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("nats-"))
+    fn address(&self) -> Option<ReplyAddress> {
+        None
+    }
 }
 
 impl Outgoing for DeadLetter {
     fn outgoing(&self, topology: &Topology) -> (String, HeaderMap, Bytes) {
-        (topology.dead_letters_of(&self.service), self.to_headers(), self.payload.clone().into())
+        let payload = self.payload.clone().into();
+        (topology.dead_letters_of(&self.service), letter_headers::write(self), payload)
     }
 
     fn payload_bytes(&self) -> usize {
@@ -115,16 +60,67 @@ impl Outgoing for DeadLetter {
     }
 }
 
+/// A message that is published again, as it came.
+struct Replayed<'l> {
+    message_id: String,
+    subject: &'l str,
+    headers: &'l [(String, String)],
+    payload: &'l [u8],
+}
+
+impl Outgoing for Replayed<'_> {
+    fn outgoing(&self, _: &Topology) -> (String, HeaderMap, Bytes) {
+        let headers = letter_headers::to_replay(self.headers, &self.message_id);
+        (self.subject.to_owned(), headers, Bytes::copy_from_slice(self.payload))
+    }
+
+    fn payload_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    fn anchor(_: &Wire) -> Option<&crate::anchor::Anchor> {
+        None
+    }
+}
+
+/// The letters in the stream, for ever.
+pub struct DeadLetters {
+    topology: Topology,
+    consumer: Consumer<DeadLetter>,
+}
+
+impl DeadLetters {
+    /// Waits for letters and takes those that are there, at most `max`; each is to be settled.
+    ///
+    /// What cannot be read as a letter, as an older version or a stranger wrote it, is made the best of.
+    ///
+    /// Cancel safe: a letter that was not returned is delivered again.
+    pub async fn next_batch(&mut self, max: usize) -> Vec<(DeadLetter, AckHandle)> {
+        let mut taken = Vec::new();
+        for delivery in self.consumer.next_batch(max).await {
+            let (message, _, ack) = delivery.split();
+            let letter = message.unwrap_or_else(|malformed| self.salvaged(malformed));
+            taken.push((letter, ack));
+        }
+        taken
+    }
+
+    fn salvaged(&self, malformed: Malformed) -> DeadLetter {
+        let service = self.topology.dead_letter_service(&malformed.subject);
+        letter_headers::read(service, malformed.headers, malformed.payload)
+    }
+}
+
 impl Wire {
     /// Keeps a message that could not be used: whole, or reduced if the broker refuses the whole.
     ///
     /// # Errors
     /// [`PublishError`] if the broker does not store it even so.
     pub async fn publish_dead_letter(&self, letter: &DeadLetter) -> Result<Kept, PublishError> {
-        match self.publish_letter(letter).await {
+        match self.publish_one(letter).await {
             Ok(()) => Ok(Kept::Whole),
             Err(PublishError::Refused(_) | PublishError::TooLarge { .. }) => {
-                self.publish_letter(&letter.reduced()).await.map(|()| Kept::Reduced)
+                self.publish_one(&letter.reduced()).await.map(|()| Kept::Reduced)
             }
             Err(error @ (PublishError::TimedOut | PublishError::StreamFull | PublishError::NoStream)) => {
                 Err(error)
@@ -132,78 +128,35 @@ impl Wire {
         }
     }
 
-    async fn publish_letter(&self, letter: &DeadLetter) -> Result<(), PublishError> {
-        let mut results = self.publish_all(std::slice::from_ref(letter)).await;
-        results.pop().expect("one letter, one result")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn letter(headers: Vec<(String, String)>) -> DeadLetter {
-        DeadLetter {
-            service: Name::new("till").unwrap(),
-            subject: "redress.command.till.charge".to_owned(),
-            reason: "odd".to_owned(),
-            headers,
-            payload: vec![b'x'; 100_000],
-        }
+    /// The letters in the stream; coordinators share them.
+    pub fn dead_letters(&self) -> DeadLetters {
+        let topology = self.topology();
+        let consumer = ConsumerName {
+            stream: topology.dead_letters_stream(),
+            durable: topology.dead_letters_consumer(),
+            filter: topology.dead_letters_of("*"),
+        };
+        DeadLetters { topology: topology.clone(), consumer: Consumer::new(self.clone(), consumer, None) }
     }
 
-    #[test]
-    fn header_obeyed_by_server_is_kept_under_harmless_name() {
-        let orders = [
-            "Nats-Expected-Stream",
-            "nats-rollup",
-            "NATS-TTL",
-            "Nats-Msg-Id",
-            "Nats-Schedule",
-            "Redress-Reason",
-        ];
-        let letter = letter(orders.map(|name| (name.to_owned(), "x".to_owned())).to_vec());
-        let kept = letter.to_headers();
-        for name in orders {
-            assert_eq!(kept.get(format!("{ORIGINAL}{name}").as_str()).unwrap().as_str(), "x");
-        }
-        assert_eq!(kept.get("Redress-Reason").unwrap().as_str(), "odd");
+    /// Publishes the message of a letter again: on its subject, with its body and its headers, but for those that the
+    /// server obeys. Instead of the message id that it had, which the server may remember, it has `message_id`: within the
+    /// server's window the same one is stored once.
+    ///
+    /// # Errors
+    /// [`PublishError`] if the broker does not store it, or that is not known.
+    pub async fn replay(
+        &self,
+        message_id: String,
+        subject: &str,
+        headers: &[(String, String)],
+        payload: &[u8],
+    ) -> Result<(), PublishError> {
+        self.publish_one(&Replayed { message_id, subject, headers, payload }).await
     }
 
-    #[test]
-    fn reduced_letter_keeps_key_and_beginning_of_body() {
-        let reduced = letter(vec![
-            ("Big".to_owned(), "x".repeat(60_000)),
-            (headers::KEY.to_owned(), "é".repeat(2_000)),
-        ]);
-        let reduced = reduced.reduced();
-        assert_eq!(reduced.payload.len(), REDUCED_PAYLOAD_BYTES_MAX);
-        let kept = reduced.to_headers();
-        assert_eq!(kept.get("Redress-Reduced").unwrap().as_str(), "2 headers and 100000 bytes came");
-        assert_eq!(kept.get(headers::KEY).unwrap().as_str().len(), REDUCED_TEXT_BYTES_MAX);
-        assert!(kept.get("Big").is_none());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(512))]
-
-        /// Nothing is lost, nothing is an order, and nothing panics.
-        #[test]
-        fn letters_keep_all_headers_and_payload(
-            headers in proptest::collection::vec(("(?s)(Nats-|nats-|)[\\x00-\\x7fé ]{0,12}", "(?s).{0,40}"), 0..8),
-            subject in "(?s).{0,40}",
-            reason in "(?s).{0,40}",
-        ) {
-            let letter = DeadLetter { subject, reason, ..letter(headers.clone()) };
-            let kept = letter.to_headers();
-            let values: usize = kept.iter().map(|(_, values)| values.len()).sum();
-            prop_assert_eq!(values, headers.len() + 2);
-            for (name, _) in kept.iter() {
-                prop_assert!(!is_an_order(name.as_ref()), "{}", name);
-            }
-            letter.reduced().to_headers();
-        }
+    async fn publish_one<M: Outgoing>(&self, message: &M) -> Result<(), PublishError> {
+        let mut results = self.publish_all(std::slice::from_ref(message)).await;
+        results.pop().expect("one message, one result")
     }
 }

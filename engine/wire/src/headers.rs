@@ -7,11 +7,14 @@
 
 use std::num::NonZeroU32;
 
-use async_nats::HeaderMap;
+use async_nats::header::HeaderName;
+use async_nats::{HeaderMap, HeaderValue};
 use redress_core::fault::FaultKind;
 use redress_core::ids::IdempotencyKey;
 use redress_core::message::{NotificationMessage, PAYLOAD_BYTES_MAX};
-use redress_core::{CommandMessage, JsonText, Name, Outcome, Rejection, ReplyMessage, Timestamp, Unfit};
+use redress_core::{
+    CommandMessage, JsonText, LetterCode, Name, Outcome, Rejection, ReplyMessage, Timestamp, Unfit,
+};
 
 use crate::topology::Topology;
 
@@ -19,7 +22,7 @@ use crate::topology::Topology;
 const REASON_CHARS_MAX: usize = 400;
 
 pub(crate) const KEY: &str = "Idempotency-Key";
-const MESSAGE_ID: &str = "Nats-Msg-Id";
+pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
 const SAGA_ID: &str = "Redress-Saga-Id";
 const SAGA: &str = "Redress-Saga";
 const VERSION: &str = "Redress-Version";
@@ -30,7 +33,7 @@ const ATTEMPT: &str = "Redress-Attempt";
 const SERVICE: &str = "Redress-Service";
 const COMMAND: &str = "Redress-Command";
 const REPLY_TO: &str = "Redress-Reply-To";
-const ACTION_SENT_AT: &str = "Redress-Action-Sent-At";
+pub(crate) const ACTION_SENT_AT: &str = "Redress-Action-Sent-At";
 const OUTCOME: &str = "Redress-Outcome";
 const FAULT: &str = "Redress-Fault";
 const TRACE: &str = "traceparent";
@@ -51,6 +54,8 @@ pub struct ReplyAddress {
 /// A message that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
+    /// The kind of fault.
+    pub code: LetterCode,
     /// The fault, for people.
     pub reason: String,
     /// The coordinator that can be told.
@@ -74,8 +79,8 @@ pub trait Envelope: Sized + Send + 'static {
     /// The reason, and the coordinator that can be told.
     fn read(headers: &HeaderMap, payload: &[u8]) -> Result<Self, (String, Option<ReplyAddress>)>;
 
-    /// The coordinator that can be told about it.
-    fn address(&self) -> ReplyAddress;
+    /// The coordinator that can be told about it, if there is one.
+    fn address(&self) -> Option<ReplyAddress>;
 }
 
 /// The headers of a command; `reply_to` is the subject on which its answer is expected.
@@ -227,13 +232,13 @@ impl Envelope for CommandMessage {
         read().map_err(|reason: String| (reason, Some(address.clone())))
     }
 
-    fn address(&self) -> ReplyAddress {
-        ReplyAddress {
+    fn address(&self) -> Option<ReplyAddress> {
+        Some(ReplyAddress {
             key: self.key.clone(),
             attempt: self.attempt,
             saga: self.saga.clone(),
             version: self.version,
-        }
+        })
     }
 }
 
@@ -275,22 +280,25 @@ impl Envelope for ReplyMessage {
         read().map_err(|reason: String| (reason, Some(address.clone())))
     }
 
-    fn address(&self) -> ReplyAddress {
-        ReplyAddress {
+    fn address(&self) -> Option<ReplyAddress> {
+        Some(ReplyAddress {
             key: self.key.clone(),
             attempt: self.attempt,
             saga: self.saga.clone(),
             version: self.version,
-        }
+        })
     }
 }
 
-/// Headers as plain text, for keeping.
+/// Headers as plain text, for keeping: by name, as the client library hands them out in any order; several values of a
+/// name keep theirs.
 pub fn to_text(headers: &HeaderMap) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
-        .collect()
+    let values = |(name, values): (&HeaderName, &Vec<HeaderValue>)| {
+        values.iter().map(|value| (name.to_string(), value.to_string())).collect::<Vec<_>>()
+    };
+    let mut text: Vec<(String, String)> = headers.iter().flat_map(values).collect();
+    text.sort_by(|(one, _), (other, _)| one.cmp(other));
+    text
 }
 
 #[cfg(test)]

@@ -91,6 +91,21 @@ impl Topology {
         format!("{}.dead-letter.{service}", self.prefix)
     }
 
+    /// The service whose dead letters have this subject; a stranger may have put there what is no name of a service.
+    pub(crate) fn dead_letter_service(&self, subject: &str) -> Name {
+        let service = subject.strip_prefix(&self.dead_letters_of("")).and_then(|rest| Name::new(rest).ok());
+        service.unwrap_or_else(|| Name::new("unknown").expect("it is a name"))
+    }
+
+    /// Returns true if commands or replies travel on this subject.
+    pub fn carries(&self, subject: &str) -> bool {
+        let tokens = |kind: &str, count: usize| {
+            let rest = subject.strip_prefix(&format!("{}.{kind}.", self.prefix));
+            rest.is_some_and(|rest| rest.split('.').count() == count && rest.split('.').all(is_token))
+        };
+        tokens("command", 2) || tokens("reply", 3)
+    }
+
     /// The subjects of the anchors of the streams of commands and of replies; no consumer subscribes to them.
     pub(crate) fn anchors(&self) -> [String; 2] {
         ["command", "reply"].map(|stream| format!("{}.{stream}.anchor", self.prefix))
@@ -112,8 +127,18 @@ impl Topology {
         service.to_owned()
     }
 
+    /// Durable name of the consumer of dead letters.
+    pub fn dead_letters_consumer(&self) -> String {
+        "journal".to_owned()
+    }
+
     /// Durable name of the consumer of the replies to one saga definition.
     pub fn definition_consumer(&self, saga: &str, version: u32) -> String {
         format!("{saga}_{version}")
     }
+}
+
+/// Returns true if a subject may hold this between its dots.
+fn is_token(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }

@@ -17,6 +17,7 @@ use async_nats::jetstream::context::Context;
 use async_nats::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use redress_core::LetterCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -37,7 +38,7 @@ const TELL_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// The most messages that were found and wait to be taken.
 const FOUND_MAX: usize = 16;
 /// The header under which a block that cannot be sent again is kept, each odd byte escaped.
-const BLOCK: &str = "Redress-Original-Header-Block";
+pub(crate) const BLOCK: &str = "Redress-Original-Header-Block";
 
 /// A message that was found in the stream, not delivered.
 #[derive(Debug)]
@@ -189,13 +190,14 @@ impl Stored {
     fn found<M: Envelope>(self, wire: &Wire, reason: String, salvaged: HeaderMap) -> Found {
         // Read only for the address: with such a block it is no message, even if the rest can be read.
         let address = match M::read(&salvaged, &self.payload) {
-            Ok(message) => (message.subject(wire.topology()) == self.subject).then(|| message.address()),
+            Ok(message) => message.address().filter(|_| message.subject(wire.topology()) == self.subject),
             Err((_, address)) => address,
         };
         let mut headers = headers::to_text(&salvaged);
         headers.push((BLOCK.to_owned(), self.block.escape_ascii().to_string()));
         let bytes = self.block.len() + self.payload.len();
-        let malformed = Malformed { reason, address, subject: self.subject, headers, payload: self.payload };
+        let (code, subject, payload) = (LetterCode::Unreadable, self.subject, self.payload);
+        let malformed = Malformed { code, reason, address, subject, headers, payload };
         Found { sequence: self.sequence, malformed, bytes }
     }
 }

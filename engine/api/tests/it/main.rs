@@ -6,6 +6,7 @@ mod connections;
 mod doors;
 mod fixture;
 mod hostile;
+mod letters;
 mod lists;
 mod ops;
 

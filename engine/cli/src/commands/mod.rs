@@ -2,6 +2,7 @@
 
 pub(crate) mod begin;
 pub(crate) mod completions;
+pub(crate) mod dead_letters;
 pub(crate) mod definitions;
 pub(crate) mod demo;
 pub(crate) mod doctor;

@@ -9,6 +9,7 @@ mod definitions;
 mod errors;
 mod faults;
 mod identity;
+mod letters;
 mod pg;
 mod pools;
 mod port;

@@ -46,7 +46,7 @@ fn list_rows(is_open: &str) -> String {
 pub(super) const IS_REPLY: &str = "event = 'done' AND phase IN ('action', 'settlement')";
 
 /// Of `rows`, those before which there are fewer than so many bytes, and how many there are in all.
-fn while_they_fit(rows: &str, order: &str, bytes: &str) -> String {
+pub(super) fn while_they_fit(rows: &str, order: &str, bytes: &str) -> String {
     format!(
         "SELECT * FROM (SELECT found.*, count(*) OVER () AS found_in_all, \
             sum(bytes) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before \
@@ -165,7 +165,7 @@ impl PgJournal {
 }
 
 /// A page of the rows that [`while_they_fit`] gave, one more than wanted if there is one.
-fn page(mut rows: Vec<PgRow>, limit: i64) -> Result<Rows<PgRow>, JournalError> {
+pub(super) fn page(mut rows: Vec<PgRow>, limit: i64) -> Result<Rows<PgRow>, JournalError> {
     let found_in_all: i64 = rows.first().map_or(Ok(0), |row| row.try_get("found_in_all"))?;
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let more = i64::try_from(rows.len()).unwrap_or(i64::MAX) < found_in_all;

@@ -16,10 +16,10 @@ use uuid::Uuid;
 
 use super::columns::{HistoryColumns, encode, interval, signed, state};
 use super::errors::{of_commit, of_connecting};
-use super::faults;
 use super::pg::PgJournal;
 use super::pools::begin;
 use super::select::select;
+use super::{faults, letters};
 use crate::ports::{
     Audit, Changes, DeadLetter, Inserted, Journal, JournalError, NewSaga, RegisterError, Selection, Snapshot,
     Stored, StoredStart, StoredState,
@@ -79,11 +79,11 @@ impl Journal for PgJournal {
         self.unit(async move { journal.insert_all(&sagas, &struck).await }).await
     }
 
-    async fn dead_letter(&self, letters: Vec<DeadLetter>) -> Result<(), JournalError> {
+    async fn dead_letter(&self, dead: Vec<DeadLetter>) -> Result<(), JournalError> {
         let journal = self.clone();
         self.unit(async move {
             let mut connection = journal.work.acquire().await.map_err(of_connecting)?;
-            write_dead_letters(&mut connection, &letters).await
+            letters::write(&mut connection, &dead).await
         })
         .await
     }
@@ -188,7 +188,7 @@ async fn write(
         write_sagas(connection, changes, state_format).await?;
     }
     if !changes.dead_letters.is_empty() {
-        write_dead_letters(connection, &changes.dead_letters).await?;
+        letters::write(connection, &changes.dead_letters).await?;
     }
     if !changes.struck.is_empty() {
         faults::count_down(connection, &changes.struck).await?;
@@ -288,30 +288,6 @@ async fn write_sagas(
         .bind(awaiting)
         .execute(connection)
         .await?;
-    Ok(())
-}
-
-async fn write_dead_letters(
-    connection: &mut PgConnection,
-    letters: &[DeadLetter],
-) -> Result<(), JournalError> {
-    for letter in letters {
-        let headers: serde_json::Map<String, serde_json::Value> = letter
-            .headers
-            .iter()
-            .map(|(name, value)| (name.replace('\0', ""), value.replace('\0', "").into()))
-            .collect();
-        sqlx::query(
-            "INSERT INTO dead_letters (saga_id, reason, subject, headers, payload) VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(letter.saga_id.map(|id| id.0))
-        .bind(letter.reason.replace('\0', ""))
-        .bind(letter.subject.replace('\0', ""))
-        .bind(serde_json::Value::Object(headers))
-        .bind(&letter.payload)
-        .execute(&mut *connection)
-        .await?;
-    }
     Ok(())
 }
 

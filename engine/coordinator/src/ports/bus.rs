@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use redress_core::decide::NotSent;
+use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
 use redress_core::{CommandMessage, Name, ReplyMessage};
 
@@ -15,6 +15,8 @@ use super::data::DeadLetter;
 pub trait Bus: Clone + Send + Sync + 'static {
     /// One consumer of replies.
     type Replies: Replies;
+    /// One consumer of dead letters.
+    type Letters: Letters;
     /// Names the store in which messages are kept: another one is a store that has lost them.
     type Incarnation: PartialEq + Send + Sync;
 
@@ -27,6 +29,22 @@ pub trait Bus: Clone + Send + Sync + 'static {
 
     /// A consumer of the replies to the sagas of one definition; all consumers of a definition share its replies.
     fn replies(&self, saga: &Name, version: u32) -> Self::Replies;
+
+    /// A consumer of the dead letters of services; all consumers share them.
+    fn letters(&self) -> Self::Letters;
+
+    /// Returns true if commands or replies travel on this subject.
+    fn carries(&self, subject: &str) -> bool;
+
+    /// Publishes a message that was given up again, as it came; one of the same `message_id` may be stored once only.
+    ///
+    /// # Errors
+    /// Why it is not known to be stored.
+    fn replay(
+        &self,
+        message_id: String,
+        message: &RawMessage,
+    ) -> impl Future<Output = Result<(), Unsent>> + Send;
 
     /// The connection's health, which costs nothing to ask.
     fn health(&self) -> BusHealth;
@@ -52,6 +70,24 @@ pub trait Replies: Send + 'static {
     /// Waits for replies and takes those that are there, from one to `max` of them. May be dropped while it waits:
     /// then nothing was taken, or it comes again.
     fn next_batch(&mut self, max: usize) -> impl Future<Output = Vec<Incoming<Self::Acknowledge>>> + Send;
+}
+
+/// A consumer of dead letters.
+pub trait Letters: Send + 'static {
+    /// The right to settle a letter.
+    type Acknowledge: Acknowledge;
+
+    /// Waits for letters and takes those that are there, from one to `max` of them. May be dropped while it waits.
+    fn next_batch(&mut self, max: usize) -> impl Future<Output = Vec<TakenLetter<Self::Acknowledge>>> + Send;
+}
+
+/// A letter that came, and the right to settle it.
+#[derive(Debug)]
+pub struct TakenLetter<A> {
+    /// The letter.
+    pub letter: DeadLetter,
+    /// The right to settle it.
+    pub acknowledge: A,
 }
 
 /// The right to settle a message. What is not settled comes again after a while, and what was settled may come again.

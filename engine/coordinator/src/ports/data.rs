@@ -5,7 +5,7 @@ use std::time::Duration;
 use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEntry;
 use redress_core::state::SagaState;
-use redress_core::{Name, SagaId, Timestamp};
+use redress_core::{LetterCode, Name, SagaId, Timestamp};
 
 #[cfg(doc)]
 use super::JournalError;
@@ -98,9 +98,18 @@ pub struct Change {
     pub state: SagaState,
 }
 
+/// The source of the letters that coordinators write; no service has this name.
+pub const COORDINATOR: &str = "coordinator";
+
 /// A message that could not be used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
+    /// The letter: the same each time that it is delivered.
+    pub id: uuid::Uuid,
+    /// The service that gave the message up, or [`COORDINATOR`].
+    pub source: String,
+    /// The kind of reason.
+    pub code: LetterCode,
     /// The saga that it was about, if that is known.
     pub saga_id: Option<SagaId>,
     /// The reason why it could not be used.
@@ -111,6 +120,8 @@ pub struct DeadLetter {
     pub headers: Vec<(String, String)>,
     /// The body that it had.
     pub payload: Vec<u8>,
+    /// What came and is not in the letter; nothing if all of it is.
+    pub missing: Option<String>,
 }
 
 /// A row of the audit log: the actor, the verb and the saga of an operator command.

@@ -40,7 +40,7 @@ pub trait Journal: Clone + Send + Sync + 'static {
         struck: Vec<(i64, u32)>,
     ) -> impl Future<Output = Result<Vec<Inserted>, JournalError>> + Send;
 
-    /// Keeps messages that could not be used.
+    /// Keeps messages that could not be used, each once: a letter that is there already stays as it is.
     ///
     /// # Errors
     /// As [`transact`](Self::transact).

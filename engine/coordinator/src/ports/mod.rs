@@ -5,6 +5,7 @@
 //! | [`Journal`] | a unit of work is written as a whole, on the revisions that it was decided on, or not at all | [`PgJournal`] |
 //! | [`JournalReads`] | sagas and their history as they are stored, for people | the same |
 //! | [`JournalUpkeep`] | counts of open sagas, waking them, and pruning: never an open one | the same |
+//! | [`JournalLetters`] | a dead letter is kept once, and decided on once | the same |
 //! | [`Bus`] | messages arrive at least once, in any order, or are lost; a reply comes again until it is acknowledged | [`Wire`] |
 //! | [`Clock`] | a monotonic time, pauses, jitter, new ids | [`SystemClock`](crate::SystemClock) |
 //!
@@ -19,14 +20,19 @@ mod clock;
 mod data;
 mod errors;
 mod journal;
+mod letters;
 mod reads;
 
-pub use bus::{Acknowledge, Bus, BusHealth, Incoming, RawMessage, Replies};
+pub use bus::{Acknowledge, Bus, BusHealth, Incoming, Letters, RawMessage, Replies, TakenLetter};
 pub use clock::Clock;
 pub use data::{
-    Audit, Change, Changes, DeadLetter, Fingerprint, Inserted, NewSaga, Selection, Snapshot, Stored,
-    StoredStart, StoredState,
+    Audit, COORDINATOR, Change, Changes, DeadLetter, Fingerprint, Inserted, NewSaga, Selection, Snapshot,
+    Stored, StoredStart, StoredState,
 };
 pub use errors::{Cause, JournalError, RegisterError};
 pub use journal::{Journal, JournalReads, JournalUpkeep, Keep};
+pub use letters::{
+    JournalLetters, LetterDecision, LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterState,
+    LetterStep, decided_status,
+};
 pub use reads::{HistoryRow, Include, ListFilter, OpenSagas, Replied, Rows, SagaRow, UnderWay};

@@ -1,6 +1,7 @@
 //! Postgres and JetStream pass the conformance suite that the adapters in memory have passed.
 
 use redress_coordinator::journal::PgJournal;
+use redress_coordinator::ports::DeadLetter;
 use redress_core::{CommandMessage, ReplyMessage};
 use redress_simulation::conformance::{self, FarEnd};
 use redress_wire::{Consumer, Wire};
@@ -30,6 +31,14 @@ impl FarEnd for Participants {
 
     async fn reply(&mut self, reply: ReplyMessage) {
         self.wire.publish_replies(&[reply]).await.remove(0).unwrap();
+    }
+
+    async fn give_up(&self, letter: DeadLetter) {
+        let DeadLetter { id, source, code, saga_id: _, reason, subject, headers, payload, missing } = letter;
+        let service = name(&source);
+        let letter =
+            redress_wire::DeadLetter { id, service, code, subject, reason, headers, payload, missing };
+        self.wire.publish_dead_letter(&letter).await.unwrap();
     }
 }
 

@@ -140,7 +140,7 @@ fn ruled(places: Vec<usize>, verdicts: Vec<Verdict>, outcomes: &mut BTreeMap<usi
     for (place, verdict) in places.into_iter().zip(verdicts) {
         match verdict {
             Verdict::Answered(outcome) => drop(outcomes.insert(place, outcome)),
-            Verdict::Poison { reason } => drop(outcomes.insert(place, Outcome::Refused { reason })),
+            Verdict::Poison { code: _, reason } => drop(outcomes.insert(place, Outcome::Refused { reason })),
             Verdict::Left => left.push(place),
         }
     }

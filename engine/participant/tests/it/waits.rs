@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redress_core::CommandMessage;
+use redress_core::{CommandMessage, LetterCode};
 use redress_devstack::{Drop, FaultProxy};
 use redress_participant::{Participant, ParticipantConfig, Stats};
-use redress_wire::DeadLetter;
+use redress_wire::{DeadLetter, Malformed};
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 
@@ -166,13 +166,15 @@ async fn answered_command_never_runs_alone() {
 
 /// Fills the broker's stream of dead letters.
 async fn fill_dead_letters(fixture: &Fixture) {
-    let letter = DeadLetter {
-        service: name("till"),
-        subject: "elsewhere".to_owned(),
+    let letter = Malformed {
+        code: LetterCode::Unreadable,
         reason: "to fill the stream".to_owned(),
+        address: None,
+        subject: "elsewhere".to_owned(),
         headers: Default::default(),
         payload: vec![b'x'; 200_000],
     };
+    let letter = DeadLetter::new(name("till"), letter);
     while fixture.wire.publish_dead_letter(&letter).await.is_ok() {}
     while fixture.wire.publish_dead_letter(&letter.reduced()).await.is_ok() {}
 }

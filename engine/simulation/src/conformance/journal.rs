@@ -3,20 +3,20 @@
 
 use chrono::TimeDelta;
 use redress_coordinator::ports::{
-    Audit, Changes, Fingerprint, Inserted, Journal, JournalError, JournalReads, JournalUpkeep, NewSaga,
-    RegisterError, Selection,
+    Audit, Changes, Fingerprint, Inserted, Journal, JournalError, JournalLetters, JournalReads,
+    JournalUpkeep, NewSaga, RegisterError, Selection,
 };
 use redress_core::Timestamp;
 use redress_core::state::{Direction, End, Status};
 
 use super::fixture::{begun, definition, due, insert, move_locked, moved, read, saga_id, select, write};
-use super::{timers, upkeep};
+use super::{letters, timers, upkeep};
 
 /// Checks that a journal does everything that a journal must do. It must be empty.
 ///
 /// # Panics
 /// If it does not.
-pub async fn journal(journal: &(impl JournalReads + JournalUpkeep)) {
+pub async fn journal(journal: &(impl JournalReads + JournalUpkeep + JournalLetters)) {
     let now = journal.now().await.expect("the journal has a clock");
     // Long ago, so that what waits for an answer is due.
     let then = now - TimeDelta::hours(1);
@@ -28,6 +28,7 @@ pub async fn journal(journal: &(impl JournalReads + JournalUpkeep)) {
     timers::due(journal, now).await;
     ends(journal, then).await;
     upkeep::counts(journal, now).await;
+    letters::kept_letters(journal).await;
     upkeep::pruning(journal).await;
 }
 

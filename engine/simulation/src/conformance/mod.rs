@@ -6,7 +6,7 @@
 //!
 //! | function | takes | promises |
 //! |---|---|---|
-//! | [`journal()`] | the coordinator's `Journal`, `JournalReads` and `JournalUpkeep` | keys, revisions, ends, timers, reads, pruning |
+//! | [`journal()`] | the coordinator's `Journal…` ports, all four | keys, revisions, ends, timers, reads, pruning, dead letters |
 //! | [`replies()`] | the coordinator's `Bus` | commands go out; replies come until they are acknowledged |
 //! | [`commands()`] | a [`ConformingBus`] | commands come to participants until they are acknowledged |
 //!
@@ -15,6 +15,7 @@
 mod commands;
 mod fixture;
 mod journal;
+mod letters;
 mod replies;
 mod timers;
 mod upkeep;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use redress_coordinator::ports::{Acknowledge, Bus, BusHealth, Incoming, Replies};
+use redress_coordinator::ports::{Acknowledge, Bus, BusHealth, DeadLetter, Incoming, Replies};
 use redress_core::{CommandMessage, Name, Outcome, ReplyMessage};
 use redress_testkit::participants::reply;
 
 use super::fixture::command;
+use super::letters::taken_letters;
 
 /// The other end of a bus: the participants of [`command`]'s service.
 #[expect(async_fn_in_trait, reason = "the conformance suite awaits one thing after the other, on one task")]
@@ -15,6 +16,8 @@ pub trait FarEnd {
     async fn next_command(&mut self) -> CommandMessage;
     /// Publishes a reply.
     async fn reply(&mut self, reply: ReplyMessage);
+    /// Publishes a dead letter of a participant.
+    async fn give_up(&self, letter: DeadLetter);
 }
 
 /// Checks that a bus carries commands out, and brings each reply to the coordinators of its definition until one of
@@ -59,6 +62,12 @@ pub async fn replies<B: Bus>(bus: &B, far_end: &mut impl FarEnd) {
     assert!(bus.incarnation().await == Some(known), "nothing was lost meanwhile");
     let raw = bus.raw_reply(&answer(1));
     assert!(!raw.subject.is_empty() && !raw.payload.is_empty(), "a reply can be kept as it travels: {raw:?}");
+    assert!(bus.carries(&raw.subject) && !bus.carries("elsewhere"), "its subject is one of the bus");
+    bus.replay("again".to_owned(), &raw).await.expect("a bus that is there stores what is published");
+    let (again, acknowledge) = next(&mut coordinator).await;
+    assert_eq!(again, answer(1), "what is published again as it was kept is the same reply");
+    acknowledge.ack().await;
+    taken_letters(bus, async |letter| far_end.give_up(letter).await).await;
 }
 
 async fn next<R: Replies>(replies: &mut R) -> (ReplyMessage, R::Acknowledge) {

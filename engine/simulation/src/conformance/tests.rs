@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use redress_coordinator::SystemClock;
+use redress_coordinator::ports::DeadLetter;
 use redress_core::{CommandMessage, ReplyMessage, Timestamp};
 
 use super::*;
@@ -31,6 +32,10 @@ impl FarEnd for Participant {
 
     async fn reply(&mut self, reply: ReplyMessage) {
         self.0.with(|store, now| store.replies.publish(reply, now));
+    }
+
+    async fn give_up(&self, letter: DeadLetter) {
+        self.0.with(|store, now| store.letters.publish(letter, now));
     }
 }
 

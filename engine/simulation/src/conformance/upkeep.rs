@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redress_coordinator::ports::{
-    DeadLetter, Inserted, JournalReads, JournalUpkeep, Keep, ListFilter, OpenSagas, UnderWay,
+    Inserted, JournalReads, JournalUpkeep, Keep, ListFilter, OpenSagas, UnderWay,
 };
 use redress_core::{SagaId, Timestamp};
 
@@ -50,15 +50,6 @@ pub(super) async fn counts(journal: &(impl JournalReads + JournalUpkeep), now: T
 }
 
 pub(super) async fn pruning(journal: &(impl JournalReads + JournalUpkeep)) {
-    let letter = |about: Option<SagaId>| DeadLetter {
-        saga_id: about,
-        reason: "it cannot be read".to_owned(),
-        subject: "reply".to_owned(),
-        headers: Vec::new(),
-        payload: b"?".to_vec(),
-    };
-    let letters = vec![letter(None), letter(Some(saga_id(2)))];
-    journal.dead_letter(letters).await.expect("letters are kept");
     let pruned = journal.prune_dead_letters(KEEP, LIMIT).await.expect("they can be pruned");
     assert_eq!(pruned, 1, "the letters of a saga that is open stay");
     let for_long = Keep { sagas: Duration::from_secs(86_400), ..KEEP };

@@ -4,8 +4,10 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redress_coordinator::ports::{Acknowledge, Bus, BusHealth, Clock, Incoming, RawMessage, Replies};
-use redress_core::decide::NotSent;
+use redress_coordinator::ports::{
+    Acknowledge, Bus, BusHealth, Clock, DeadLetter, Incoming, Letters, RawMessage, Replies, TakenLetter,
+};
+use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
 use redress_core::{CommandMessage, Name, ReplyMessage};
 use tokio::sync::Notify;
@@ -22,6 +24,8 @@ pub struct Store {
     pub commands: Queue<CommandMessage>,
     /// Replies that wait for coordinators.
     pub replies: Queue<ReplyMessage>,
+    /// Dead letters of participants that wait for coordinators.
+    pub letters: Queue<DeadLetter>,
     /// Notifications, in the order in which they were sent.
     pub notifications: Vec<NotificationMessage>,
     /// The number of times that everything was lost.
@@ -33,6 +37,7 @@ impl Store {
     pub fn wipe(&mut self) {
         self.commands.wipe();
         self.replies.wipe();
+        self.letters.wipe();
         self.incarnation += 1;
     }
 }
@@ -123,6 +128,7 @@ fn at_random(ready: usize, draw: f64) -> usize {
 
 impl<C: Clock> Bus for MemoryBus<C> {
     type Replies = MemoryReplies<C>;
+    type Letters = MemoryLetters<C>;
     type Incarnation = u64;
 
     async fn publish(&self, commands: &[CommandMessage]) -> Vec<NotSent> {
@@ -138,6 +144,22 @@ impl<C: Clock> Bus for MemoryBus<C> {
 
     fn replies(&self, saga: &Name, version: u32) -> MemoryReplies<C> {
         MemoryReplies { bus: self.clone(), saga: saga.clone(), version }
+    }
+
+    fn letters(&self) -> MemoryLetters<C> {
+        MemoryLetters(self.clone())
+    }
+
+    fn carries(&self, subject: &str) -> bool {
+        subject.starts_with("reply.")
+    }
+
+    /// Replies alone: a command has no other form here than its value.
+    async fn replay(&self, _: String, message: &RawMessage) -> Result<(), Unsent> {
+        let unsendable = || Unsent::Unsendable { reason: "it is no reply".to_owned() };
+        let reply = read_reply(message).ok_or_else(unsendable)?;
+        self.with(|store, now| store.replies.publish(reply, now));
+        Ok(())
     }
 
     fn health(&self) -> BusHealth {
@@ -156,13 +178,30 @@ impl<C: Clock> Bus for MemoryBus<C> {
 
     fn raw_reply(&self, reply: &ReplyMessage) -> RawMessage {
         let payload = serde_json::to_vec(&reply.outcome).unwrap_or_default();
-        let headers = vec![("key".to_owned(), reply.key.to_string())];
+        let headers = vec![
+            ("Idempotency-Key".to_owned(), reply.key.to_string()),
+            ("attempt".to_owned(), reply.attempt.to_string()),
+        ];
         RawMessage {
             subject: format!("reply.{}.{}.{}", reply.service, reply.saga, reply.version),
             headers,
             payload,
         }
     }
+}
+
+/// A reply that was written by [`Bus::raw_reply`].
+fn read_reply(message: &RawMessage) -> Option<ReplyMessage> {
+    let mut names = message.subject.strip_prefix("reply.")?.split('.');
+    let header = |wanted| message.headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    Some(ReplyMessage {
+        service: Name::new(names.next()?).ok()?,
+        saga: Name::new(names.next()?).ok()?,
+        version: names.next()?.parse().ok()?,
+        key: header("Idempotency-Key")?.parse().ok()?,
+        attempt: header("attempt")?.parse().ok()?,
+        outcome: serde_json::from_slice(&message.payload).ok()?,
+    })
 }
 
 /// A consumer of the replies to the sagas of one definition.
@@ -215,5 +254,50 @@ impl<C: Clock> Acknowledge for MemoryAcknowledge<C> {
 
     async fn term(&self) {
         self.bus.with(|store, _| store.replies.acknowledge(self.token));
+    }
+}
+
+/// A consumer of dead letters.
+#[derive(Debug)]
+pub struct MemoryLetters<C>(MemoryBus<C>);
+
+impl<C: Clock> Letters for MemoryLetters<C> {
+    type Acknowledge = MemoryLetterAcknowledge<C>;
+
+    async fn next_batch(&mut self, max: usize) -> Vec<TakenLetter<Self::Acknowledge>> {
+        let taken = self.0.next(|store, now, again_at, _| {
+            let mut taken = Vec::new();
+            while taken.len() < max {
+                let Some(next) = store.letters.take(0, now, again_at, |_| true) else { break };
+                taken.push(next);
+            }
+            if taken.is_empty() { Err(store.letters.next_at(|_| true)) } else { Ok(taken) }
+        });
+        let of_bus = |(token, letter)| TakenLetter {
+            letter,
+            acknowledge: MemoryLetterAcknowledge { bus: self.0.clone(), token },
+        };
+        taken.await.into_iter().map(of_bus).collect()
+    }
+}
+
+/// The right to settle a letter.
+#[derive(Debug)]
+pub struct MemoryLetterAcknowledge<C> {
+    bus: MemoryBus<C>,
+    token: u64,
+}
+
+impl<C: Clock> Acknowledge for MemoryLetterAcknowledge<C> {
+    async fn ack(&self) {
+        self.bus.with(|store, _| store.letters.acknowledge(self.token));
+    }
+
+    async fn nak(&self, pause: Duration) {
+        self.bus.with(|store, now| store.letters.give_back(self.token, now + pause));
+    }
+
+    async fn term(&self) {
+        self.bus.with(|store, _| store.letters.acknowledge(self.token));
     }
 }

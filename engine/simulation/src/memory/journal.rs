@@ -57,7 +57,7 @@ impl MemoryJournal {
 
     /// The messages that could not be used.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.with(|tables| tables.dead_letters.iter().map(|(_, letter)| letter.clone()).collect())
+        self.with(|tables| tables.dead_letters.iter().map(|row| row.letter.clone()).collect())
     }
 
     /// Loses a saga, as no journal may, so that a test can see that it notices.
@@ -103,7 +103,7 @@ impl Journal for MemoryJournal {
 
     async fn dead_letter(&self, letters: Vec<DeadLetter>) -> Result<(), JournalError> {
         let now = self.time();
-        self.with(|tables| tables.dead_letters.extend(letters.into_iter().map(|letter| (now, letter))));
+        self.with(|tables| tables.keep_letters(letters, now));
         Ok(())
     }
 

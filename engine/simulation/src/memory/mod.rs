@@ -9,13 +9,14 @@
 
 mod bus;
 mod journal;
+mod letters;
 mod queue;
 mod reads;
 mod select;
 mod tables;
 mod upkeep;
 
-pub use bus::{MemoryAcknowledge, MemoryBus, MemoryReplies, Store};
+pub use bus::{MemoryAcknowledge, MemoryBus, MemoryLetterAcknowledge, MemoryLetters, MemoryReplies, Store};
 pub use journal::MemoryJournal;
 pub use queue::Queue;
 pub use tables::Row;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use redress_coordinator::ports::{
-    Audit, Change, Changes, DeadLetter, Fingerprint, Inserted, JournalError, NewSaga, StoredStart,
+    Audit, Change, Changes, DeadLetter, Fingerprint, Inserted, JournalError, LetterRow, LetterState, NewSaga,
+    StoredStart,
 };
 use redress_core::fault::{FaultBook, StandingFault};
 use redress_core::history::HistoryEntry;
@@ -44,7 +45,8 @@ pub struct Row {
 pub(super) struct Tables {
     pub(super) rows: BTreeMap<SagaId, Row>,
     pub(super) keys: BTreeMap<String, (SagaId, Fingerprint)>,
-    pub(super) dead_letters: Vec<(Timestamp, DeadLetter)>,
+    /// In the order in which they came.
+    pub(super) dead_letters: Vec<LetterRow>,
     pub(super) audit: Vec<(Timestamp, Audit)>,
     pub(super) faults: Vec<StandingFault>,
     pub(super) definitions: BTreeMap<(Name, u32), (String, Value)>,
@@ -108,11 +110,21 @@ impl Tables {
             }
         }
         self.count_down(&changes.struck);
-        self.dead_letters.extend(changes.dead_letters.into_iter().map(|letter| (now, letter)));
+        self.keep_letters(changes.dead_letters, now);
         self.audit.extend(changes.audit.into_iter().map(|audit| (now, audit)));
         self.postpone(&changes.set_aside, now, SET_ASIDE);
         self.postpone(&changes.put_off, now, PUT_OFF);
         Ok(())
+    }
+
+    /// Keeps letters, each once.
+    pub(super) fn keep_letters(&mut self, letters: Vec<DeadLetter>, at: Timestamp) {
+        for letter in letters {
+            if self.dead_letters.iter().all(|row| row.letter.id != letter.id) {
+                let payload_bytes = letter.payload.len() as u64;
+                self.dead_letters.push(LetterRow { letter, at, payload_bytes, state: LetterState::Kept });
+            }
+        }
     }
 
     fn check(&self, change: &Change) -> Result<(), JournalError> {

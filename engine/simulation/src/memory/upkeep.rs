@@ -97,8 +97,8 @@ impl JournalUpkeep for MemoryJournal {
             let is_open = |row: &Row| row.state.ended_at.is_none();
             let open: BTreeSet<SagaId> =
                 tables.rows.iter().filter(|(_, row)| is_open(row)).map(|(id, _)| *id).collect();
-            remove(&mut tables.dead_letters, limit, |(at, letter)| {
-                *at < before && letter.saga_id.is_none_or(|id| !open.contains(&id))
+            remove(&mut tables.dead_letters, limit, |row| {
+                row.at < before && row.letter.saga_id.is_none_or(|id| !open.contains(&id))
             })
         }))
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redress_coordinator::ports::{Acknowledge, Bus, BusHealth, Incoming, RawMessage, Replies};
-use redress_core::decide::NotSent;
+use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
 use redress_core::{CommandMessage, Name, ReplyMessage};
 
@@ -12,7 +12,7 @@ use super::clock::SimulatedClock;
 use super::life::Life;
 use super::mutants::Mutation;
 use super::stage::Stage;
-use crate::memory::{MemoryAcknowledge, MemoryBus, MemoryReplies};
+use crate::memory::{MemoryAcknowledge, MemoryBus, MemoryLetters, MemoryReplies};
 
 /// The likelihood, in 256, that an acknowledgement is lost.
 const ACKNOWLEDGEMENT_LOST: u8 = 10;
@@ -37,6 +37,7 @@ impl StormyBus {
 
 impl Bus for StormyBus {
     type Replies = StormyReplies;
+    type Letters = MemoryLetters<SimulatedClock>;
     type Incarnation = u64;
 
     async fn publish(&self, commands: &[CommandMessage]) -> Vec<NotSent> {
@@ -57,6 +58,19 @@ impl Bus for StormyBus {
 
     fn replies(&self, saga: &Name, version: u32) -> StormyReplies {
         StormyReplies { bus: self.clone(), inner: self.inner.replies(saga, version) }
+    }
+
+    fn letters(&self) -> MemoryLetters<SimulatedClock> {
+        self.inner.letters()
+    }
+
+    fn carries(&self, subject: &str) -> bool {
+        self.inner.carries(subject)
+    }
+
+    async fn replay(&self, message_id: String, message: &RawMessage) -> Result<(), Unsent> {
+        self.life.go_on().await;
+        self.inner.replay(message_id, message).await
     }
 
     fn health(&self) -> BusHealth {

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use redress_coordinator::ports::{
-    Changes, DeadLetter, Inserted, Journal, JournalError, JournalReads, JournalUpkeep, Keep, ListFilter,
-    NewSaga, OpenSagas, RegisterError, Rows, SagaRow, Selection, Snapshot, StoredStart, UnderWay,
+    Changes, DeadLetter, Inserted, Journal, JournalError, JournalLetters, JournalReads, JournalUpkeep, Keep,
+    LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSagas,
+    RegisterError, Rows, SagaRow, Selection, Snapshot, StoredStart, UnderWay,
 };
 use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEntry;
@@ -287,5 +288,37 @@ impl JournalUpkeep for StormyJournal {
     async fn prune_faults(&self, limit: i64) -> Result<u64, JournalError> {
         self.life.go_on().await;
         self.inner.prune_faults(limit).await
+    }
+}
+
+impl JournalLetters for StormyJournal {
+    async fn letters(&self, filter: &LetterFilter) -> Result<Rows<LetterRow>, JournalError> {
+        self.life.go_on().await;
+        self.inner.letters(filter).await
+    }
+
+    async fn letter(&self, id: Uuid) -> Result<Option<LetterRow>, JournalError> {
+        self.life.go_on().await;
+        self.inner.letter(id).await
+    }
+
+    async fn letter_groups(&self, filter: &LetterFilter) -> Result<Vec<LetterGroup>, JournalError> {
+        self.life.go_on().await;
+        self.inner.letter_groups(filter).await
+    }
+
+    async fn move_letter(&self, step: LetterStep) -> Result<bool, JournalError> {
+        self.life.go_on().await;
+        self.inner.move_letter(step).await
+    }
+
+    async fn give_back_letters(&self, after: Duration) -> Result<u64, JournalError> {
+        self.life.go_on().await;
+        self.inner.give_back_letters(after).await
+    }
+
+    async fn prune_excess_letters(&self, room: LetterRoom, limit: i64) -> Result<u64, JournalError> {
+        self.life.go_on().await;
+        self.inner.prune_excess_letters(room, limit).await
     }
 }

@@ -1,9 +1,10 @@
 //! Messages that cannot be read come out with a reason, and block nothing.
 
 use async_nats::HeaderMap;
-use redress_core::{CommandMessage, IdempotencyKey, Outcome, ReplyMessage};
+use redress_core::{CommandMessage, IdempotencyKey, LetterCode, Outcome, ReplyMessage};
 use redress_wire::headers::{of_command, of_reply};
 use redress_wire::{DeadLetter, Kept, Malformed, Wire};
+use uuid::Uuid;
 
 use crate::fixture::{beside_shared, command, name, publish, reply, soon, stored, wire};
 
@@ -172,7 +173,10 @@ async fn dead_letter_keeps_message_and_reason() {
     headers.push(("no:name".to_owned(), "x".to_owned()));
     headers.push((String::new(), "x".to_owned()));
     let letter = DeadLetter {
+        id: Uuid::now_v7(),
         service: name("till"),
+        code: LetterCode::Unreadable,
+        missing: None,
         subject: "redress.command.till.charge".to_owned(),
         reason: "two\nlines".to_owned(),
         headers,
@@ -192,6 +196,8 @@ async fn dead_letter_keeps_message_and_reason() {
     assert_eq!(header("Redress-Subject"), Some("redress.command.till.charge"));
     assert_eq!(header("Redress-Saga"), Some("place-order"));
     assert_eq!(header("Odd"), Some("one  two"));
+    assert_eq!(header("Redress-Letter-Id"), Some(&*letter.id.to_string()));
+    assert_eq!(header("Redress-Letter-Code"), Some("unreadable"));
     assert_eq!(header("Redress-Original-Nats-Msg-Id"), Some(&*format!("{}#1", command(0).key)));
 }
 
@@ -203,7 +209,10 @@ async fn dead_letter_gives_server_no_orders() {
         ["Nats-Expected-Stream", "Nats-Expected-Last-Sequence", "Nats-Rollup", "Nats-TTL", "Nats-Schedule"]
     {
         let letter = DeadLetter {
+            id: Uuid::now_v7(),
             service: name("till"),
+            code: LetterCode::Unreadable,
+            missing: None,
             subject: "redress.command.till.charge".to_owned(),
             reason: "odd".to_owned(),
             headers: vec![(order.to_owned(), "1h".to_owned())],
@@ -217,7 +226,10 @@ async fn dead_letter_gives_server_no_orders() {
 async fn refused_dead_letter_is_kept_reduced() {
     let wire = wire().await;
     let letter = DeadLetter {
+        id: Uuid::now_v7(),
         service: name("till"),
+        code: LetterCode::Unreadable,
+        missing: None,
         subject: "redress.command.till.charge".to_owned(),
         reason: "odd".to_owned(),
         // As many as a message may have, so that a letter about it has too many.
