@@ -126,9 +126,9 @@ pub use redress_macros::Command;
 pub use redress_macros::service;
 #[cfg(feature = "participant")]
 pub use redress_participant::{
-    Answer, CommandLimits, Compensate, CompensateAll, FaultMode, Handle, HandleAll, HandlerError,
-    HandlerOutcome, Keyed, Listen, MigrateError, Participant, ParticipantConfig, ServeError, Service,
-    ServiceConfig, ServiceError, ServiceHandlers, Tx, Undone, done, inbox_migrator, reject, sqlx,
+    Answer, CallOut, CommandLimits, Compensate, CompensateAll, FaultMode, Handle, HandleAll, HandlerError,
+    HandlerOutcome, InDoubt, Inquiry, Keyed, Listen, MigrateError, Participant, ParticipantConfig, Prepared, PreparedUndo, Purpose, ServeError, Service,
+    ServiceConfig, ServiceError, ServiceHandlers, Tx, UndoByCall, Undone, done, inbox_migrator, reject, sqlx,
 };
 #[cfg(any(feature = "participant", feature = "coordinator"))]
 pub use redress_wire::{ConnectError, Topology, Wire, WireConfig};

@@ -58,6 +58,11 @@
 mod answer;
 mod batch;
 mod beside;
+mod call_dispatch;
+mod call_out;
+mod call_store;
+mod calling;
+mod collision;
 mod config;
 mod connection;
 mod crash;
@@ -72,11 +77,13 @@ mod inbox;
 mod isolation;
 mod jobs;
 mod lane;
+mod lease;
 mod listen;
 mod member;
 mod meter;
 mod migrations;
 mod pace;
+mod pacer;
 mod participant;
 mod passing_on;
 mod pipeline;
@@ -98,6 +105,7 @@ mod unit_error;
 mod unknown;
 mod worker;
 
+pub use call_out::{CallOut, Inquiry, Prepared, PreparedUndo, Purpose, UndoByCall};
 pub use config::{CommandLimits, FaultMode, ParticipantConfig, Stats};
 pub use crash::EXIT_CODE_OF_INJECTED_CRASH;
 pub use echo::echo;
@@ -110,7 +118,7 @@ pub use participant::Participant;
 pub use redress_postgres::{DatabaseError, Migrations};
 pub use serve_error::ServeError;
 pub use service::{MigrateError, Service, ServiceConfig, ServiceError, ServiceHandlers};
-pub use tx::Tx;
+pub use tx::{InDoubt, Tx};
 
 /// The database driver, in the version that [`Tx`] and the pool of a [`Participant`] are of.
 pub use sqlx;
