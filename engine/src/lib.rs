@@ -127,8 +127,9 @@ pub use redress_macros::service;
 #[cfg(feature = "participant")]
 pub use redress_participant::{
     Answer, CallOut, CommandLimits, Compensate, CompensateAll, FaultMode, Handle, HandleAll, HandlerError,
-    HandlerOutcome, InDoubt, Inquiry, Keyed, Listen, MigrateError, Participant, ParticipantConfig, Prepared, PreparedUndo, Purpose, ServeError, Service,
-    ServiceConfig, ServiceError, ServiceHandlers, Tx, UndoByCall, Undone, done, inbox_migrator, reject, sqlx,
+    HandlerOutcome, InDoubt, Inquiry, Keyed, Listen, MigrateError, Participant, ParticipantConfig, Prepared,
+    PreparedUndo, Purpose, ServeError, Service, ServiceConfig, ServiceError, ServiceHandlers, Tx, UndoByCall,
+    Undone, done, inbox_migrator, reject, sqlx,
 };
 #[cfg(any(feature = "participant", feature = "coordinator"))]
 pub use redress_wire::{ConnectError, Topology, Wire, WireConfig};

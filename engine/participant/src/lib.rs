@@ -2,7 +2,7 @@
 //!
 //! A participant is a service that handles commands in a database of its own. Its author writes the effect of each
 //! command ([`Handle`], [`Compensate`]) inside a transaction that the library owns; effect and stored answer commit
-//! together. The library does the rest, and a handler cannot forget it: duplicates get the stored answer, an undo that
+//! together. What is outside this database is done by a call between two transactions ([`CallOut`], [`UndoByCall`]). The library does the rest, and a handler cannot forget it: duplicates get the stored answer, an undo that
 //! comes before its action leaves a fence, a settlement reports the outcome, poison is set aside.
 //!
 //! ```
@@ -53,6 +53,8 @@
 //!   it.
 //! - Short handlers share a batch and its transaction; those that take long run beside the others, each in a transaction
 //!   of its own, and which is which is measured: `tempo`, `lane` and `beside`.
+//! - A third party is called between two transactions, and what it is asked is kept before: [`CallOut`], `batch/calls` and
+//!   `calling`. From then on nobody but the third party says that nothing happened.
 //! - A batch that fails as a whole is run again member by member, so that the culprit fails alone.
 
 mod answer;

@@ -146,7 +146,8 @@ pub(crate) async fn probe(connection: &mut PgConnection) -> Result<(), sqlx::Err
         "INSERT INTO inbox (key) VALUES ('probe') ON CONFLICT DO NOTHING; \
          SELECT inbox_answer('{probe}', '{NULL}', '{fenced}', '{NULL}'); SELECT inbox_give_back('{probe}'); \
          INSERT INTO inbox_tries (key) VALUES ('probe') ON CONFLICT (key) DO UPDATE SET tries = 1; \
-         DELETE FROM inbox_tries WHERE key = 'probe'; SELECT count(*) FROM inbox_known('{probe}')",
+         DELETE FROM inbox_tries WHERE key = 'probe'; SELECT inbox_end_call('probe', now()); \
+         SELECT count(*) FROM inbox_known('{probe}')",
     )
     .execute(&mut *transaction)
     .await?;

@@ -40,14 +40,18 @@ async fn settlement_without_an_answer_is_in_doubt_and_the_step_is_undone_either_
         shop.provider.troubles(&[trouble]);
         assert!(shop.ask(charge(saga, 30)).await.starts_with("failed: "));
         let settled = shop.ask(settle(saga)).await;
-        insta::allow_duplicates!(insta::assert_snapshot!(settled, @""));
+        insta::allow_duplicates!(
+            insta::assert_snapshot!(settled, @"in doubt: a third party was called, and it cannot be asked what became of the call")
+        );
     }
     assert_eq!(shop.ask(refund(1)).await, "done 30");
     assert_eq!(shop.ask(refund(2)).await, "done 0");
     // It is never called for again, whatever comes late.
     for late in [charge(1, 30), charge(2, 30)] {
         let told = shop.ask(again(&late)).await;
-        insta::allow_duplicates!(insta::assert_snapshot!(told, @""));
+        insta::allow_duplicates!(
+            insta::assert_snapshot!(told, @"in doubt: a third party was called, and what became of the call is not known")
+        );
     }
     assert_eq!(shop.books().await, "charged 30, refunded 30");
     assert_eq!(till.count("called_out"), 4);
@@ -94,7 +98,7 @@ async fn service_without_the_handler_that_called_says_never_of_nothing() {
     shop.fixture.stop(till).await;
     let older = Service::new("till", || None, |it: Participant<Payments>| it, shop.payments.clone());
     let till = shop.serve_as(older, config()).await;
-    insta::assert_snapshot!(shop.ask(settle(1)).await, @"");
+    insta::assert_snapshot!(shop.ask(settle(1)).await, @"in doubt: a third party was called for it, and this version of the service has no handler that can inquire");
     shop.fixture.leave([till]).await;
 }
 
