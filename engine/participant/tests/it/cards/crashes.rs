@@ -25,7 +25,7 @@ async fn dies(
 ) {
     let nats = redress_devstack::shared().await.nats().url();
     let (url, topology) = (fixture.database_url.clone(), fixture.wire.topology().clone());
-    let wire = WireConfig { stream_bytes_max: 16 << 20, ..WireConfig::for_tests() };
+    let wire = WireConfig { stream_bytes_max: crate::fixture::STREAM_BYTES_MAX, ..WireConfig::for_tests() };
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let life = async move {
         let wire = Wire::connect(&nats, topology, wire).await.unwrap();
