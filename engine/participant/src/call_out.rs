@@ -15,7 +15,7 @@
 //!   became of the earlier call (`inquire`), and if it did not happen, or cannot be asked, it is called again with the
 //!   same key.
 //! - A settlement asks as well. If there is no telling, the answer is `in-doubt`, and the step says what follows:
-//!   `.in_doubt(Undo)` undoes it as if it had happened, `.in_doubt(Park)` leaves it to a person.
+//!   `.in_doubt(InDoubt::Undo)` undoes it as if it had happened, `.in_doubt(InDoubt::Park)` leaves it to a person.
 //! - The compensation of a step in doubt learns so ([`Tx::in_doubt`]): it gets the request, and has to bear that nothing
 //!   was there.
 //!

@@ -120,7 +120,7 @@ pub use participant::Participant;
 pub use redress_postgres::{DatabaseError, Migrations};
 pub use serve_error::ServeError;
 pub use service::{MigrateError, Service, ServiceConfig, ServiceError, ServiceHandlers};
-pub use tx::{InDoubt, Tx};
+pub use tx::{ActionInDoubt, Tx};
 
 /// The database driver, in the version that [`Tx`] and the pool of a [`Participant`] are of.
 pub use sqlx;

@@ -29,18 +29,18 @@ use sqlx::{Describe, Either, Error, Execute, Executor, PgConnection, Postgres, S
 pub struct Tx<'t> {
     connection: &'t mut PgConnection,
     key: IdempotencyKey,
-    in_doubt: Option<InDoubt>,
+    in_doubt: Option<ActionInDoubt>,
 }
 
 /// An action that may have happened: a third party was called for it, and there is no telling what became of the call.
 /// Its compensation undoes it as if it had happened, and must bear that nothing was there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InDoubt {
+pub struct ActionInDoubt {
     key: IdempotencyKey,
     request: JsonText,
 }
 
-impl InDoubt {
+impl ActionInDoubt {
     /// The action's idempotency key, with which the third party was called.
     pub fn idempotency_key(&self) -> &IdempotencyKey {
         &self.key
@@ -63,12 +63,12 @@ impl<'t> Tx<'t> {
     /// The same for a compensation whose action may have happened; `request` is what was asked for the action, if it is
     /// so.
     pub(crate) fn doubting(self, request: Option<JsonText>) -> Self {
-        let in_doubt = request.map(|request| InDoubt { key: self.key.of_action(), request });
+        let in_doubt = request.map(|request| ActionInDoubt { key: self.key.of_action(), request });
         Self { in_doubt, ..self }
     }
 
     /// The action that is to be undone, if nobody knows whether it happened; none if it is known to have happened.
-    pub fn in_doubt(&self) -> Option<&InDoubt> {
+    pub fn in_doubt(&self) -> Option<&ActionInDoubt> {
         self.in_doubt.as_ref()
     }
 

@@ -8,6 +8,7 @@ use redress_participant::{CommandLimits, Participant, Service};
 use super::payments::{Asks, ChargeCard, Payments, charge};
 use super::provider::Trouble;
 use super::{Shop, config};
+use crate::fixture::until;
 
 fn limited(payments: Payments, limits: CommandLimits) -> Service {
     let register = move |it: Participant<Payments>| it.call_out::<ChargeCard>().limits::<ChargeCard>(limits);
@@ -29,11 +30,14 @@ async fn calls_are_bounded_and_hold_no_transaction() {
     for _ in 0..2 {
         shop.provider.holds_one().await;
     }
-    let open = sqlx::query_scalar::<_, i64>(
-        "SELECT count(*) FROM pg_stat_activity \
-         WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()",
-    );
-    assert_eq!(open.fetch_one(&shop.fixture.pool).await.unwrap(), 0, "transactions during the calls");
+    until("no transaction is open during the calls", async || {
+        let open = sqlx::query_scalar::<_, i64>(
+            "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()",
+        );
+        open.fetch_one(&shop.fixture.pool).await.unwrap() == 0
+    })
+    .await;
     shop.provider.let_go(6);
     shop.fixture.replies(6).await;
     assert_eq!(shop.provider.most_at_once(), 2);
