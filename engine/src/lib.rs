@@ -116,7 +116,7 @@ pub use redress_coordinator::{
     SagaHandle, SagaView, StartError, StartRequest, Started, TypedStart, TypedStartError,
 };
 pub use redress_core::decide::{OperatorCommand, Resolution, Verb};
-pub use redress_core::definition::LateSuccess;
+pub use redress_core::definition::{InDoubt, LateSuccess};
 pub use redress_core::{
     Command, Compensates, EndedSaga, IdempotencyKey, Name, Phase, Rejection, RetryPolicy, SagaContract,
     SagaData, SagaDefinition, SagaEnd, SagaId, Startable, WrongData, saga,
@@ -126,9 +126,10 @@ pub use redress_macros::Command;
 pub use redress_macros::service;
 #[cfg(feature = "participant")]
 pub use redress_participant::{
-    Answer, CommandLimits, Compensate, CompensateAll, FaultMode, Handle, HandleAll, HandlerError,
-    HandlerOutcome, Keyed, Listen, MigrateError, Participant, ParticipantConfig, ServeError, Service,
-    ServiceConfig, ServiceError, ServiceHandlers, Tx, Undone, done, inbox_migrator, reject, sqlx,
+    ActionInDoubt, Answer, CallOut, CommandLimits, Compensate, CompensateAll, FaultMode, Handle, HandleAll,
+    HandlerError, HandlerOutcome, Inquiry, Keyed, Listen, MigrateError, Participant, ParticipantConfig,
+    Prepared, PreparedUndo, Purpose, ServeError, Service, ServiceConfig, ServiceError, ServiceHandlers, Tx,
+    UndoByCall, Undone, done, inbox_migrator, reject, sqlx,
 };
 #[cfg(any(feature = "participant", feature = "coordinator"))]
 pub use redress_wire::{ConnectError, Topology, Wire, WireConfig};

@@ -79,6 +79,10 @@ pub fn command(item: TokenStream) -> TokenStream {
 /// the same time if its handler takes long, `time_max_s = 120` is how many seconds one call may take. Both are whole numbers
 /// from 1 on.
 ///
+/// A handler that calls a third party is an `impl CallOut<C>` or `impl UndoByCall<C>` of its own; the service names its
+/// command: `#[service("payment", calls(ChargeCard), undoes_by_call(RefundCard))]`. A compensation that is marked names such
+/// an action by its type, `of = ChargeCard`.
+///
 /// Besides the traits, the macro writes `ServiceHandlers` with the service's name and the registration of every handler,
 /// so that `Service::of(Payments, migrator)` is the whole service. One `impl` holds all handlers of a type. Listeners have
 /// no mark: a service that also listens is

@@ -23,10 +23,19 @@ enum Aftermath {
     NoAcknowledgement,
 }
 
+/// Commands without a ruling.
+#[derive(Default)]
+pub(crate) struct Unruled {
+    /// For the next transaction.
+    pub(crate) left: Vec<Member>,
+    /// Each for a transaction of its own.
+    pub(crate) apart: Vec<Member>,
+}
+
 impl<S: Send + Sync + 'static> Worker<S> {
-    /// After the commit: publish the replies, then acknowledge. Gives back those that were left for the next transaction.
-    pub(crate) async fn answer(&self, ruled: Vec<(Member, Verdict)>) -> Vec<Member> {
-        let mut left = Vec::new();
+    /// After the commit: publish the replies, then acknowledge. Gives back those that were not ruled on.
+    pub(crate) async fn answer(&self, ruled: Vec<(Member, Verdict)>) -> Unruled {
+        let mut unruled = Unruled::default();
         let mut replies = Vec::with_capacity(ruled.len());
         let mut done = Vec::with_capacity(ruled.len());
         let mut poison = Vec::new();
@@ -39,9 +48,19 @@ impl<S: Send + Sync + 'static> Worker<S> {
                     continue;
                 }
                 Verdict::Left => {
-                    left.push(member);
+                    unruled.left.push(member);
                     continue;
                 }
+                Verdict::Apart => {
+                    unruled.apart.push(member);
+                    continue;
+                }
+                Verdict::Later(pause) => {
+                    member.ack.nak(pause).await;
+                    continue;
+                }
+                // Carried out before it comes here: a lease that is left alone ends by itself.
+                Verdict::Calls(_) => continue,
             };
             match self.injected(&member) {
                 Some(Aftermath::Silence) => continue,
@@ -71,7 +90,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
             ack.ack().await;
         }
         self.dead_letter(poison).await;
-        left
+        unruled
     }
 
     /// The failure to play after a commit, if one was ordered and is obeyed. A redelivered command is answered from

@@ -8,12 +8,16 @@
 //! A shared batch answers all that needs no handler, runs the handlers that are short, and leaves the others ([`crate::tempo`]).
 //! If a short one stalls, the batch gives its lane back, leaves the rest of that kind, and commits with what it has.
 
-use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+mod calls;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use redress_core::fault::FaultKind;
 use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, keys_to_claim, rule};
-use redress_core::{CommandMessage, LetterCode, Name, Outcome, Phase, Rejection, Timestamp};
+use redress_core::{
+    CommandMessage, IdempotencyKey, JsonText, LetterCode, Name, Outcome, Phase, Rejection, Timestamp,
+};
 use redress_postgres::answered;
 use sqlx::{Connection, PgConnection};
 
@@ -21,7 +25,7 @@ use crate::config::{FaultMode, Stats, count};
 use crate::connection::{give_back_after_batch, lease_for_batch};
 use crate::crash::crash;
 use crate::dispatch::HandlerResult;
-use crate::handlers::{Handlers, Registered};
+use crate::handlers::{Handlers, Registered, Runner};
 use crate::inbox::Inbox;
 use crate::isolation::Isolation;
 use crate::member::Verdict;
@@ -74,6 +78,8 @@ async fn run_on<S: Send + Sync + 'static>(
         waiting_keys: HashSet::new(),
         verdicts: commands.iter().map(|_| None).collect(),
         left_keys: HashSet::new(),
+        in_doubt: HashMap::new(),
+        begun: Instant::now(),
         obey: config.faults != FaultMode::Refused,
         isolation,
         stats: &tally,
@@ -102,6 +108,14 @@ async fn run_on<S: Send + Sync + 'static>(
     Ok(verdicts.into_iter().map(answered).collect())
 }
 
+/// An action that nobody knows to have happened, and that is undone.
+struct Doubt {
+    /// What was asked of the third party for it.
+    request: JsonText,
+    /// Its key and its record, once it is undone.
+    record: (IdempotencyKey, Record),
+}
+
 struct Batch<'b, S> {
     handlers: &'b Handlers<S>,
     service: &'b S,
@@ -114,6 +128,10 @@ struct Batch<'b, S> {
     verdicts: Vec<Option<Verdict>>,
     /// Of the actions about which a command was left.
     left_keys: HashSet<String>,
+    /// Of the commands that undo an action which nobody knows to have happened.
+    in_doubt: HashMap<usize, Doubt>,
+    /// When the database told its time.
+    begun: Instant,
     obey: bool,
     isolation: &'b Isolation,
     /// Counted in the transaction, and added to the others once it has committed.
@@ -146,15 +164,19 @@ impl<S: Send + Sync> Batch<'_, S> {
             return Ok(());
         }
         match rule(command, self.memory.get(&own), self.memory.get(&action), now, retention) {
-            Ruling::Run => self.wait_to_run(place, own),
+            Ruling::Run => self.wait_to_run(place, own, now).await?,
             Ruling::Refuse { reason } => {
                 self.verdicts[place] = Some(Verdict::Poison { code: LetterCode::OtherPayload, reason });
             }
-            Ruling::UndoInDoubt { .. }
-            | Ruling::Call { .. }
-            | Ruling::Inquire { .. }
-            | Ruling::GiveUp
-            | Ruling::Wait { .. } => {
+            Ruling::UndoInDoubt { request, record } => {
+                self.in_doubt.insert(place, Doubt { request, record });
+                self.waiting_keys.insert(action);
+                self.wait_to_run(place, own, now).await?;
+            }
+            Ruling::Call { request } => self.call_again(place, request, now),
+            Ruling::Inquire { request } => self.inquire(place, request, now),
+            Ruling::Wait { until } => self.wait_for_call(place, until, now),
+            Ruling::GiveUp => {
                 let reason = "its inbox row was written by a newer version of the service".to_owned();
                 self.verdicts[place] = Some(Verdict::Poison { code: LetterCode::Undecidable, reason });
             }
@@ -169,7 +191,7 @@ impl<S: Send + Sync> Batch<'_, S> {
         Ok(())
     }
 
-    fn wait_to_run(&mut self, place: usize, own: String) {
+    async fn wait_to_run(&mut self, place: usize, own: String, now: Timestamp) -> Result<(), UnitError> {
         let command = &self.commands[place];
         match &command.fault {
             Some(FaultKind::Fail) if self.obey => {
@@ -182,11 +204,13 @@ impl<S: Send + Sync> Batch<'_, S> {
                 let rejection = Rejection::new(code.clone(), "injected rejection");
                 self.answered(place, HandlerResult::Rejected(rejection));
             }
+            _ if self.calls_out(place) => self.prepare(place, now).await?,
             _ => {
                 self.waiting_keys.insert(own);
                 self.waiting.entry(command.command.clone()).or_default().push(place);
             }
         }
+        Ok(())
     }
 
     /// Returns true if the handlers have answered as much as this transaction holds.
@@ -235,8 +259,11 @@ impl<S: Send + Sync> Batch<'_, S> {
     async fn run_together(&mut self, handler: &Registered<S>, places: &[usize]) -> Result<(), UnitError> {
         let calls: Vec<Call> = places
             .iter()
-            .map(|&place| &self.commands[place])
-            .map(|command| Call { key: command.key.clone(), payload: command.payload.clone() })
+            .map(|place| {
+                let command = &self.commands[*place];
+                let in_doubt = self.in_doubt.get(place).map(|doubt| doubt.request.clone());
+                Call { key: command.key.clone(), payload: command.payload.clone(), in_doubt }
+            })
             .collect();
         let (isolation, commands) = (self.isolation, self.commands);
         let on_slow = |so_far: Duration| {
@@ -252,7 +279,8 @@ impl<S: Send + Sync> Batch<'_, S> {
             Isolation::Beside | Isolation::Everything => (Measured::Beside, None),
         };
         let mut meter = Meter::new(handler.limits, patience, &on_slow);
-        let ran = handler.dispatch.run(self.service, self.connection, &calls, &mut meter).await;
+        let Runner::Inside(dispatch) = &handler.runner else { unreachable!("it was prepared") };
+        let ran = dispatch.run(self.service, self.connection, &calls, &mut meter).await;
         handler.ended(meter.calls(), measured);
         let ran = ran?;
         let sizes = ran.iter().map(HandlerResult::bytes);
@@ -271,6 +299,7 @@ impl<S: Send + Sync> Batch<'_, S> {
         let (outcome, recorded) = match ran {
             HandlerResult::Done(reply) => {
                 count(&self.stats.done);
+                self.remember_doubt(place);
                 (Outcome::Done { reply: reply.clone() }, Recorded::Done { reply })
             }
             HandlerResult::Rejected(rejection) => {

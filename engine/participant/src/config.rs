@@ -1,5 +1,6 @@
 //! The configuration of a participant, and its counters.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -51,6 +52,10 @@ pub struct ParticipantConfig {
     /// outside the database is cut off. [`CommandLimits`] says it for one command. The database lets a transaction of
     /// the service be idle for a little longer than the longest of them.
     pub handler_time_max: Duration,
+    /// The longest that one call to a third party may take, or one inquiry ([`CallOut`](crate::CallOut)). Past it the
+    /// command is answered `failed`, and nobody knows what became of the call. While a call may be under way no other
+    /// one is made for its command, not even by another instance. [`CommandLimits`] says it for one command.
+    pub call_time_max: Duration,
     /// The longest that a batch waits for a row which another transaction holds. Past it the members run one by one,
     /// and those that meet the row again are answered `failed`. Longer than a batch of another instance takes, and
     /// short, because an operator may hold the row by hand, and all commands of the service wait as long.
@@ -74,6 +79,7 @@ impl Default for ParticipantConfig {
             unknown_command_age: Duration::from_secs(30),
             silence_max: Duration::from_secs(40),
             handler_time_max: Duration::from_secs(60),
+            call_time_max: Duration::from_secs(30),
             lock_wait_max: Duration::from_secs(3),
             database_down_pause: Duration::from_secs(1),
             faults: FaultMode::Refused,
@@ -90,6 +96,11 @@ pub struct CommandLimits {
     pub concurrency: Option<usize>,
     /// Instead of [`ParticipantConfig::handler_time_max`].
     pub handler_time_max: Option<Duration>,
+    /// Instead of [`ParticipantConfig::call_time_max`].
+    pub call_time_max: Option<Duration>,
+    /// The most calls to the third party in a second, inquiries included, by each instance of the service; as many as
+    /// come without it.
+    pub calls_per_s: Option<NonZeroU32>,
 }
 
 /// The longest age that anything is compared with: a hundred years, longer than any inbox lives and short enough for
@@ -102,14 +113,20 @@ impl ParticipantConfig {
     pub const CONCURRENCY: usize = 16;
 
     pub(crate) const fn limits(&self) -> Limits {
-        Limits { silence: self.silence_max, handler: self.handler_time_max }
+        Limits {
+            silence: self.silence_max,
+            handler: self.handler_time_max,
+            call: self.call_time_max,
+            calls_per_s: None,
+        }
     }
 
     /// The limits of a command, and how many of it may run beside each other.
     pub(crate) fn limits_of(&self, command: CommandLimits) -> (Limits, usize) {
         let handler = command.handler_time_max.unwrap_or(self.handler_time_max);
         let concurrency = command.concurrency.unwrap_or(self.concurrency).max(1);
-        (Limits { handler, ..self.limits() }, concurrency)
+        let call = command.call_time_max.unwrap_or(self.call_time_max);
+        (Limits { handler, call, calls_per_s: command.calls_per_s, ..self.limits() }, concurrency)
     }
 
     /// No age is longer than can be counted back.
@@ -176,6 +193,12 @@ stats! {
     running_beside,
     /// Of now: commands that wait for a place beside the batches.
     waiting_beside,
+    /// Calls to third parties.
+    called_out,
+    /// Inquiries what became of such calls.
+    inquired,
+    /// Commands answered `in-doubt`.
+    in_doubt,
     /// Rows of the inbox that were pruned.
     pruned,
     /// Notifications that were heard.

@@ -164,6 +164,7 @@ impl<S: Sync, W: Way<S>> Dispatch<S> for Typed<W> {
         Box::pin(async move {
             if W::SIZE == CallSize::Set
                 && calls.len() > 1
+                && calls.iter().all(|call| call.in_doubt.is_none())
                 && let Some(all) = run_together::<S, W>(service, connection, calls, meter).await?
             {
                 return Ok(all);
@@ -257,7 +258,7 @@ async fn run_each<S: Sync, W: Way<S>>(
                 continue;
             }
         };
-        let tx = &mut Tx::new(savepoints.begin().await?, call.key.clone());
+        let tx = &mut Tx::new(savepoints.begin().await?, call.key.clone()).doubting(call.in_doubt.clone());
         let answers = meter.call(std::slice::from_ref(call), W::call(service, tx, vec![member])).await?;
         let result = match answers.and_then(packed_one) {
             Ok(result) => result,
@@ -295,7 +296,7 @@ fn read<C: Command>(call: &Call) -> Result<Keyed<C>, HandlerResult> {
 }
 
 /// A reply that cannot travel is poison, as a command is that cannot: no attempt will ever do better.
-fn packed<R: Serialize>(outcome: HandlerOutcome<R>) -> Result<HandlerResult, HandlerError> {
+pub(crate) fn packed<R: Serialize>(outcome: HandlerOutcome<R>) -> Result<HandlerResult, HandlerError> {
     match outcome {
         HandlerOutcome::Rejected(rejection) => Ok(HandlerResult::Rejected(Rejection {
             code: truncate_message(&rejection.code),

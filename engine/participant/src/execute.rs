@@ -1,24 +1,25 @@
 //! Executes a batch: in a task of its own, and again if it met another one.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use redress_core::CommandMessage;
 
 use crate::batch;
+#[cfg(feature = "testing")]
+use crate::call_store::end_call;
+#[cfg(feature = "testing")]
+use crate::calling::ask;
+use crate::calling::carry_out;
+use crate::collision::collision_pause;
 use crate::config::count;
 use crate::inbox::Inbox;
 use crate::isolation::Isolation;
 use crate::member::Verdict;
-use crate::unit_error::{Disposition, UnitError};
-
-/// How often a batch that met another one is run again before its members are run alone.
-const COLLISIONS_MAX: u32 = 5;
-/// The longest pause before the first of these runs; it doubles. As long as a short transaction takes.
-const COLLISION_PAUSE: Duration = Duration::from_millis(10);
+use crate::unit_error::UnitError;
 
 /// Runs a batch in a task of its own, because nothing may cancel a `begin` or a `commit`; a verdict for each command.
+/// If it is of one command that calls a third party, the call follows, and the transaction that concludes it.
 pub(crate) async fn execute<S: Send + Sync + 'static>(
     inbox: &Arc<Inbox<S>>,
     commands: Arc<[CommandMessage]>,
@@ -26,18 +27,23 @@ pub(crate) async fn execute<S: Send + Sync + 'static>(
     isolation: &Isolation,
 ) -> Result<Vec<Verdict>, UnitError> {
     let mut collisions = 0;
-    loop {
+    let verdicts = loop {
         let (of_unit, commands, isolation) = (inbox.clone(), commands.clone(), isolation.clone());
         let unit = tokio::spawn(async move { batch::run(&of_unit, &commands, lock_wait, &isolation).await });
         match unit.await.unwrap_or_else(|panicked| Err(UnitError::Panicked(panicked))) {
-            Err(error) if error.disposition() == Disposition::Collision && collisions < COLLISIONS_MAX => {
-                collisions += 1;
-                count(&inbox.stats.batch_retries);
-                tracing::debug!(error = error.chain(), "batch met another one; again");
-                tokio::time::sleep(pause_after(collisions)).await;
-            }
-            result => return result,
+            Err(error) => match collision_pause(&error, &mut collisions) {
+                Some(pause) => {
+                    count(&inbox.stats.batch_retries);
+                    tokio::time::sleep(pause).await;
+                }
+                None => return Err(error),
+            },
+            Ok(verdicts) => break verdicts,
         }
+    };
+    match &verdicts[..] {
+        [Verdict::Calls(lease)] => Ok(vec![carry_out(inbox, &commands[0], lease, lock_wait).await?]),
+        _ => Ok(verdicts),
     }
 }
 
@@ -50,6 +56,22 @@ pub(crate) trait Executes: Send + Sync {
         commands: Arc<[CommandMessage]>,
         lock_wait: Duration,
     ) -> futures_util::future::BoxFuture<'_, Result<Vec<Verdict>, UnitError>>;
+
+    /// Calls the third party for this command, and loses the answer.
+    fn die_after_call(
+        &self,
+        command: CommandMessage,
+        lock_wait: Duration,
+    ) -> futures_util::future::BoxFuture<'_, Result<AfterCall, UnitError>>;
+}
+
+/// Whether a command died after its call.
+#[cfg(feature = "testing")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterCall {
+    Died,
+    /// There was no call.
+    NoCall,
 }
 
 #[cfg(feature = "testing")]
@@ -61,10 +83,21 @@ impl<S: Send + Sync + 'static> Executes for Arc<Inbox<S>> {
     ) -> futures_util::future::BoxFuture<'_, Result<Vec<Verdict>, UnitError>> {
         Box::pin(execute(self, commands, lock_wait, &Isolation::Everything))
     }
-}
 
-/// A pause of chance length before a batch that met another one runs again, lest both meet again.
-fn pause_after(collisions: u32) -> Duration {
-    let chance = f64::from(RandomState::new().hash_one(collisions) as u32) / f64::from(u32::MAX);
-    COLLISION_PAUSE.mul_f64(chance) * 2_u32.pow(collisions)
+    fn die_after_call(
+        &self,
+        command: CommandMessage,
+        lock_wait: Duration,
+    ) -> futures_util::future::BoxFuture<'_, Result<AfterCall, UnitError>> {
+        Box::pin(async move {
+            let commands = [command];
+            let verdicts = batch::run(self, &commands, lock_wait, &Isolation::Everything).await?;
+            let [Verdict::Calls(lease)] = &verdicts[..] else { return Ok(AfterCall::NoCall) };
+            drop(ask(self, &commands[0], lease).await);
+            let (key, until) = (lease.key.to_string(), lease.called_until);
+            self.on_connection(|connection| Box::pin(async move { end_call(connection, &key, until).await }))
+                .await?;
+            Ok(AfterCall::Died)
+        })
+    }
 }

@@ -59,6 +59,10 @@ impl HandlerError {
 }
 
 /// Carries out the action `C`.
+///
+/// Its effect must be in its transaction: whatever else it does, as a call to a third party, stays when the transaction
+/// is rolled back, and the saga takes it for something that never happened. For anything outside this database there is
+/// [`CallOut`](crate::CallOut).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle `{C}`",
     label = "no handler for this command",
@@ -69,7 +73,10 @@ pub trait Handle<C: Command>: Send + Sync + 'static {
     fn handle(&self, tx: &mut Tx<'_>, command: C) -> impl Future<Output = Answer<C::Reply>> + Send;
 }
 
-/// Carries out the compensation `C`. Called only if the action was done.
+/// Carries out the compensation `C`. Called only if the action was done, or may have been ([`Tx::in_doubt`]).
+///
+/// Its effect must be in its transaction; for anything outside this database there is
+/// [`UndoByCall`](crate::UndoByCall).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not carry out the compensation `{C}`",
     label = "no handler for this compensation",

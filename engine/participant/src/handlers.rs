@@ -7,16 +7,36 @@ use std::time::{Duration, Instant};
 use redress_core::{CommandMessage, Name, Phase};
 
 use crate::beside::Bounds;
+use crate::call_dispatch::CallDispatch;
 use crate::dispatch::{CallSize, Dispatch};
 use crate::meter::Limits;
+use crate::pacer::Pacer;
 use crate::tempo::{Calls, Measured, Record, Tempo};
+
+/// How the commands of a handler are carried out.
+pub(crate) enum Runner<S> {
+    /// In the inbox transaction.
+    Inside(Box<dyn Dispatch<S>>),
+    /// By calls to a third party.
+    CallsOut(Box<dyn CallDispatch<S>>),
+}
+
+impl<S> Runner<S> {
+    pub(crate) fn phase(&self) -> Phase {
+        match self {
+            Self::Inside(dispatch) => dispatch.phase(),
+            Self::CallsOut(dispatch) => dispatch.phase(),
+        }
+    }
+}
 
 /// A handler of a service.
 pub(crate) struct Registered<S> {
     /// Among the handlers.
     pub(crate) place: usize,
-    pub(crate) dispatch: Box<dyn Dispatch<S>>,
+    pub(crate) runner: Runner<S>,
     pub(crate) limits: Limits,
+    pub(crate) pacer: Pacer,
     concurrency: usize,
     record: Mutex<Record>,
 }
@@ -26,9 +46,20 @@ impl<S> Registered<S> {
         self.record.lock().expect("no thread panics while it holds the measurements of a handler")
     }
 
-    /// Where its commands run now.
+    /// Where its commands run now. Those that call a third party never share a batch.
     pub(crate) fn tempo(&self) -> Tempo {
-        self.record().tempo(Instant::now())
+        match self.runner {
+            Runner::Inside(_) => self.record().tempo(Instant::now()),
+            Runner::CallsOut(_) => Tempo::Long,
+        }
+    }
+
+    /// The part that calls a third party, if there is one.
+    pub(crate) fn calls_out(&self) -> Option<&dyn CallDispatch<S>> {
+        match &self.runner {
+            Runner::Inside(_) => None,
+            Runner::CallsOut(dispatch) => Some(&**dispatch),
+        }
     }
 
     /// A call takes longer than a short one does, and has not ended yet.
@@ -48,7 +79,11 @@ impl<S> Registered<S> {
 
     /// How it runs beside the batches; a set of it has at most `batch_max` commands.
     pub(crate) fn bounds(&self, batch_max: usize) -> Bounds {
-        let set_max = match self.dispatch.size() {
+        let size = match &self.runner {
+            Runner::Inside(dispatch) => dispatch.size(),
+            Runner::CallsOut(_) => CallSize::One,
+        };
+        let set_max = match size {
             CallSize::One => 1,
             CallSize::Set => batch_max.max(1),
         };
@@ -74,12 +109,13 @@ impl<S> Handlers<S> {
     pub(crate) fn add(
         &mut self,
         command: Option<Name>,
-        dispatch: Box<dyn Dispatch<S>>,
+        runner: Runner<S>,
         (limits, concurrency): (Limits, usize),
     ) {
         let place = self.all.len();
         let record = Mutex::new(Record::new(concurrency));
-        self.all.push(Registered { place, dispatch, limits, concurrency, record });
+        let pacer = Pacer::new(limits.calls_per_s);
+        self.all.push(Registered { place, runner, limits, pacer, concurrency, record });
         match command {
             Some(command) => drop(self.by_command.insert(command, place)),
             None => self.without_name.push(place),
@@ -94,12 +130,10 @@ impl<S> Handlers<S> {
         };
         match self.by_command.get(&command.command) {
             Some(&place) => Some(&self.all[place])
-                .filter(|named| command.key.phase == Phase::Settlement || named.dispatch.phase() == phase),
-            None => self
-                .without_name
-                .iter()
-                .map(|&place| &self.all[place])
-                .find(|it| it.dispatch.phase() == phase),
+                .filter(|named| command.key.phase == Phase::Settlement || named.runner.phase() == phase),
+            None => {
+                self.without_name.iter().map(|&place| &self.all[place]).find(|it| it.runner.phase() == phase)
+            }
         }
     }
 
@@ -107,7 +141,7 @@ impl<S> Handlers<S> {
     pub(crate) fn named(&self) -> impl Iterator<Item = (Phase, Option<&Name>)> {
         let named = self.by_command.iter().map(|(command, &place)| (place, Some(command)));
         let all = named.chain(self.without_name.iter().map(|&place| (place, None)));
-        all.map(|(place, command)| (self.all[place].dispatch.phase(), command))
+        all.map(|(place, command)| (self.all[place].runner.phase(), command))
     }
 
     /// The longest that a handler may take.

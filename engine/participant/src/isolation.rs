@@ -42,6 +42,8 @@ pub(crate) struct Lane {
 #[derive(Default)]
 pub(crate) struct LaneReport {
     pub(crate) left: Vec<Member>,
+    /// They call third parties.
+    pub(crate) apart: Vec<Member>,
     /// Of the actions about which the stalled batch has commands.
     pub(crate) keys: Vec<String>,
 }
@@ -57,8 +59,10 @@ impl Lane {
         self.stalled.notify_one();
     }
 
-    /// These commands were left by the batch.
-    pub(crate) fn leave(&self, members: Vec<Member>) {
-        self.report().left.extend(members);
+    /// These commands were left by the batch; `apart` are those that have a transaction of their own.
+    pub(crate) fn leave(&self, left: Vec<Member>, apart: Vec<Member>) {
+        let mut report = self.report();
+        report.left.extend(left);
+        report.apart.extend(apart);
     }
 }

@@ -111,8 +111,12 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 run.await
             }
         };
-        let LaneReport { left, keys } = std::mem::take(&mut *lane.report());
+        let LaneReport { left, apart, keys } = std::mem::take(&mut *lane.report());
         self.beside().release(&keys);
+        for member in apart {
+            self.offer(member).await;
+        }
+        self.advance();
         match end {
             End::Settled | End::PutBack(_) => Ok(left),
             End::DatabaseDown(_) => {

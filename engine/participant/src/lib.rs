@@ -2,7 +2,7 @@
 //!
 //! A participant is a service that handles commands in a database of its own. Its author writes the effect of each
 //! command ([`Handle`], [`Compensate`]) inside a transaction that the library owns; effect and stored answer commit
-//! together. The library does the rest, and a handler cannot forget it: duplicates get the stored answer, an undo that
+//! together. What is outside this database is done by a call between two transactions ([`CallOut`], [`UndoByCall`]). The library does the rest, and a handler cannot forget it: duplicates get the stored answer, an undo that
 //! comes before its action leaves a fence, a settlement reports the outcome, poison is set aside.
 //!
 //! ```
@@ -53,11 +53,18 @@
 //!   it.
 //! - Short handlers share a batch and its transaction; those that take long run beside the others, each in a transaction
 //!   of its own, and which is which is measured: `tempo`, `lane` and `beside`.
+//! - A third party is called between two transactions, and what it is asked is kept before: [`CallOut`], `batch/calls` and
+//!   `calling`. From then on nobody but the third party says that nothing happened.
 //! - A batch that fails as a whole is run again member by member, so that the culprit fails alone.
 
 mod answer;
 mod batch;
 mod beside;
+mod call_dispatch;
+mod call_out;
+mod call_store;
+mod calling;
+mod collision;
 mod config;
 mod connection;
 mod crash;
@@ -73,11 +80,13 @@ mod isolation;
 mod jobs;
 mod kept_letters;
 mod lane;
+mod lease;
 mod listen;
 mod member;
 mod meter;
 mod migrations;
 mod pace;
+mod pacer;
 mod participant;
 mod passing_on;
 mod pipeline;
@@ -99,6 +108,7 @@ mod unit_error;
 mod unknown;
 mod worker;
 
+pub use call_out::{CallOut, Inquiry, Prepared, PreparedUndo, Purpose, UndoByCall};
 pub use config::{CommandLimits, FaultMode, ParticipantConfig, Stats};
 pub use crash::EXIT_CODE_OF_INJECTED_CRASH;
 pub use echo::echo;
@@ -111,7 +121,7 @@ pub use participant::Participant;
 pub use redress_postgres::{DatabaseError, Migrations};
 pub use serve_error::ServeError;
 pub use service::{MigrateError, Service, ServiceConfig, ServiceError, ServiceHandlers};
-pub use tx::Tx;
+pub use tx::{ActionInDoubt, Tx};
 
 /// The database driver, in the version that [`Tx`] and the pool of a [`Participant`] are of.
 pub use sqlx;

@@ -1,7 +1,11 @@
 //! A command on its way through the participant, as plain data: delivered, ruled on, settled or put back.
 
+use std::time::Duration;
+
 use redress_core::{CommandMessage, LetterCode, Outcome};
 use redress_wire::delivery::AckHandle;
+
+use crate::lease::Lease;
 
 /// A command that will be ruled on, and the right to settle it.
 pub(crate) struct Member {
@@ -43,6 +47,12 @@ pub(crate) enum Verdict {
     /// Not ruled on: its answer does not fit into this transaction any more, or its handler must not run in it. In
     /// another one.
     Left,
+    /// Not ruled on: it calls a third party, and has a transaction of its own.
+    Apart,
+    /// A call for it may be under way: to be put back for so long.
+    Later(Duration),
+    /// Begun: the third party is to be called, and its answer concluded in another transaction.
+    Calls(Lease),
 }
 
 /// How the run of a batch ended.

@@ -1,6 +1,7 @@
 //! Measures the calls of a handler, and says so while one takes long: one look at the clock before a call and one after.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use crate::unit_error::UnitError;
 pub(crate) struct Call {
     pub(crate) key: IdempotencyKey,
     pub(crate) payload: JsonText,
+    /// Of a compensation whose action may have happened: what was asked of a third party.
+    pub(crate) in_doubt: Option<JsonText>,
 }
 
 /// Time limits.
@@ -27,6 +30,10 @@ pub(crate) struct Limits {
     pub(crate) silence: Duration,
     /// For one call of a handler.
     pub(crate) handler: Duration,
+    /// For one call to a third party.
+    pub(crate) call: Duration,
+    /// Calls to a third party.
+    pub(crate) calls_per_s: Option<NonZeroU32>,
 }
 
 /// Whether calls that follow a slow one are still made.

@@ -10,10 +10,12 @@ use redress_postgres::{Cutoff, Leases};
 use redress_wire::Wire;
 use sqlx::PgPool;
 
+use crate::call_dispatch::{CalledAction, CalledUndo, TypedCall};
+use crate::call_out::{CallOut, UndoByCall};
 use crate::config::{CommandLimits, ParticipantConfig, Stats};
-use crate::dispatch::{Action, ActionSet, Dispatch, Echo, Typed, Undo, UndoSet};
+use crate::dispatch::{Action, ActionSet, Echo, Typed, Undo, UndoSet};
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, Listen};
-use crate::handlers::Handlers;
+use crate::handlers::{Handlers, Runner};
 use crate::inbox::Inbox;
 use crate::listen::{Listener, Listening, TypedListener};
 use crate::pace::Pace;
@@ -26,7 +28,7 @@ use crate::worker::Worker;
 /// place on the wire.
 pub struct Participant<S> {
     service: String,
-    handlers: HashMap<&'static str, Box<dyn Dispatch<S>>>,
+    handlers: HashMap<&'static str, Runner<S>>,
     limits: HashMap<&'static str, CommandLimits>,
     listeners: HashMap<&'static str, Box<dyn Listener<S>>>,
     /// A command that cannot be registered here, if there was one.
@@ -59,7 +61,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
     where
         S: Handle<C>,
     {
-        self.register::<C>(Typed::<Action<C>>::boxed())
+        self.register::<C>(Runner::Inside(Typed::<Action<C>>::boxed()))
     }
 
     /// Registers the handler of the compensation `C`.
@@ -68,7 +70,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
     where
         S: Compensate<C>,
     {
-        self.register::<C>(Typed::<Undo<C>>::boxed())
+        self.register::<C>(Runner::Inside(Typed::<Undo<C>>::boxed()))
     }
 
     /// Registers the set-oriented handler of the action `C`.
@@ -77,7 +79,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
     where
         S: HandleAll<C>,
     {
-        self.register::<C>(Typed::<ActionSet<C>>::boxed())
+        self.register::<C>(Runner::Inside(Typed::<ActionSet<C>>::boxed()))
     }
 
     /// Registers the set-oriented handler of the compensation `C`.
@@ -86,7 +88,25 @@ impl<S: Send + Sync + 'static> Participant<S> {
     where
         S: CompensateAll<C>,
     {
-        self.register::<C>(Typed::<UndoSet<C>>::boxed())
+        self.register::<C>(Runner::Inside(Typed::<UndoSet<C>>::boxed()))
+    }
+
+    /// Registers the handler that carries out the action `C` by a call to a third party.
+    #[must_use]
+    pub fn call_out<C: Command>(self) -> Self
+    where
+        S: CallOut<C>,
+    {
+        self.register::<C>(Runner::CallsOut(TypedCall::<CalledAction<C>>::boxed()))
+    }
+
+    /// Registers the handler that carries out the compensation `C` by a call to a third party.
+    #[must_use]
+    pub fn undo_by_call<C: Command>(self) -> Self
+    where
+        S: UndoByCall<C>,
+    {
+        self.register::<C>(Runner::CallsOut(TypedCall::<CalledUndo<C>>::boxed()))
     }
 
     /// Registers the listener to the notification `C`.
@@ -112,7 +132,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
         self
     }
 
-    fn register<C: Command>(mut self, handler: Box<dyn Dispatch<S>>) -> Self {
+    fn register<C: Command>(mut self, handler: Runner<S>) -> Self {
         if C::SERVICE != self.service {
             self.misplaced.get_or_insert(C::NAME);
         }
@@ -167,13 +187,14 @@ impl<S: Send + Sync + 'static> Participant<S> {
         }
         let service = Name::new(&self.service)?;
         let mut handlers = Handlers::default();
-        for (command, dispatch) in self.handlers {
+        for (command, runner) in self.handlers {
             let limits = self.limits.get(command).copied().unwrap_or_default();
-            handlers.add(Some(Name::new(command)?), dispatch, self.config.limits_of(limits));
+            handlers.add(Some(Name::new(command)?), runner, self.config.limits_of(limits));
         }
         if self.echo {
             for phase in [Phase::Action, Phase::Compensation] {
-                handlers.add(None, Box::new(Echo(phase)), self.config.limits_of(CommandLimits::default()));
+                let echo = Runner::Inside(Box::new(Echo(phase)));
+                handlers.add(None, echo, self.config.limits_of(CommandLimits::default()));
             }
         }
         let handler_time_max = handlers.time_max().unwrap_or(self.config.handler_time_max);

@@ -12,6 +12,7 @@ use redress_core::{CommandMessage, IdempotencyKey, LetterCode, Outcome, Phase};
 use redress_wire::delivery::AckHandle;
 use redress_wire::{Delivery, Malformed};
 
+use crate::answer::Unruled;
 use crate::config::{FaultMode, count};
 use crate::dispatch::truncate_message;
 use crate::execute::execute;
@@ -153,20 +154,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let commands: Arc<[CommandMessage]> = members.iter().map(|m| m.command.clone()).collect();
         let error = match execute(&self.inbox, commands, lock_wait, &isolation).await {
             Ok(verdicts) => {
-                let left = self.answer(members.into_iter().zip(verdicts).collect()).await;
-                if left.is_empty() {
-                    return End::Settled;
-                }
-                return match &isolation {
-                    Isolation::Shared(lane) => {
-                        lane.leave(left);
-                        End::Settled
-                    }
-                    // At least one was ruled on, so this comes to an end.
-                    Isolation::Probe(_) | Isolation::Beside | Isolation::Everything => {
-                        Box::pin(self.run_patiently(left, lock_wait, isolation)).await
-                    }
-                };
+                let unruled = self.answer(members.into_iter().zip(verdicts).collect()).await;
+                return self.run_unruled(unruled, lock_wait, isolation).await;
             }
             Err(error) => error,
         };
@@ -177,6 +166,34 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let cannot_be_had = isolation.is_on_lane() && error.is_unreachable();
         let is_down = may_be_down(&error) && (cannot_be_had || self.probe_database().await.is_err());
         self.recover(members, &error, is_down, isolation).await
+    }
+
+    /// Runs what a transaction has left, or leaves it to the lane.
+    async fn run_unruled(
+        self: &Arc<Self>,
+        Unruled { left, apart }: Unruled,
+        lock_wait: Duration,
+        isolation: Isolation,
+    ) -> End {
+        if let Isolation::Shared(lane) = &isolation {
+            lane.leave(left, apart);
+            return End::Settled;
+        }
+        let end = match apart.is_empty() {
+            true => End::Settled,
+            false => Box::pin(self.run_one_by_one(apart, isolation.clone())).await,
+        };
+        match end {
+            End::DatabaseDown(_) => {
+                self.put_back(left).await;
+                end
+            }
+            // At least one was ruled on, so this comes to an end.
+            End::Settled | End::PutBack(_) if !left.is_empty() => {
+                Box::pin(self.run_patiently(left, lock_wait, isolation)).await
+            }
+            End::Settled | End::PutBack(_) => end,
+        }
     }
 
     /// Carries out what follows a batch that failed.

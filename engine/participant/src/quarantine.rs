@@ -11,6 +11,9 @@
 //! Long commands run beside each other, also these: most of them came again because there was no room for them. If the
 //! process ends, the attempt markers of all that were under way stand. Those that have one are run in single file from
 //! then on, so that each further attempt marker is the command's own.
+//!
+//! A call to a third party is a part of the attempt: a process that ends during one leaves the attempt marker as any
+//! other; a call that fails or takes too long leaves none.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use redress_core::{JsonText, Rejection};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
+use crate::call_store::{Before, CLAIMED, Changes, called_until, stored};
 use crate::unit_error::UnitError;
 
 /// A batch's knowledge of each key that it touches.
@@ -25,6 +26,14 @@ struct Entry {
     /// Inserted by this transaction: it must be written or deleted before the commit.
     claimed: bool,
     changed: bool,
+    /// Of a row that was there and is changed: what it was, with the time of its call.
+    before: Option<Before>,
+}
+
+impl Entry {
+    fn of(record: Option<Record>, claimed: bool) -> Self {
+        Self { record, unread: false, claimed, changed: false, before: None }
+    }
 }
 
 /// How much longer than the longest handler a transaction may be idle: a handler that is cut off is rolled back by us,
@@ -90,27 +99,30 @@ pub(crate) async fn claim(
         let counted = format!("{} keys, {claimed} claimed, {} known", keys.len(), known.len());
         return Err(UnitError::Inbox(counted));
     }
-    let own = |key| (key, Entry { record: None, unread: false, claimed: true, changed: false });
+    let own = |key| (key, Entry::of(None, true));
     let mut entries: BTreeMap<String, Entry> = keys.into_iter().map(own).collect();
     for row in known {
         let key: String = row.try_get("key")?;
         if row.try_get("unread")? {
-            entries.insert(key, Entry { record: None, unread: true, claimed: false, changed: false });
+            entries.insert(key, Entry { unread: true, ..Entry::of(None, false) });
             continue;
         }
         let record = record(&row)?;
-        entries.insert(key, Entry { record: Some(record), unread: false, claimed: false, changed: false });
+        entries.insert(key, Entry::of(Some(record), false));
     }
     Ok((Memory { entries }, now))
 }
 
-/// Those of these keys that have an answer already.
+/// Those of these keys that have an answer already; one that is called for has none.
 pub(crate) async fn answered_keys(
     connection: &mut PgConnection,
     keys: &[String],
 ) -> Result<HashSet<String>, sqlx::Error> {
     let answered: Vec<String> =
-        sqlx::query_scalar("SELECT key FROM inbox_known($1)").bind(keys).fetch_all(connection).await?;
+        sqlx::query_scalar("SELECT key FROM inbox_known($1) WHERE outcome <> 'prepared'")
+            .bind(keys)
+            .fetch_all(connection)
+            .await?;
     Ok(answered.into_iter().collect())
 }
 
@@ -134,7 +146,8 @@ pub(crate) async fn probe(connection: &mut PgConnection) -> Result<(), sqlx::Err
         "INSERT INTO inbox (key) VALUES ('probe') ON CONFLICT DO NOTHING; \
          SELECT inbox_answer('{probe}', '{NULL}', '{fenced}', '{NULL}'); SELECT inbox_give_back('{probe}'); \
          INSERT INTO inbox_tries (key) VALUES ('probe') ON CONFLICT (key) DO UPDATE SET tries = 1; \
-         DELETE FROM inbox_tries WHERE key = 'probe'; SELECT count(*) FROM inbox_known('{probe}')",
+         DELETE FROM inbox_tries WHERE key = 'probe'; SELECT inbox_end_call('probe', now()); \
+         SELECT count(*) FROM inbox_known('{probe}')",
     )
     .execute(&mut *transaction)
     .await?;
@@ -202,12 +215,13 @@ impl Memory {
 
     /// Remembers an answer; kept if the batch commits.
     pub(crate) fn remember(&mut self, key: String, record: Record) {
-        let entry = self.entries.entry(key).or_insert(Entry {
-            record: None,
-            unread: false,
-            claimed: false,
-            changed: false,
-        });
+        let entry = self.entries.entry(key).or_insert(Entry::of(None, false));
+        if let Some(was) = &entry.record
+            && !entry.claimed
+            && !entry.changed
+        {
+            entry.before = Some((stored(&was.recorded).0, called_until(&was.recorded)));
+        }
         entry.record = Some(record);
         entry.changed = true;
     }
@@ -219,12 +233,18 @@ impl Memory {
         let mut outcomes: Vec<&'static str> = Vec::new();
         let mut replies: Vec<Option<Vec<u8>>> = Vec::new();
         let mut unanswered: Vec<&str> = Vec::new();
+        let mut changes = Changes::default();
         for (key, entry) in &self.entries {
             match &entry.record {
                 Some(record) if entry.changed => {
+                    let fingerprint = record.fingerprint.as_ref().map(|f| f.0.as_slice());
+                    if entry.before.is_some() || called_until(&record.recorded).is_some() {
+                        changes.add(key, entry.before.unwrap_or(CLAIMED), &record.recorded, fingerprint);
+                        continue;
+                    }
                     let (outcome, reply) = stored(&record.recorded);
                     keys.push(key);
-                    fingerprints.push(record.fingerprint.as_ref().map(|f| f.0.as_slice()));
+                    fingerprints.push(fingerprint);
                     outcomes.push(outcome);
                     replies.push(reply);
                 }
@@ -246,22 +266,10 @@ impl Memory {
                 return Err(UnitError::Inbox(format!("{written} of {answers} answers could be written")));
             }
         }
+        changes.write(connection).await?;
         if !unanswered.is_empty() {
             sqlx::query("SELECT inbox_give_back($1)").bind(unanswered).execute(connection).await?;
         }
         Ok(())
-    }
-}
-
-fn stored(recorded: &Recorded) -> (&'static str, Option<Vec<u8>>) {
-    match recorded {
-        Recorded::Done { reply } => ("done", Some(reply.as_bytes().to_vec())),
-        Recorded::Rejected(rejection) => {
-            ("rejected", Some(serde_json::to_vec(rejection).unwrap_or_default()))
-        }
-        Recorded::Fenced => ("fenced", None),
-        Recorded::Open => ("open", None),
-        Recorded::Prepared { request, .. } => ("prepared", Some(request.as_bytes().to_vec())),
-        Recorded::GivenUp { request } => ("given-up", Some(request.as_bytes().to_vec())),
     }
 }

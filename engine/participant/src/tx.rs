@@ -8,7 +8,8 @@ use std::ops::{Deref, DerefMut};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use redress_core::IdempotencyKey;
+use redress_core::{IdempotencyKey, JsonText};
+use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Error, Execute, Executor, PgConnection, Postgres, SqlStr};
 
@@ -28,11 +29,47 @@ use sqlx::{Describe, Either, Error, Execute, Executor, PgConnection, Postgres, S
 pub struct Tx<'t> {
     connection: &'t mut PgConnection,
     key: IdempotencyKey,
+    in_doubt: Option<ActionInDoubt>,
+}
+
+/// An action that may have happened: a third party was called for it, and there is no telling what became of the call.
+/// Its compensation undoes it as if it had happened, and must bear that nothing was there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionInDoubt {
+    key: IdempotencyKey,
+    request: JsonText,
+}
+
+impl ActionInDoubt {
+    /// The action's idempotency key, with which the third party was called.
+    pub fn idempotency_key(&self) -> &IdempotencyKey {
+        &self.key
+    }
+
+    /// What was asked of the third party: the [`CallOut::Request`](crate::CallOut::Request) of the action.
+    ///
+    /// # Errors
+    /// That of the JSON reader if the request was of another type.
+    pub fn request<Q: DeserializeOwned>(&self) -> Result<Q, serde_json::Error> {
+        self.request.read()
+    }
 }
 
 impl<'t> Tx<'t> {
     pub(crate) fn new(connection: &'t mut PgConnection, key: IdempotencyKey) -> Self {
-        Self { connection, key }
+        Self { connection, key, in_doubt: None }
+    }
+
+    /// The same for a compensation whose action may have happened; `request` is what was asked for the action, if it is
+    /// so.
+    pub(crate) fn doubting(self, request: Option<JsonText>) -> Self {
+        let in_doubt = request.map(|request| ActionInDoubt { key: self.key.of_action(), request });
+        Self { in_doubt, ..self }
+    }
+
+    /// The action that is to be undone, if nobody knows whether it happened; none if it is known to have happened.
+    pub fn in_doubt(&self) -> Option<&ActionInDoubt> {
+        self.in_doubt.as_ref()
     }
 
     /// The command's idempotency key, to hand on to third parties; of a set, that of its first member.

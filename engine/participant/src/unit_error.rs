@@ -52,6 +52,9 @@ pub(crate) enum UnitError {
     /// The inbox is not as this batch left it.
     #[error("the inbox changed under the batch: {0}; leave its tables to this program")]
     Inbox(String),
+    /// Another instance has gone on with a command meanwhile.
+    #[error("another instance has gone on with the command")]
+    Overtaken,
     /// The unit of work itself panicked.
     #[error("the unit of work panicked; see the service's log for where")]
     Panicked(#[source] tokio::task::JoinError),
@@ -153,7 +156,7 @@ impl UnitError {
                 | Disposition::Other => Disposition::Down,
             },
             Self::Database(error) => classify(error),
-            Self::Elsewhere(_) => Disposition::Elsewhere,
+            Self::Elsewhere(_) | Self::Overtaken => Disposition::Elsewhere,
             Self::Collision(_) => Disposition::Collision,
             Self::Held(_) => Disposition::Held,
             Self::Exhausted(_) => Disposition::Exhausted,

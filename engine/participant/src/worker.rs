@@ -8,6 +8,7 @@
 //! | `lane` | decides which commands run on the batch's lane, and which beside |
 //! | `isolation` | where a batch runs, and what it tells about its lane |
 //! | `jobs`, `beside` | commands that run beside the batches, and those that wait to |
+//! | `calling`, `pacer` | calls to third parties, and the transaction that concludes them |
 //! | `tempo`, `meter` | how long handlers take: short, long, not proven |
 //! | `recovery` | decides what follows a batch that failed |
 //! | `answer` | publishes replies and acknowledges after the commit |

@@ -4,11 +4,11 @@
 #[cfg(test)]
 mod support;
 
-use redress_core::{Command, Compensates};
+use redress_core::{Command, Compensates, IdempotencyKey, Phase};
 use redress_macros::{Command, service};
 use redress_participant::{
-    Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, HandlerOutcome, Keyed, Participant,
-    Service, ServiceHandlers, Tx, Undone, done,
+    Answer, CallOut, Compensate, CompensateAll, Handle, HandleAll, HandlerError, HandlerOutcome, Keyed,
+    Participant, Prepared, Service, ServiceHandlers, Tx, Undone, done,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,46 @@ fn set<S: HandleAll<ChargePayment> + CompensateAll<RefundPayment>>(_: &S) {}
 fn service_has_a_trait_for_each_mark() {
     one(&Payments);
     set(&Sets { gateway: |amount: i64| amount.to_string() });
+}
+
+/// One handler calls a third party, and a plain one undoes it.
+#[derive(Clone)]
+struct ByCall;
+
+#[service("payment", calls(ChargePayment))]
+impl ByCall {
+    #[compensation(of = ChargePayment)]
+    async fn refund(&self, _: &mut Tx<'_>, _: RefundPayment) -> Undone<()> {
+        Ok(())
+    }
+}
+
+impl CallOut<ChargePayment> for ByCall {
+    type Request = ();
+    type Response = ();
+
+    async fn prepare(
+        &self,
+        _: &mut Tx<'_>,
+        _: ChargePayment,
+    ) -> Result<Prepared<(), PaymentCharged>, HandlerError> {
+        Ok(Prepared::Call(()))
+    }
+
+    async fn call(&self, _: &IdempotencyKey, (): &()) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    async fn conclude(&self, _: &mut Tx<'_>, (): &(), (): &()) -> Answer<PaymentCharged> {
+        done(PaymentCharged { receipt: String::new() })
+    }
+}
+
+#[test]
+fn service_registers_handlers_that_call_out() {
+    let service = Service::of(ByCall, || None);
+    assert!(service.handles(Phase::Action, "charge") && service.handles(Phase::Compensation, "refund"));
+    assert!(!service.handles(Phase::Action, "report"));
 }
 
 /// The trait form, as the macro writes it.

@@ -4,6 +4,7 @@
 //! compensations against each other, [`output`] writes the traits that call them. Where something is wrong the methods
 //! stay, too, so that the compiler complains of nothing else.
 
+mod called;
 mod handler;
 mod kind;
 mod output;
@@ -18,13 +19,15 @@ use syn::{Error, ImplItem, ItemImpl, LitStr, Path, Result, Token};
 
 use crate::keys::Problems;
 use crate::{keys, name};
+use called::{By, Called};
 use handler::Handler;
 use roots::Roots;
 
-/// `#[service("payment", crate = ::redress)]`.
+/// `#[service("payment", calls(ChargeCard), crate = ::redress)]`.
 pub(crate) struct Arguments {
     service: LitStr,
     root: Option<Path>,
+    called: Vec<Called>,
 }
 
 impl Parse for Arguments {
@@ -35,19 +38,24 @@ impl Parse for Arguments {
                 "the name of the service must stand here: write `#[service(\"payment\")]`",
             )
         })?;
-        let mut root = None;
+        let (mut root, mut calls, mut undoes) = (None, None, None);
         if !input.is_empty() {
             input.parse::<Token![,]>()?;
             keys::each(input, |key, input| match key.to_string().as_str() {
                 "crate" => keys::once(key, &mut root, keys::root(key, input)?),
+                "calls" => keys::once(key, &mut calls, Called::list(By::CallOut, key, input)?),
+                "undoes_by_call" => keys::once(key, &mut undoes, Called::list(By::UndoByCall, key, input)?),
                 _ => Err(Error::new(
                     key.span(),
-                    format!("`{key}` is no key of `#[service(..)]`; behind the name there is `crate`"),
+                    format!(
+                        "`{key}` is no key of `#[service(..)]`; behind the name there are `calls(..)`, `undoes_by_call(..)` and `crate`"
+                    ),
                 )),
             })?;
         }
         name::checked("service", &service)?;
-        Ok(Self { service, root })
+        let called = calls.into_iter().chain(undoes).flatten().collect();
+        Ok(Self { service, root, called })
     }
 }
 
@@ -69,15 +77,17 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
     }
     let handlers = handlers(&mut item, &mut problems);
     let arguments = problems.noted(syn::parse2::<Arguments>(arguments));
-    if problems.is_empty() {
-        pairs::check(&handlers, &mut problems);
+    if let Some(Arguments { called, .. }) = &arguments
+        && problems.is_empty()
+    {
+        pairs::check(&handlers, called, &mut problems);
     }
     let traits = match arguments {
-        Some(Arguments { service, root }) if problems.is_empty() => {
-            output::traits(&item, &service, &Roots::from(root), &handlers)
+        Some(Arguments { service, root, called }) if problems.is_empty() => {
+            output::traits(&item, &service, &Roots::from(root), &handlers, &called)
         }
-        Some(Arguments { service, root }) if item.trait_.is_none() => {
-            output::registration(&item, &service, &Roots::from(root), &[])
+        Some(Arguments { service, root, .. }) if item.trait_.is_none() => {
+            output::registration(&item, &service, &Roots::from(root), &[], &[])
         }
         Some(_) | None => TokenStream::new(),
     };

@@ -5,16 +5,23 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ItemImpl, LitStr, Type};
 
+use super::called::Called;
 use super::handler::{Handler, Limits};
 use super::pairs;
 use super::roots::Roots;
 use crate::keys;
 
 /// Everything that the macro adds.
-pub(crate) fn traits(item: &ItemImpl, service: &LitStr, roots: &Roots, handlers: &[Handler]) -> TokenStream {
+pub(crate) fn traits(
+    item: &ItemImpl,
+    service: &LitStr,
+    roots: &Roots,
+    handlers: &[Handler],
+    called: &[Called],
+) -> TokenStream {
     let calls = handlers.iter().map(|handler| call(item, roots, handler));
-    let registration = registration(item, service, roots, handlers);
-    let checks = checks(service, roots, handlers);
+    let registration = registration(item, service, roots, handlers, called);
+    let checks = checks(service, roots, handlers, called);
     quote!(#(#calls)* #registration #checks)
 }
 
@@ -43,12 +50,14 @@ pub(crate) fn registration(
     service: &LitStr,
     roots: &Roots,
     handlers: &[Handler],
+    called: &[Called],
 ) -> TokenStream {
     let registered = handlers.iter().map(|Handler { kind, command, limits, .. }| {
         let register = kind.register();
         let limits = limited(command, limits, roots);
         quote!(.#register::<#command>() #limits)
     });
+    let calls = called.iter().map(Called::registered);
     let (generics, _, conditions) = item.generics.split_for_impl();
     let (this, participant) = (&item.self_ty, &roots.participant);
     quote! {
@@ -57,7 +66,7 @@ pub(crate) fn registration(
             const SERVICE: &'static str = #service;
 
             fn register(participant: #participant::Participant<Self>) -> #participant::Participant<Self> {
-                participant #(#registered)*
+                participant #(#registered)* #(#calls)*
             }
         }
     }
@@ -75,26 +84,31 @@ fn limited(command: &Type, limits: &Limits, roots: &Roots) -> TokenStream {
     if concurrency.is_none() && time_max.is_none() {
         return TokenStream::new();
     }
-    let rest = match (&concurrency, &time_max) {
-        (Some(_), Some(_)) => TokenStream::new(),
-        (Some(_) | None, _) => quote!(..::core::default::Default::default()),
-    };
-    quote!(.limits::<#command>(#participant::CommandLimits { #concurrency #time_max #rest }))
+    quote!(.limits::<#command>(#participant::CommandLimits { #concurrency #time_max ..::core::default::Default::default() }))
 }
 
 /// Checks that need the types: each command's service, different names, and a compensation for its own action.
-fn checks(service: &LitStr, roots: &Roots, handlers: &[Handler]) -> TokenStream {
-    let of_service = handlers.iter().map(|handler| of_service(&handler.command, service, roots));
+fn checks(service: &LitStr, roots: &Roots, handlers: &[Handler], called: &[Called]) -> TokenStream {
+    let commands = || {
+        let called = called.iter().map(|called| &called.command);
+        handlers.iter().map(|handler| &handler.command).chain(called)
+    };
+    let of_service = commands().map(|command| of_service(command, service, roots));
     let at = service.span().resolved_at(Span::call_site());
     let core = keys::located(&roots.core, at);
-    let commands = handlers.iter().map(|handler| &handler.command);
+    let commands = commands();
     let named_apart = quote_spanned! {at=>
         const _: () = #core::checks::different_texts(&[#(<#commands as #core::Command>::NAME),*])
             .expect("two handlers of this service are for commands of the same name: one of them would never be called");
     };
     let pairs =
         pairs::of(handlers).map(|(action, compensation)| pair(&action.command, &compensation.command, roots));
-    quote!(#(#of_service)* #named_apart #(#pairs)*)
+    let of_called = handlers.iter().flat_map(|compensation| {
+        let named = move |action: &&Called| compensation.of.iter().any(|name| action.is_action_named(name));
+        let pairs = called.iter().filter(named);
+        pairs.map(|action| pair(&action.command, &compensation.command, roots))
+    });
+    quote!(#(#of_service)* #named_apart #(#pairs)* #(#of_called)*)
 }
 
 fn of_service(command: &Type, service: &LitStr, roots: &Roots) -> TokenStream {

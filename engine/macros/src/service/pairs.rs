@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use syn::Ident;
 
+use super::called::Called;
 use super::handler::Handler;
 use crate::keys::Problems;
 
@@ -22,13 +23,15 @@ fn action<'h>(handlers: &'h [Handler], name: &Ident) -> Option<&'h Handler> {
 }
 
 /// Notes every handler that has no partner, or the wrong one.
-pub(crate) fn check(handlers: &[Handler], problems: &mut Problems) {
+///
+/// Those of commands whose handlers call third parties are named by their types, and a saga holds them against each other.
+pub(crate) fn check(handlers: &[Handler], called: &[Called], problems: &mut Problems) {
     doubled_commands(handlers, problems);
     for handler in handlers {
         if handler.kind.is_action() {
             check_action(handlers, handler, problems);
         } else {
-            check_compensation(handlers, handler, problems);
+            check_compensation(handlers, called, handler, problems);
         }
     }
 }
@@ -62,7 +65,7 @@ fn check_action(handlers: &[Handler], handler: &Handler, problems: &mut Problems
     }
 }
 
-fn check_compensation(handlers: &[Handler], handler: &Handler, problems: &mut Problems) {
+fn check_compensation(handlers: &[Handler], called: &[Called], handler: &Handler, problems: &mut Problems) {
     if handler.of.is_empty() {
         let mark = handler.kind.mark();
         problems.add(
@@ -76,6 +79,7 @@ fn check_compensation(handlers: &[Handler], handler: &Handler, problems: &mut Pr
             continue;
         }
         match action(handlers, name) {
+            None if called.iter().any(|called| called.is_action_named(name)) => {}
             None => {
                 problems.add(name.span(), format!("`{name}` is no action of this `impl`{}", known(handlers)))
             }

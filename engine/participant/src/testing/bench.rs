@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use redress_core::{Command, CommandMessage, IdempotencyKey, JsonText, Name, Outcome, Phase, Timestamp};
 use sqlx::PgPool;
@@ -10,7 +11,7 @@ use tokio::sync::OnceCell;
 use super::error::ServiceTestError;
 use crate::config::ParticipantConfig;
 use crate::dispatch::truncate_message;
-use crate::execute::Executes;
+use crate::execute::{AfterCall, Executes};
 use crate::member::Verdict;
 use crate::recovery::{Recovery, after_failure};
 use crate::serve_error::ServeError;
@@ -96,7 +97,13 @@ impl Bench {
             let batch: Arc<[CommandMessage]> = places.iter().map(|&place| messages[place].clone()).collect();
             let error = match self.inbox.execute(batch, self.config.lock_wait_max).await {
                 Ok(verdicts) => {
-                    waiting.push_front(ruled(places, verdicts, &mut outcomes));
+                    let Unruled { left, apart, later } = ruled(places, verdicts, &mut outcomes);
+                    waiting.push_front(left);
+                    apart.into_iter().rev().for_each(|place| waiting.push_front(vec![place]));
+                    if let Some(pause) = later.iter().map(|(_, pause)| *pause).max() {
+                        tokio::time::sleep(pause).await;
+                    }
+                    waiting.extend(later.into_iter().map(|(place, _)| vec![place]));
                     continue;
                 }
                 Err(error) => error,
@@ -125,6 +132,18 @@ impl Bench {
         Ok(outcomes.into_values().collect())
     }
 
+    /// Has an instance die that runs this command, between the call to a third party and its conclusion, and lets the
+    /// time pass in which nobody calls again.
+    pub(super) async fn die_after_call(&self, message: CommandMessage) -> Result<(), ServiceTestError> {
+        let (command, lock_wait) = (message.command.to_string(), self.config.lock_wait_max);
+        if self.unknown(&message).is_none()
+            && self.inbox.die_after_call(message, lock_wait).await? == AfterCall::Died
+        {
+            return Ok(());
+        }
+        Err(ServiceTestError::NotCalled { command })
+    }
+
     /// The reason why no instance of this program can use the message, if there is one.
     fn unknown(&self, message: &CommandMessage) -> Option<String> {
         let (phase, command) = (message.key.phase, &message.command);
@@ -134,17 +153,32 @@ impl Bench {
     }
 }
 
-/// Notes the outcomes of a batch, and gives back the places that were left for the next one.
-fn ruled(places: Vec<usize>, verdicts: Vec<Verdict>, outcomes: &mut BTreeMap<usize, Outcome>) -> Vec<usize> {
-    let mut left = Vec::new();
+/// Places of messages without a ruling.
+#[derive(Default)]
+struct Unruled {
+    /// For the next batch.
+    left: Vec<usize>,
+    /// Each for a batch of its own.
+    apart: Vec<usize>,
+    /// After a pause.
+    later: Vec<(usize, Duration)>,
+}
+
+/// Notes the outcomes of a batch, and gives back the places that were not ruled on.
+fn ruled(places: Vec<usize>, verdicts: Vec<Verdict>, outcomes: &mut BTreeMap<usize, Outcome>) -> Unruled {
+    let mut unruled = Unruled::default();
     for (place, verdict) in places.into_iter().zip(verdicts) {
         match verdict {
             Verdict::Answered(outcome) => drop(outcomes.insert(place, outcome)),
             Verdict::Poison { code: _, reason } => drop(outcomes.insert(place, Outcome::Refused { reason })),
-            Verdict::Left => left.push(place),
+            Verdict::Left => unruled.left.push(place),
+            Verdict::Apart => unruled.apart.push(place),
+            Verdict::Later(pause) => unruled.later.push((place, pause)),
+            // Carried out before it comes here.
+            Verdict::Calls(_) => {}
         }
     }
-    left
+    unruled
 }
 
 fn failed(error: &UnitError) -> Outcome {

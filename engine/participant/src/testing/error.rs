@@ -51,6 +51,12 @@ pub enum ServiceTestError {
         /// The error of the JSON reader.
         source: serde_json::Error,
     },
+    /// The step under test was to die after a call, and there was none.
+    #[error("command `{command}` called no third party: its handler calls none, or the inbox had its answer")]
+    NotCalled {
+        /// The command.
+        command: String,
+    },
     /// The commands got no answer: in an installation they would come again.
     #[error("the commands got no answer, and would come again later; mend the cause and run them once more")]
     Unanswered(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -11,6 +11,7 @@
 //! | the undo comes before the action | [`TestStep::undo`], then [`TestStep::run`]: [`TestOutcome::Fenced`] |
 //! | both come at the same time | [`TestStep::race`] |
 //! | the coordinator asks what became of it | [`TestStep::settle`] |
+//! | the process dies after the call to a third party | [`TestStep::die_after_call`] |
 //! | the command is older than the inbox remembers | [`TestStep::sent_ago`]: [`TestOutcome::Expired`] |
 //! | many commands come at once | [`ServiceTest::run_together`], [`ServiceTest::undo_together`] |
 //!

@@ -75,6 +75,23 @@ impl<'t, C: Command> TestStep<'t, C> {
         Ok(of_undo(single(outcomes)))
     }
 
+    /// Sends the action to an instance that dies between its call to the third party and the conclusion: the call was
+    /// made, and its answer is lost. Time has passed since then, so that nobody waits for that call any more.
+    ///
+    /// # Errors
+    /// [`ServiceTestError::NotCalled`] if no third party was called; else as [`run`](Self::run).
+    pub async fn die_after_call(&self) -> Result<(), ServiceTestError> {
+        self.bench.die_after_call(self.action().await?).await
+    }
+
+    /// The same with the compensation.
+    ///
+    /// # Errors
+    /// As [`die_after_call`](Self::die_after_call).
+    pub async fn die_after_call_of_undo<U: Compensates<C>>(&self, undo: &U) -> Result<(), ServiceTestError> {
+        self.bench.die_after_call(self.compensation(undo).await?).await
+    }
+
     /// Asks what became of the action; if it never came, it never will.
     ///
     /// # Errors

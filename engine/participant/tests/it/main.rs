@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
+mod cards;
+#[cfg(test)]
 mod company;
 #[cfg(test)]
 mod faults;
