@@ -126,9 +126,10 @@ pub use redress_macros::Command;
 pub use redress_macros::service;
 #[cfg(feature = "participant")]
 pub use redress_participant::{
-    Answer, CommandLimits, Compensate, CompensateAll, FaultMode, Handle, HandleAll, HandlerError,
-    HandlerOutcome, Keyed, Listen, MigrateError, Participant, ParticipantConfig, ServeError, Service,
-    ServiceConfig, ServiceError, ServiceHandlers, Tx, Undone, done, inbox_migrator, reject, sqlx,
+    Answer, AnswerError, AnswerOrLater, CommandLimits, Compensate, CompensateAll, CompensateLater, FaultMode,
+    GiveUp, Given, Handle, HandleAll, HandleLater, HandlerError, HandlerOutcome, Keyed, Listen, MigrateError,
+    OrLater, Participant, ParticipantConfig, ServeError, Service, ServiceConfig, ServiceError,
+    ServiceHandlers, Tx, Undone, UndoneOrLater, answer, done, inbox_migrator, later, reject, sqlx,
 };
 #[cfg(any(feature = "participant", feature = "coordinator"))]
 pub use redress_wire::{ConnectError, Topology, Wire, WireConfig};

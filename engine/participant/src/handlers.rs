@@ -61,11 +61,18 @@ pub(crate) struct Handlers<S> {
     pub(crate) all: Vec<Registered<S>>,
     by_command: HashMap<Name, usize>,
     without_name: Vec<usize>,
+    /// Those that give up open questions, by the command of the question.
+    give_ups: HashMap<Name, usize>,
 }
 
 impl<S> Default for Handlers<S> {
     fn default() -> Self {
-        Self { all: Vec::new(), by_command: HashMap::new(), without_name: Vec::new() }
+        Self {
+            all: Vec::new(),
+            by_command: HashMap::new(),
+            without_name: Vec::new(),
+            give_ups: HashMap::new(),
+        }
     }
 }
 
@@ -77,24 +84,30 @@ impl<S> Handlers<S> {
         dispatch: Box<dyn Dispatch<S>>,
         (limits, concurrency): (Limits, usize),
     ) {
-        let place = self.all.len();
+        let (place, phase) = (self.all.len(), dispatch.phase());
         let record = Mutex::new(Record::new(concurrency));
         self.all.push(Registered { place, dispatch, limits, concurrency, record });
+        let by_name = match phase {
+            Phase::Action | Phase::Compensation => &mut self.by_command,
+            Phase::Settlement => &mut self.give_ups,
+        };
         match command {
-            Some(command) => drop(self.by_command.insert(command, place)),
+            Some(command) => {
+                by_name.insert(command, place);
+            }
             None => self.without_name.push(place),
         }
     }
 
+    /// The handler of a command. Of a settlement it is the one that gives up the open question; there need be none,
+    /// since the inbox answers all other settlements.
     pub(crate) fn of(&self, command: &CommandMessage) -> Option<&Registered<S>> {
-        // A settlement is about an action.
-        let phase = match command.key.phase {
-            Phase::Action | Phase::Settlement => Phase::Action,
-            Phase::Compensation => Phase::Compensation,
-        };
+        let phase = command.key.phase;
+        if phase == Phase::Settlement {
+            return self.give_ups.get(&command.command).map(|&place| &self.all[place]);
+        }
         match self.by_command.get(&command.command) {
-            Some(&place) => Some(&self.all[place])
-                .filter(|named| command.key.phase == Phase::Settlement || named.dispatch.phase() == phase),
+            Some(&place) => Some(&self.all[place]).filter(|named| named.dispatch.phase() == phase),
             None => self
                 .without_name
                 .iter()

@@ -53,6 +53,8 @@
 //!   it.
 //! - Short handlers share a batch and its transaction; those that take long run beside the others, each in a transaction
 //!   of its own, and which is which is measured: `tempo`, `lane` and `beside`.
+//! - A handler may answer [`later`]: the question stays open in the inbox until the service gives the [`answer`], or gives
+//!   it up: `later`, `given` and `due`.
 //! - A batch that fails as a whole is run again member by member, so that the culprit fails alone.
 
 mod answer;
@@ -63,8 +65,10 @@ mod connection;
 mod crash;
 mod dead_letters;
 mod dispatch;
+mod due;
 mod echo;
 mod execute;
+mod given;
 mod handler;
 mod handlers;
 mod identity;
@@ -73,10 +77,12 @@ mod isolation;
 mod jobs;
 mod kept_letters;
 mod lane;
+mod later;
 mod listen;
 mod member;
 mod meter;
 mod migrations;
+mod open;
 mod pace;
 mod participant;
 mod passing_on;
@@ -85,6 +91,7 @@ mod places;
 mod prune;
 mod quarantine;
 mod recovery;
+mod row;
 mod runs;
 mod savepoint;
 mod serve;
@@ -97,15 +104,18 @@ pub mod testing;
 mod tx;
 mod unit_error;
 mod unknown;
+mod ways;
 mod worker;
 
 pub use config::{CommandLimits, FaultMode, ParticipantConfig, Stats};
 pub use crash::EXIT_CODE_OF_INJECTED_CRASH;
 pub use echo::echo;
+pub use given::{AnswerError, Given, answer};
 pub use handler::{
     Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, HandlerOutcome, Keyed, Listen,
     Undone, done, reject,
 };
+pub use later::{AnswerOrLater, CompensateLater, GiveUp, HandleLater, OrLater, UndoneOrLater, later};
 pub use migrations::inbox_migrator;
 pub use participant::Participant;
 pub use redress_postgres::{DatabaseError, Migrations};

@@ -11,15 +11,17 @@ use redress_wire::Wire;
 use sqlx::PgPool;
 
 use crate::config::{CommandLimits, ParticipantConfig, Stats};
-use crate::dispatch::{Action, ActionSet, Dispatch, Echo, Typed, Undo, UndoSet};
+use crate::dispatch::{Dispatch, Echo, Typed};
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, Listen};
 use crate::handlers::Handlers;
 use crate::inbox::Inbox;
+use crate::later::{CompensateLater, HandleLater};
 use crate::listen::{Listener, Listening, TypedListener};
 use crate::pace::Pace;
 use crate::places::connections;
 use crate::serve::serve;
 use crate::serve_error::ServeError;
+use crate::ways::{Action, ActionSet, GivingUp, LaterAction, LaterUndo, Undo, UndoSet};
 use crate::worker::Worker;
 
 /// A service that handles commands: its handlers, and how it is tuned. [`Participant::serve`] gives it its database and its
@@ -27,6 +29,8 @@ use crate::worker::Worker;
 pub struct Participant<S> {
     service: String,
     handlers: HashMap<&'static str, Box<dyn Dispatch<S>>>,
+    /// By the command whose open questions they give up.
+    give_ups: HashMap<&'static str, Box<dyn Dispatch<S>>>,
     limits: HashMap<&'static str, CommandLimits>,
     listeners: HashMap<&'static str, Box<dyn Listener<S>>>,
     /// A command that cannot be registered here, if there was one.
@@ -43,6 +47,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
         Self {
             service: service.to_owned(),
             handlers: HashMap::new(),
+            give_ups: HashMap::new(),
             limits: HashMap::new(),
             listeners: HashMap::new(),
             misplaced: None,
@@ -87,6 +92,25 @@ impl<S: Send + Sync + 'static> Participant<S> {
         S: CompensateAll<C>,
     {
         self.register::<C>(Typed::<UndoSet<C>>::boxed())
+    }
+
+    /// Registers the handler of the action `C`, whose answer may come later.
+    #[must_use]
+    pub fn handle_later<C: Command>(mut self) -> Self
+    where
+        S: HandleLater<C>,
+    {
+        self.give_ups.insert(C::NAME, Typed::<GivingUp<C>>::boxed());
+        self.register::<C>(Typed::<LaterAction<C>>::boxed())
+    }
+
+    /// Registers the handler of the compensation `C`, whose answer may come later.
+    #[must_use]
+    pub fn compensate_later<C: Command>(self) -> Self
+    where
+        S: CompensateLater<C>,
+    {
+        self.register::<C>(Typed::<LaterUndo<C>>::boxed())
     }
 
     /// Registers the listener to the notification `C`.
@@ -147,8 +171,11 @@ impl<S: Send + Sync + 'static> Participant<S> {
     /// The connections that it needs with this tuning.
     pub(crate) fn connections(&self, config: &ParticipantConfig) -> u32 {
         let of_service = config.limits_of(CommandLimits::default()).1;
-        let limits =
-            self.handlers.keys().map(|command| self.limits.get(command).copied().unwrap_or_default());
+        let limits = self
+            .handlers
+            .keys()
+            .chain(self.give_ups.keys())
+            .map(|command| self.limits.get(command).copied().unwrap_or_default());
         let mut concurrency: Vec<usize> = limits.map(|limits| config.limits_of(limits).1).collect();
         if self.echo {
             concurrency.extend([of_service; 2]);
@@ -167,7 +194,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
         }
         let service = Name::new(&self.service)?;
         let mut handlers = Handlers::default();
-        for (command, dispatch) in self.handlers {
+        for (command, dispatch) in self.handlers.into_iter().chain(self.give_ups) {
             let limits = self.limits.get(command).copied().unwrap_or_default();
             handlers.add(Some(Name::new(command)?), dispatch, self.config.limits_of(limits));
         }

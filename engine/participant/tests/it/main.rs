@@ -8,7 +8,11 @@
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
+mod clerk;
+#[cfg(test)]
 mod company;
+#[cfg(test)]
+mod due;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
@@ -17,6 +21,8 @@ mod fixture;
 mod how;
 #[cfg(test)]
 mod inbox;
+#[cfg(test)]
+mod later;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
