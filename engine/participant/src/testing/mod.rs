@@ -11,6 +11,10 @@
 //! | the undo comes before the action | [`TestStep::undo`], then [`TestStep::run`]: [`TestOutcome::Fenced`] |
 //! | both come at the same time | [`TestStep::race`] |
 //! | the coordinator asks what became of it | [`TestStep::settle`] |
+//! | its answer comes later | [`TestStep::run`]: [`TestOutcome::Accepted`]; then [`TestStep::answer`] |
+//! | the answer to its undo comes later | [`TestStep::undo`], then [`TestStep::answer_undo`] |
+//! | a person answers | [`TestStep::answer_of_person`] |
+//! | the answer is given up | [`TestStep::settle`]; together with an answer [`TestStep::race_answer`] |
 //! | the command is older than the inbox remembers | [`TestStep::sent_ago`]: [`TestOutcome::Expired`] |
 //! | many commands come at once | [`ServiceTest::run_together`], [`ServiceTest::undo_together`] |
 //!
@@ -67,6 +71,7 @@
 
 mod bench;
 mod error;
+mod later;
 mod outcome;
 mod service_test;
 mod step;
