@@ -126,10 +126,11 @@ pub use redress_macros::Command;
 pub use redress_macros::service;
 #[cfg(feature = "participant")]
 pub use redress_participant::{
-    ActionInDoubt, Answer, CallOut, CommandLimits, Compensate, CompensateAll, FaultMode, Handle, HandleAll,
-    HandlerError, HandlerOutcome, Inquiry, Keyed, Listen, MigrateError, Participant, ParticipantConfig,
-    Prepared, PreparedUndo, Purpose, ServeError, Service, ServiceConfig, ServiceError, ServiceHandlers, Tx,
-    UndoByCall, Undone, done, inbox_migrator, reject, sqlx,
+    ActionInDoubt, Answer, AnswerError, AnswerOrLater, CallOut, CommandLimits, Compensate, CompensateAll,
+    CompensateLater, FaultMode, GiveUp, Given, Handle, HandleAll, HandleLater, HandlerError, HandlerOutcome,
+    Inquiry, Keyed, Listen, MigrateError, OrLater, Participant, ParticipantConfig, Prepared, PreparedUndo,
+    Purpose, ServeError, Service, ServiceConfig, ServiceError, ServiceHandlers, Tx, UndoByCall, Undone,
+    UndoneOrLater, answer, done, inbox_migrator, later, reject, sqlx,
 };
 #[cfg(any(feature = "participant", feature = "coordinator"))]
 pub use redress_wire::{ConnectError, Topology, Wire, WireConfig};

@@ -67,13 +67,18 @@ pub fn command(item: TokenStream) -> TokenStream {
 /// |---|---|---|---|
 /// | `#[action]` | `C` | `Answer<R>` | `Handle<C>` |
 /// | `#[actions]` | `Vec<Keyed<C>>` | `Result<Vec<HandlerOutcome<R>>, HandlerError>` | `HandleAll<C>` |
+/// | `#[action(later, give_up = ..)]` | `C` | `AnswerOrLater<R>` | `HandleLater<C>` |
 /// | `#[compensation(of = ..)]` | `C` | `Undone<R>` | `Compensate<C>` |
+/// | `#[compensation(of = .., later)]` | `C` | `UndoneOrLater<R>` | `CompensateLater<C>` |
 /// | `#[compensations(of = ..)]` | `Vec<Keyed<C>>` | `Result<Vec<R>, HandlerError>` | `CompensateAll<C>` |
 ///
 /// `of` names the method of the action that is undone, or several: `of = [charge, charge_card]`. An action that nothing
 /// undoes is marked `#[action(no_compensation)]` or `#[actions(no_compensation)]`; without that word it needs a
 /// compensation in the same `impl`. The command of a compensation must be declared as that of the action
 /// (`Compensates`), and all commands must be of this service and have different names.
+///
+/// `later` says that the answer may come later. `give_up` of an action names the method that gives its open question up:
+/// `async fn withdraw(&self, tx: &mut Tx<'_>, key: &IdempotencyKey) -> Result<GiveUp<R>, HandlerError>`.
 ///
 /// Every mark takes the limits of its command, instead of those of the service: `concurrency = 4` is how many of it run at
 /// the same time if its handler takes long, `time_max_s = 120` is how many seconds one call may take. Both are whole numbers

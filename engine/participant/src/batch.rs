@@ -30,6 +30,7 @@ use crate::inbox::Inbox;
 use crate::isolation::Isolation;
 use crate::member::Verdict;
 use crate::meter::{Call, Meter};
+use crate::open::OpenCommand;
 use crate::pace::{ANSWER_BYTES_MAX, Pace};
 use crate::store::{self, Memory};
 use crate::tempo::{HICCUP_MIN, Measured, SHORT_MAX, Tempo};
@@ -122,8 +123,8 @@ struct Batch<'b, S> {
     commands: &'b [CommandMessage],
     connection: &'b mut PgConnection,
     memory: Memory,
-    /// Places of the commands whose handlers must run, by command.
-    waiting: BTreeMap<Name, Vec<usize>>,
+    /// Places of the commands whose handlers must run, by command; a settlement that gives up its question is none.
+    waiting: BTreeMap<(Name, Phase), Vec<usize>>,
     waiting_keys: HashSet<String>,
     verdicts: Vec<Option<Verdict>>,
     /// Of the actions about which a command was left.
@@ -176,10 +177,7 @@ impl<S: Send + Sync> Batch<'_, S> {
             Ruling::Call { request } => self.call_again(place, request, now),
             Ruling::Inquire { request } => self.inquire(place, request, now),
             Ruling::Wait { until } => self.wait_for_call(place, until, now),
-            Ruling::GiveUp => {
-                let reason = "its inbox row was written by a newer version of the service".to_owned();
-                self.verdicts[place] = Some(Verdict::Poison { code: LetterCode::Undecidable, reason });
-            }
+            Ruling::GiveUp => self.wait_to_give_up(place, action, now).await?,
             Ruling::Answer { outcome, record } => {
                 self.count_answer(command, &outcome, record.is_empty());
                 for (key, record) in record {
@@ -207,9 +205,25 @@ impl<S: Send + Sync> Batch<'_, S> {
             _ if self.calls_out(place) => self.prepare(place, now).await?,
             _ => {
                 self.waiting_keys.insert(own);
-                self.waiting.entry(command.command.clone()).or_default().push(place);
+                self.waiting.entry((command.command.clone(), command.key.phase)).or_default().push(place);
             }
         }
+        Ok(())
+    }
+
+    /// An older instance does not know how to give up this question, and leaves it open.
+    async fn wait_to_give_up(
+        &mut self,
+        place: usize,
+        action: String,
+        now: Timestamp,
+    ) -> Result<(), UnitError> {
+        let handler = self.handlers.of(&self.commands[place]);
+        if handler.is_some_and(|handler| handler.calls_out().is_none()) {
+            return self.wait_to_run(place, action, now).await;
+        }
+        self.verdicts[place] = Some(Verdict::Answered(Outcome::Accepted));
+        count(&self.stats.settled);
         Ok(())
     }
 
@@ -296,29 +310,60 @@ impl<S: Send + Sync> Batch<'_, S> {
 
     fn answered(&mut self, place: usize, ran: HandlerResult) {
         let command = &self.commands[place];
+        let is_settlement = command.key.phase == Phase::Settlement;
+        self.count_handled(command.key.phase, &ran);
         let (outcome, recorded) = match ran {
             HandlerResult::Done(reply) => {
-                count(&self.stats.done);
                 self.remember_doubt(place);
-                (Outcome::Done { reply: reply.clone() }, Recorded::Done { reply })
+                (Outcome::Done { reply: reply.clone() }, Some(Recorded::Done { reply }))
             }
             HandlerResult::Rejected(rejection) => {
-                count(&self.stats.rejected);
-                (Outcome::Rejected(rejection.clone()), Recorded::Rejected(rejection))
+                (Outcome::Rejected(rejection.clone()), Some(Recorded::Rejected(rejection)))
             }
-            HandlerResult::Failed(message) => {
-                count(&self.stats.failed);
-                self.verdicts[place] = Some(Verdict::Answered(Outcome::Failed { message }));
-                return;
-            }
+            HandlerResult::Fenced => (Outcome::Fenced, Some(Recorded::Fenced)),
+            HandlerResult::Later => (Outcome::Accepted, Some(Recorded::Open).filter(|_| !is_settlement)),
+            HandlerResult::Failed(message) => (Outcome::Failed { message }, None),
             HandlerResult::Unreadable(reason) => {
                 self.verdicts[place] = Some(Verdict::Poison { code: LetterCode::Unreadable, reason });
                 return;
             }
         };
-        let fingerprint = Some(Fingerprint::of(&command.command, &command.payload));
-        self.memory.remember(command.key.to_string(), Record { fingerprint, recorded });
+        if let Some(recorded) = recorded {
+            self.remember(command, recorded);
+        }
         self.verdicts[place] = Some(Verdict::Answered(outcome));
+    }
+
+    /// Remembers what a handler has said: of a command under its own key, of a settlement under its action's.
+    fn remember(&mut self, command: &CommandMessage, recorded: Recorded) {
+        if command.key.phase == Phase::Settlement {
+            let action = command.key.of_action().to_string();
+            let fingerprint = self.memory.get(&action).and_then(|record| record.fingerprint);
+            return self.memory.remember(action, Record { fingerprint, recorded });
+        }
+        let fingerprint = Some(Fingerprint::of(&command.command, &command.payload));
+        let (key, record) = (command.key.to_string(), Record { fingerprint, recorded });
+        match record.recorded {
+            Recorded::Open => self.memory.leave_open(key, record, OpenCommand::of(command)),
+            Recorded::Done { .. }
+            | Recorded::Rejected(_)
+            | Recorded::Fenced
+            | Recorded::Prepared { .. }
+            | Recorded::GivenUp { .. } => self.memory.remember(key, record),
+        }
+    }
+
+    fn count_handled(&self, phase: Phase, ran: &HandlerResult) {
+        match (phase, ran) {
+            // Counted as a dead letter when it has become one.
+            (_, HandlerResult::Unreadable(_)) => {}
+            (_, HandlerResult::Failed(_)) => count(&self.stats.failed),
+            (Phase::Settlement, _) => count(&self.stats.settled),
+            (_, HandlerResult::Done(_)) => count(&self.stats.done),
+            (_, HandlerResult::Rejected(_)) => count(&self.stats.rejected),
+            (_, HandlerResult::Later) => count(&self.stats.accepted),
+            (_, HandlerResult::Fenced) => count(&self.stats.fenced),
+        }
     }
 
     fn count_answer(&self, command: &CommandMessage, outcome: &Outcome, remembered: bool) {

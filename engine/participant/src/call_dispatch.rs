@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::call_out::{CallOut, Inquiry, Prepared, PreparedUndo, Purpose, UndoByCall};
-use crate::dispatch::{HandlerResult, packed};
+use crate::dispatch::{HandlerResult, packed_outcome};
 use crate::handler::{Answer, HandlerError, HandlerOutcome};
 use crate::tx::Tx;
 
@@ -217,10 +217,10 @@ impl<S: Sync, W: CallWay<S>> CallDispatch<S> for TypedCall<W> {
             };
             Ok(match W::prepare(service, tx, command).await? {
                 Prepared::Call(request) => Decided::Call(JsonText::of(&request)?),
-                Prepared::Done(reply) => Decided::Ended(packed(HandlerOutcome::Done(reply))?),
+                Prepared::Done(reply) => Decided::Ended(packed_outcome(HandlerOutcome::Done(reply))?),
                 Prepared::Rejected(rejection) => {
                     let outcome = HandlerOutcome::<<W::Command as Command>::Reply>::Rejected(rejection);
-                    Decided::Ended(packed(outcome)?)
+                    Decided::Ended(packed_outcome(outcome)?)
                 }
             })
         })
@@ -263,7 +263,7 @@ impl<S: Sync, W: CallWay<S>> CallDispatch<S> for TypedCall<W> {
     ) -> BoxFuture<'a, Result<HandlerResult, HandlerError>> {
         Box::pin(async move {
             let response = response.downcast_ref().expect("a response goes back to the handler that got it");
-            packed(W::conclude(service, tx, &read(request)?, response).await?)
+            packed_outcome(W::conclude(service, tx, &read(request)?, response).await?)
         })
     }
 }

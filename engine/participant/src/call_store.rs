@@ -4,6 +4,7 @@ use redress_core::Timestamp;
 use redress_core::inbox::Recorded;
 use sqlx::PgConnection;
 
+use crate::row::stored;
 use crate::unit_error::UnitError;
 
 /// What a row holds that has no answer yet, and the time of its call.
@@ -99,19 +100,5 @@ pub(crate) const fn called_until(recorded: &Recorded) -> Option<Timestamp> {
         | Recorded::Fenced
         | Recorded::Open
         | Recorded::GivenUp { .. } => None,
-    }
-}
-
-/// How the table says it: the word, and the text that goes with it.
-pub(crate) fn stored(recorded: &Recorded) -> (&'static str, Option<Vec<u8>>) {
-    match recorded {
-        Recorded::Done { reply } => ("done", Some(reply.as_bytes().to_vec())),
-        Recorded::Rejected(rejection) => {
-            ("rejected", Some(serde_json::to_vec(rejection).unwrap_or_default()))
-        }
-        Recorded::Fenced => ("fenced", None),
-        Recorded::Open => ("open", None),
-        Recorded::Prepared { request, .. } => ("prepared", Some(request.as_bytes().to_vec())),
-        Recorded::GivenUp { request } => ("given-up", Some(request.as_bytes().to_vec())),
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::call_dispatch::Response;
 use crate::call_out::{Inquiry, Purpose};
-use crate::call_store::{Changes, end_call, hold_call, stored};
+use crate::call_store::{Changes, end_call, hold_call};
 use crate::collision::collision_pause;
 use crate::config::count;
 use crate::connection::{give_back_after_batch, lease_for_batch};
@@ -35,6 +35,7 @@ use crate::inbox::Inbox;
 use crate::lease::{Lease, Next};
 use crate::member::Verdict;
 use crate::meter::{Call, Meter};
+use crate::row::stored;
 use crate::savepoint::Savepoints;
 use crate::store;
 use crate::tempo::{Calls, Measured};
@@ -223,9 +224,11 @@ async fn run<S: Send + Sync>(
     };
     match &result {
         HandlerResult::Done(_) => savepoints.keep(),
-        HandlerResult::Rejected(_) | HandlerResult::Failed(_) | HandlerResult::Unreadable(_) => {
-            savepoints.take_back();
-        }
+        HandlerResult::Rejected(_)
+        | HandlerResult::Failed(_)
+        | HandlerResult::Unreadable(_)
+        | HandlerResult::Later
+        | HandlerResult::Fenced => savepoints.take_back(),
     }
     savepoints.close().await?;
     Ok(match result {
@@ -236,7 +239,12 @@ async fn run<S: Send + Sync>(
             Concluded::Kept(Outcome::Rejected(rejection.clone()), Recorded::Rejected(rejection))
         }
         HandlerResult::Failed(message) => Concluded::Lost(Verdict::Answered(Outcome::Failed { message })),
-        HandlerResult::Unreadable(reason) => Concluded::Lost(Verdict::Poison { code: LetterCode::Unreadable, reason }),
+        HandlerResult::Later | HandlerResult::Fenced => {
+            unreachable!("a handler that calls a third party says what happened, or no")
+        }
+        HandlerResult::Unreadable(reason) => {
+            Concluded::Lost(Verdict::Poison { code: LetterCode::Unreadable, reason })
+        }
     })
 }
 

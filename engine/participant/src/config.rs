@@ -39,6 +39,9 @@ pub struct ParticipantConfig {
     pub prune_every: Duration,
     /// How often dead letters that the broker has refused are offered to it again.
     pub forward_every: Duration,
+    /// How often an instance looks for answers that were given later and are to be published; one cheap query if there are
+    /// none.
+    pub look_for_answers_every: Duration,
     /// How often a command that has come again and again is run alone, before it is given up: a handler that kills its
     /// process must not do so for ever.
     pub tries_max: u32,
@@ -75,6 +78,7 @@ impl Default for ParticipantConfig {
             retention: Retention::DEFAULT,
             prune_every: Duration::from_secs(10 * 60),
             forward_every: Duration::from_secs(30),
+            look_for_answers_every: Duration::from_secs(1),
             tries_max: 10,
             unknown_command_age: Duration::from_secs(30),
             silence_max: Duration::from_secs(40),
@@ -173,6 +177,10 @@ stats! {
     null_compensations,
     /// Settlements answered.
     settled,
+    /// Handlers that said that the answer comes later.
+    accepted,
+    /// Answers given later and published.
+    answered_later,
     /// Commands older than the inbox remembers.
     expired,
     /// Messages given up.

@@ -8,11 +8,12 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::time::Duration;
 
-use redress_core::{Command, JsonText, Phase, Rejection};
+use redress_core::{Command, IdempotencyKey, JsonText, Phase, Rejection};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 
-use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, HandlerError, HandlerOutcome, Keyed};
+use crate::handler::{HandlerError, HandlerOutcome, Keyed};
 use crate::meter::{Call, FurtherCalls, Meter};
 use crate::savepoint::Savepoints;
 use crate::tx::Tx;
@@ -25,6 +26,10 @@ pub(crate) enum HandlerResult {
     Failed(String),
     /// The payload is not of the command's type: no attempt will ever do better.
     Unreadable(String),
+    /// The answer comes later; of a question that was to be given up, it stays open.
+    Later,
+    /// The question was given up: it never happened.
+    Fenced,
 }
 
 impl HandlerResult {
@@ -34,6 +39,7 @@ impl HandlerResult {
             Self::Done(reply) => reply.as_bytes().len(),
             Self::Rejected(rejection) => rejection.code.len() + rejection.message.len(),
             Self::Failed(text) | Self::Unreadable(text) => text.len(),
+            Self::Later | Self::Fenced => 0,
         }
     }
 }
@@ -55,19 +61,36 @@ pub(crate) trait Dispatch<S>: Send + Sync {
     ) -> Running<'a>;
 }
 
+/// The answer to one command, whatever the way in which it is handled.
+pub(crate) enum Said<R> {
+    Outcome(HandlerOutcome<R>),
+    /// The answer comes later, or is still to come.
+    Later,
+    /// It never happened and never will.
+    Fenced,
+}
+
+impl<R> From<HandlerOutcome<R>> for Said<R> {
+    fn from(outcome: HandlerOutcome<R>) -> Self {
+        Self::Outcome(outcome)
+    }
+}
+
 /// The answers to a set, in its order.
-type Answers<R> = Result<Vec<HandlerOutcome<R>>, HandlerError>;
+pub(crate) type Answers<R> = Result<Vec<Said<R>>, HandlerError>;
 
 /// A way to handle commands: which trait of the author's is called, and with how many commands.
 pub(crate) trait Way<S>: Send + Sync + 'static {
     type Command: Command;
+    /// What the payload is read as.
+    type Input: DeserializeOwned + Send;
     const PHASE: Phase;
     const SIZE: CallSize;
     /// Calls the author's handler; a call of [`CallSize::One`] has one member.
     fn call(
         service: &S,
         tx: &mut Tx<'_>,
-        set: Vec<Keyed<Self::Command>>,
+        set: Vec<Keyed<Self::Input>>,
     ) -> impl Future<Output = Answers<<Self::Command as Command>::Reply>> + Send;
 }
 
@@ -76,60 +99,6 @@ pub(crate) trait Way<S>: Send + Sync + 'static {
 pub(crate) enum CallSize {
     One,
     Set,
-}
-
-pub(crate) struct Action<C>(PhantomData<fn() -> C>);
-pub(crate) struct Undo<C>(PhantomData<fn() -> C>);
-pub(crate) struct ActionSet<C>(PhantomData<fn() -> C>);
-pub(crate) struct UndoSet<C>(PhantomData<fn() -> C>);
-
-impl<C: Command, S: Handle<C>> Way<S> for Action<C> {
-    type Command = C;
-    const PHASE: Phase = Phase::Action;
-    const SIZE: CallSize = CallSize::One;
-
-    async fn call(service: &S, tx: &mut Tx<'_>, set: Vec<Keyed<C>>) -> Answers<C::Reply> {
-        let mut answers = Vec::with_capacity(set.len());
-        for Keyed { command, .. } in set {
-            answers.push(service.handle(tx, command).await?);
-        }
-        Ok(answers)
-    }
-}
-
-impl<C: Command, S: Compensate<C>> Way<S> for Undo<C> {
-    type Command = C;
-    const PHASE: Phase = Phase::Compensation;
-    const SIZE: CallSize = CallSize::One;
-
-    async fn call(service: &S, tx: &mut Tx<'_>, set: Vec<Keyed<C>>) -> Answers<C::Reply> {
-        let mut answers = Vec::with_capacity(set.len());
-        for Keyed { command, .. } in set {
-            answers.push(HandlerOutcome::Done(service.compensate(tx, command).await?));
-        }
-        Ok(answers)
-    }
-}
-
-impl<C: Command, S: HandleAll<C>> Way<S> for ActionSet<C> {
-    type Command = C;
-    const PHASE: Phase = Phase::Action;
-    const SIZE: CallSize = CallSize::Set;
-
-    async fn call(service: &S, tx: &mut Tx<'_>, set: Vec<Keyed<C>>) -> Answers<C::Reply> {
-        service.handle_all(tx, set).await
-    }
-}
-
-impl<C: Command, S: CompensateAll<C>> Way<S> for UndoSet<C> {
-    type Command = C;
-    const PHASE: Phase = Phase::Compensation;
-    const SIZE: CallSize = CallSize::Set;
-
-    async fn call(service: &S, tx: &mut Tx<'_>, set: Vec<Keyed<C>>) -> Answers<C::Reply> {
-        let replies = service.compensate_all(tx, set).await?;
-        Ok(replies.into_iter().map(HandlerOutcome::Done).collect())
-    }
 }
 
 /// The handlers that are called in the way `W`.
@@ -208,7 +177,7 @@ async fn run_together<S: Sync, W: Way<S>>(
 ) -> Result<Option<Vec<HandlerResult>>, UnitError> {
     let (mut set, mut ran) = (Vec::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
     for call in calls {
-        match read::<W::Command>(call) {
+        match read::<W::Command, W::Input>(call) {
             Ok(member) => {
                 set.push(member);
                 ran.push(None);
@@ -251,14 +220,15 @@ async fn run_each<S: Sync, W: Way<S>>(
     let mut savepoints = Savepoints::new(connection, meter.silence());
     let mut ran = Vec::with_capacity(calls.len());
     for call in calls {
-        let member = match read::<W::Command>(call) {
+        let member = match read::<W::Command, W::Input>(call) {
             Ok(member) => member,
             Err(unreadable) => {
                 ran.push(unreadable);
                 continue;
             }
         };
-        let tx = &mut Tx::new(savepoints.begin().await?, call.key.clone()).doubting(call.in_doubt.clone());
+        let key = key_of_question(&call.key);
+        let tx = &mut Tx::new(savepoints.begin().await?, key).doubting(call.in_doubt.clone());
         let answers = meter.call(std::slice::from_ref(call), W::call(service, tx, vec![member])).await?;
         let result = match answers.and_then(packed_one) {
             Ok(result) => result,
@@ -268,7 +238,9 @@ async fn run_each<S: Sync, W: Way<S>>(
             }
         };
         match result {
-            HandlerResult::Done(_) => savepoints.keep(),
+            HandlerResult::Done(_) | HandlerResult::Later | HandlerResult::Fenced => savepoints.keep(),
+            // The service closes in its own tables a question to which the answer is no.
+            HandlerResult::Rejected(_) if W::PHASE == Phase::Settlement => savepoints.keep(),
             HandlerResult::Rejected(_) | HandlerResult::Failed(_) | HandlerResult::Unreadable(_) => {
                 savepoints.take_back();
             }
@@ -288,20 +260,27 @@ const SAYABLE_CHARS_MAX: usize = 2_000;
 const WRONG_COUNT: &str = "the set-oriented handler answered another number of commands than it was given";
 
 /// The command, or the answer to one that is none.
-fn read<C: Command>(call: &Call) -> Result<Keyed<C>, HandlerResult> {
+fn read<C: Command, I: DeserializeOwned>(call: &Call) -> Result<Keyed<I>, HandlerResult> {
     match call.payload.read() {
-        Ok(command) => Ok(Keyed { key: call.key.clone(), command }),
+        Ok(command) => Ok(Keyed { key: key_of_question(&call.key), command }),
         Err(error) => Err(HandlerResult::Unreadable(format!("the payload is no `{}`: {error}", C::NAME))),
     }
 }
 
+/// The key under which the service knows the command: a settlement is about an action.
+fn key_of_question(key: &IdempotencyKey) -> IdempotencyKey {
+    match key.phase {
+        Phase::Action | Phase::Compensation => key.clone(),
+        Phase::Settlement => key.of_action(),
+    }
+}
+
 /// A reply that cannot travel is poison, as a command is that cannot: no attempt will ever do better.
-pub(crate) fn packed<R: Serialize>(outcome: HandlerOutcome<R>) -> Result<HandlerResult, HandlerError> {
+pub(crate) fn packed_outcome<R: Serialize>(
+    outcome: HandlerOutcome<R>,
+) -> Result<HandlerResult, HandlerError> {
     match outcome {
-        HandlerOutcome::Rejected(rejection) => Ok(HandlerResult::Rejected(Rejection {
-            code: truncate_message(&rejection.code),
-            message: truncate_message(&rejection.message),
-        })),
+        HandlerOutcome::Rejected(rejection) => Ok(HandlerResult::Rejected(truncate_rejection(&rejection))),
         HandlerOutcome::Done(reply) => {
             let reply = JsonText::of(&reply)?;
             match reply.check_sendable() {
@@ -312,7 +291,15 @@ pub(crate) fn packed<R: Serialize>(outcome: HandlerOutcome<R>) -> Result<Handler
     }
 }
 
-fn packed_one<R: Serialize>(mut outcomes: Vec<HandlerOutcome<R>>) -> Result<HandlerResult, HandlerError> {
+fn packed<R: Serialize>(said: Said<R>) -> Result<HandlerResult, HandlerError> {
+    match said {
+        Said::Later => Ok(HandlerResult::Later),
+        Said::Fenced => Ok(HandlerResult::Fenced),
+        Said::Outcome(outcome) => packed_outcome(outcome),
+    }
+}
+
+fn packed_one<R: Serialize>(mut outcomes: Vec<Said<R>>) -> Result<HandlerResult, HandlerError> {
     match (outcomes.pop(), outcomes.is_empty()) {
         (Some(outcome), true) => packed(outcome),
         (Some(_) | None, _) => Err(WRONG_COUNT.into()),
@@ -321,7 +308,7 @@ fn packed_one<R: Serialize>(mut outcomes: Vec<HandlerOutcome<R>>) -> Result<Hand
 
 /// One reply that cannot travel fails the set, because the writes of its member must go.
 fn packed_all<R: Serialize>(
-    outcomes: Vec<HandlerOutcome<R>>,
+    outcomes: Vec<Said<R>>,
     expected: usize,
 ) -> Result<Vec<HandlerResult>, HandlerError> {
     if outcomes.len() != expected {
@@ -331,12 +318,19 @@ fn packed_all<R: Serialize>(
     for outcome in outcomes {
         match packed(outcome)? {
             HandlerResult::Unreadable(reason) => return Err(reason.into()),
-            answer @ (HandlerResult::Done(_) | HandlerResult::Rejected(_) | HandlerResult::Failed(_)) => {
-                answers.push(answer);
-            }
+            answer @ (HandlerResult::Done(_)
+            | HandlerResult::Rejected(_)
+            | HandlerResult::Failed(_)
+            | HandlerResult::Later
+            | HandlerResult::Fenced) => answers.push(answer),
         }
     }
     Ok(answers)
+}
+
+/// A rejection whose texts fit into a message and a database.
+pub(crate) fn truncate_rejection(rejection: &Rejection) -> Rejection {
+    Rejection { code: truncate_message(&rejection.code), message: truncate_message(&rejection.message) }
 }
 
 /// A text that fits into a message and a database: no NUL, not endless.

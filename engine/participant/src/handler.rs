@@ -23,20 +23,24 @@ pub type Answer<R> = Result<HandlerOutcome<R>, HandlerError>;
 /// The answer of a handler of a compensation: there is no "no".
 pub type Undone<R> = Result<R, HandlerError>;
 
-/// "It happened."
+/// "It happened": an [`Answer`], or an [`AnswerOrLater`](crate::AnswerOrLater).
 ///
 /// # Errors
 /// Never; the type is that of a handler's answer.
-pub fn done<R>(reply: R) -> Answer<R> {
-    Ok(HandlerOutcome::Done(reply))
+pub fn done<R, A: From<HandlerOutcome<R>>>(reply: R) -> Result<A, HandlerError> {
+    Ok(HandlerOutcome::Done(reply).into())
 }
 
-/// "No", with a stable code for programs and a sentence for people.
+/// "No", with a stable code for programs and a sentence for people: an [`Answer`], or an
+/// [`AnswerOrLater`](crate::AnswerOrLater).
 ///
 /// # Errors
 /// Never; the type is that of a handler's answer.
-pub fn reject<R>(code: &'static str, message: impl Into<String>) -> Answer<R> {
-    Ok(HandlerOutcome::Rejected(Rejection::new(code, message)))
+pub fn reject<R, A: From<HandlerOutcome<R>>>(
+    code: &'static str,
+    message: impl Into<String>,
+) -> Result<A, HandlerError> {
+    Ok(HandlerOutcome::Rejected(Rejection::new(code, message)).into())
 }
 
 /// A technical failure of a handler: any error, made by `?`.

@@ -96,11 +96,18 @@ pub(crate) struct Handlers<S> {
     pub(crate) all: Vec<Registered<S>>,
     by_command: HashMap<Name, usize>,
     without_name: Vec<usize>,
+    /// Those that give up open questions, by the command of the question.
+    give_ups: HashMap<Name, usize>,
 }
 
 impl<S> Default for Handlers<S> {
     fn default() -> Self {
-        Self { all: Vec::new(), by_command: HashMap::new(), without_name: Vec::new() }
+        Self {
+            all: Vec::new(),
+            by_command: HashMap::new(),
+            without_name: Vec::new(),
+            give_ups: HashMap::new(),
+        }
     }
 }
 
@@ -112,29 +119,46 @@ impl<S> Handlers<S> {
         runner: Runner<S>,
         (limits, concurrency): (Limits, usize),
     ) {
-        let place = self.all.len();
+        let (place, phase) = (self.all.len(), runner.phase());
         let record = Mutex::new(Record::new(concurrency));
         let pacer = Pacer::new(limits.calls_per_s);
         self.all.push(Registered { place, runner, limits, pacer, concurrency, record });
+        let by_name = match phase {
+            Phase::Action | Phase::Compensation => &mut self.by_command,
+            Phase::Settlement => &mut self.give_ups,
+        };
         match command {
-            Some(command) => drop(self.by_command.insert(command, place)),
+            Some(command) => {
+                by_name.insert(command, place);
+            }
             None => self.without_name.push(place),
         }
     }
 
+    /// The handler of a command. Of a settlement it is the one that gives up the open question, or that asks a third
+    /// party; there need be none, since the inbox answers all other settlements.
     pub(crate) fn of(&self, command: &CommandMessage) -> Option<&Registered<S>> {
-        // A settlement is about an action.
-        let phase = match command.key.phase {
-            Phase::Action | Phase::Settlement => Phase::Action,
-            Phase::Compensation => Phase::Compensation,
-        };
+        let phase = command.key.phase;
+        if phase == Phase::Settlement {
+            let gives_up = self.give_ups.get(&command.command).map(|&place| &self.all[place]);
+            let action = self.by_command.get(&command.command).map(|&place| &self.all[place]);
+            return gives_up.or(action.filter(|action| action.calls_out().is_some()));
+        }
         match self.by_command.get(&command.command) {
-            Some(&place) => Some(&self.all[place])
-                .filter(|named| command.key.phase == Phase::Settlement || named.runner.phase() == phase),
+            Some(&place) => Some(&self.all[place]).filter(|named| named.runner.phase() == phase),
             None => {
                 self.without_name.iter().map(|&place| &self.all[place]).find(|it| it.runner.phase() == phase)
             }
         }
+    }
+
+    /// The handler that a batch runs for a command. A third party that is to be asked what became of a call is asked apart
+    /// from it.
+    pub(crate) fn run_by_batch(&self, command: &CommandMessage) -> Option<&Registered<S>> {
+        let inquires = |handler: &&Registered<S>| {
+            command.key.phase == Phase::Settlement && handler.calls_out().is_some()
+        };
+        self.of(command).filter(|handler| !inquires(handler))
     }
 
     /// Phase and command of each; no command of one that is for all that have none.

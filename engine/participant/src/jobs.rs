@@ -6,7 +6,6 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use redress_core::Phase;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::beside::{Beside, Job, Refused, Step, Waiting};
@@ -43,12 +42,13 @@ impl<S: Send + Sync + 'static> Worker<S> {
 
     /// Returns true if the handler must run, and takes long.
     pub(crate) fn is_long(&self, member: &Member) -> bool {
-        match member.command.key.phase {
-            Phase::Settlement => false,
-            Phase::Action | Phase::Compensation => self.handler_of(member).tempo() == Tempo::Long,
-        }
+        self.inbox
+            .handlers
+            .run_by_batch(&member.command)
+            .is_some_and(|handler| handler.tempo() == Tempo::Long)
     }
 
+    /// The handler of a command that must run.
     pub(crate) fn handler_of(&self, member: &Member) -> &Registered<S> {
         let handler = self.inbox.handlers.of(&member.command);
         handler.expect("commands without a handler were set aside before the batch")

@@ -12,7 +12,6 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 
-use redress_core::Phase;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::handlers::Registered;
@@ -131,13 +130,11 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let (mut others, mut seen) = (Vec::with_capacity(members.len()), HashSet::new());
         let mut members = members.into_iter();
         while let Some(member) = members.next() {
-            let is_unproven = match member.command.key.phase {
-                Phase::Settlement => false,
-                Phase::Action | Phase::Compensation => {
-                    let handler = self.handler_of(&member);
-                    handler.tempo() == Tempo::Unproven && seen.insert(handler.place)
-                }
-            };
+            let is_unproven = self
+                .inbox
+                .handlers
+                .run_by_batch(&member.command)
+                .is_some_and(|handler| handler.tempo() == Tempo::Unproven && seen.insert(handler.place));
             if !is_unproven || self.is_under_way(&member) {
                 others.push(member);
                 continue;

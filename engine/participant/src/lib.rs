@@ -55,6 +55,8 @@
 //!   of its own, and which is which is measured: `tempo`, `lane` and `beside`.
 //! - A third party is called between two transactions, and what it is asked is kept before: [`CallOut`], `batch/calls` and
 //!   `calling`. From then on nobody but the third party says that nothing happened.
+//! - A handler may answer [`later`]: the question stays open in the inbox until the service gives the [`answer`], or gives
+//!   it up: `later`, `given` and `due`.
 //! - A batch that fails as a whole is run again member by member, so that the culprit fails alone.
 
 mod answer;
@@ -70,8 +72,10 @@ mod connection;
 mod crash;
 mod dead_letters;
 mod dispatch;
+mod due;
 mod echo;
 mod execute;
+mod given;
 mod handler;
 mod handlers;
 mod identity;
@@ -80,11 +84,13 @@ mod isolation;
 mod jobs;
 mod kept_letters;
 mod lane;
+mod later;
 mod lease;
 mod listen;
 mod member;
 mod meter;
 mod migrations;
+mod open;
 mod pace;
 mod pacer;
 mod participant;
@@ -94,6 +100,7 @@ mod places;
 mod prune;
 mod quarantine;
 mod recovery;
+mod row;
 mod runs;
 mod savepoint;
 mod serve;
@@ -106,16 +113,19 @@ pub mod testing;
 mod tx;
 mod unit_error;
 mod unknown;
+mod ways;
 mod worker;
 
 pub use call_out::{CallOut, Inquiry, Prepared, PreparedUndo, Purpose, UndoByCall};
 pub use config::{CommandLimits, FaultMode, ParticipantConfig, Stats};
 pub use crash::EXIT_CODE_OF_INJECTED_CRASH;
 pub use echo::echo;
+pub use given::{AnswerError, Given, answer};
 pub use handler::{
     Answer, Compensate, CompensateAll, Handle, HandleAll, HandlerError, HandlerOutcome, Keyed, Listen,
     Undone, done, reject,
 };
+pub use later::{AnswerOrLater, CompensateLater, GiveUp, HandleLater, OrLater, UndoneOrLater, later};
 pub use migrations::inbox_migrator;
 pub use participant::Participant;
 pub use redress_postgres::{DatabaseError, Migrations};

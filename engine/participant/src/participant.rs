@@ -13,15 +13,17 @@ use sqlx::PgPool;
 use crate::call_dispatch::{CalledAction, CalledUndo, TypedCall};
 use crate::call_out::{CallOut, UndoByCall};
 use crate::config::{CommandLimits, ParticipantConfig, Stats};
-use crate::dispatch::{Action, ActionSet, Echo, Typed, Undo, UndoSet};
+use crate::dispatch::{Echo, Typed};
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, Listen};
 use crate::handlers::{Handlers, Runner};
 use crate::inbox::Inbox;
+use crate::later::{CompensateLater, HandleLater};
 use crate::listen::{Listener, Listening, TypedListener};
 use crate::pace::Pace;
 use crate::places::connections;
 use crate::serve::serve;
 use crate::serve_error::ServeError;
+use crate::ways::{Action, ActionSet, GivingUp, LaterAction, LaterUndo, Undo, UndoSet};
 use crate::worker::Worker;
 
 /// A service that handles commands: its handlers, and how it is tuned. [`Participant::serve`] gives it its database and its
@@ -29,6 +31,8 @@ use crate::worker::Worker;
 pub struct Participant<S> {
     service: String,
     handlers: HashMap<&'static str, Runner<S>>,
+    /// By the command whose open questions they give up.
+    give_ups: HashMap<&'static str, Runner<S>>,
     limits: HashMap<&'static str, CommandLimits>,
     listeners: HashMap<&'static str, Box<dyn Listener<S>>>,
     /// A command that cannot be registered here, if there was one.
@@ -45,6 +49,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
         Self {
             service: service.to_owned(),
             handlers: HashMap::new(),
+            give_ups: HashMap::new(),
             limits: HashMap::new(),
             listeners: HashMap::new(),
             misplaced: None,
@@ -109,6 +114,25 @@ impl<S: Send + Sync + 'static> Participant<S> {
         self.register::<C>(Runner::CallsOut(TypedCall::<CalledUndo<C>>::boxed()))
     }
 
+    /// Registers the handler of the action `C`, whose answer may come later.
+    #[must_use]
+    pub fn handle_later<C: Command>(mut self) -> Self
+    where
+        S: HandleLater<C>,
+    {
+        self.give_ups.insert(C::NAME, Runner::Inside(Typed::<GivingUp<C>>::boxed()));
+        self.register::<C>(Runner::Inside(Typed::<LaterAction<C>>::boxed()))
+    }
+
+    /// Registers the handler of the compensation `C`, whose answer may come later.
+    #[must_use]
+    pub fn compensate_later<C: Command>(self) -> Self
+    where
+        S: CompensateLater<C>,
+    {
+        self.register::<C>(Runner::Inside(Typed::<LaterUndo<C>>::boxed()))
+    }
+
     /// Registers the listener to the notification `C`.
     #[must_use]
     pub fn listen<C: Command>(mut self) -> Self
@@ -167,8 +191,11 @@ impl<S: Send + Sync + 'static> Participant<S> {
     /// The connections that it needs with this tuning.
     pub(crate) fn connections(&self, config: &ParticipantConfig) -> u32 {
         let of_service = config.limits_of(CommandLimits::default()).1;
-        let limits =
-            self.handlers.keys().map(|command| self.limits.get(command).copied().unwrap_or_default());
+        let limits = self
+            .handlers
+            .keys()
+            .chain(self.give_ups.keys())
+            .map(|command| self.limits.get(command).copied().unwrap_or_default());
         let mut concurrency: Vec<usize> = limits.map(|limits| config.limits_of(limits).1).collect();
         if self.echo {
             concurrency.extend([of_service; 2]);
@@ -187,7 +214,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
         }
         let service = Name::new(&self.service)?;
         let mut handlers = Handlers::default();
-        for (command, runner) in self.handlers {
+        for (command, runner) in self.handlers.into_iter().chain(self.give_ups) {
             let limits = self.limits.get(command).copied().unwrap_or_default();
             handlers.add(Some(Name::new(command)?), runner, self.config.limits_of(limits));
         }

@@ -2,7 +2,8 @@
 //!
 //! A command about an action that old is answered `expired` before the inbox is looked at
 //! ([`Retention`](redress_core::inbox::Retention)), so a row that is gone is never missed: no second effect, and no
-//! compensation that finds nothing to undo. A command that has no answer yet is kept at any age. Pruned in batches, each too short to hold up others; any number of
+//! compensation that finds nothing to undo. A command that has no answer yet, or whose answer is still to be published, is
+//! never pruned, however old it is. Pruned in batches, each too short to hold up others; any number of
 //! instances may do it.
 
 use std::sync::Arc;
@@ -66,7 +67,8 @@ async fn batch(connection: &mut PgConnection, keep: Duration) -> Result<u64, sql
              SELECT key FROM inbox \
              WHERE key < lpad(to_hex(greatest(extract(epoch FROM now() - $1) * 1000, 0)::bigint + 1), 12, '0') \
                          COLLATE \"C\" \
-               AND handled_at < now() - $1 AND outcome NOT IN ('open', 'prepared') \
+               AND handled_at < now() - $1 \
+               AND outcome NOT IN ('open', 'prepared') AND reply_due_at IS NULL \
              ORDER BY key LIMIT $2 FOR UPDATE SKIP LOCKED)",
     )
     .bind(keep)

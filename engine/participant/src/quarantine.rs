@@ -18,7 +18,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use redress_core::{LetterCode, Phase};
+use redress_core::LetterCode;
 
 use crate::isolation::Isolation;
 use crate::jobs::Probed;
@@ -62,8 +62,9 @@ impl<S: Send + Sync + 'static> Worker<S> {
             },
         };
         let is_harmless = |member: &Member| {
-            let key = &member.command.key;
-            key.phase == Phase::Settlement || marks.answered.contains(&key.to_string())
+            // The inbox answers a settlement, unless a handler is to give a question up.
+            let runs_no_handler = self.inbox.handlers.run_by_batch(&member.command).is_none();
+            runs_no_handler || marks.answered.contains(&member.command.key.to_string())
         };
         let (suspects, trusted) =
             members.into_iter().partition(|member| member.is_suspect() && !is_harmless(member));

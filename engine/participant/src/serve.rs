@@ -10,6 +10,7 @@ use redress_wire::knowing::KnownCommand;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::due;
 use crate::handlers::Handlers;
 use crate::lane::LanePermit;
 use crate::listen::Listening;
@@ -18,7 +19,7 @@ use crate::serve_error::ServeError;
 use crate::worker::Worker;
 use crate::{kept_letters, prune};
 
-/// Serves until the shutdown, with the listeners and the pruning beside it.
+/// Serves until the shutdown, with the listeners, the pruning and the answers given later beside it.
 pub(crate) async fn serve<S: Send + Sync + 'static>(
     worker: Arc<Worker<S>>,
     listening: Listening<S>,
@@ -28,10 +29,11 @@ pub(crate) async fn serve<S: Send + Sync + 'static>(
     let listening = tokio::spawn(listening.run(stop.clone()));
     let pruning = tokio::spawn(prune::run(worker.clone(), stop.clone()));
     let forwarding = tokio::spawn(kept_letters::forward(worker.clone(), stop.clone()));
+    let publishing = tokio::spawn(due::run(worker.clone(), stop.clone()));
     let taken = take(worker, shutdown).await;
     stop.cancel();
     // A listener that panics is caught where it is called, and pruning and publishing again can be done later.
-    let _ = tokio::join!(listening, pruning, forwarding);
+    let _ = tokio::join!(listening, pruning, forwarding, publishing);
     taken
 }
 

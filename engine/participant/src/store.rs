@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use redress_core::Timestamp;
-use redress_core::inbox::{Fingerprint, Record, Recorded};
-use redress_core::{JsonText, Rejection};
-use sqlx::postgres::PgRow;
+use redress_core::inbox::{Record, Recorded};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use crate::call_store::{Before, CLAIMED, Changes, called_until, stored};
+use crate::call_store::{Before, CLAIMED, Changes, called_until};
+use crate::open::{self, OpenCommand};
+use crate::row::{record, stored};
 use crate::unit_error::UnitError;
 
 /// A batch's knowledge of each key that it touches.
@@ -28,11 +28,18 @@ struct Entry {
     changed: bool,
     /// Of a row that was there and is changed: what it was, with the time of its call.
     before: Option<Before>,
+    /// Of a record that this transaction leaves open.
+    question: Option<OpenCommand>,
 }
 
 impl Entry {
-    fn of(record: Option<Record>, claimed: bool) -> Self {
-        Self { record, unread: false, claimed, changed: false, before: None }
+    fn claimed() -> Self {
+        Self { record: None, unread: false, claimed: true, changed: false, before: None, question: None }
+    }
+
+    /// One that was there before, with its record if that was read.
+    fn known(record: Option<Record>) -> Self {
+        Self { unread: record.is_none(), record, ..Self { claimed: false, ..Self::claimed() } }
     }
 }
 
@@ -99,16 +106,11 @@ pub(crate) async fn claim(
         let counted = format!("{} keys, {claimed} claimed, {} known", keys.len(), known.len());
         return Err(UnitError::Inbox(counted));
     }
-    let own = |key| (key, Entry::of(None, true));
-    let mut entries: BTreeMap<String, Entry> = keys.into_iter().map(own).collect();
+    let mut entries: BTreeMap<String, Entry> = keys.into_iter().map(|key| (key, Entry::claimed())).collect();
     for row in known {
         let key: String = row.try_get("key")?;
-        if row.try_get("unread")? {
-            entries.insert(key, Entry { unread: true, ..Entry::of(None, false) });
-            continue;
-        }
-        let record = record(&row)?;
-        entries.insert(key, Entry::of(Some(record), false));
+        let record = if row.try_get("unread")? { None } else { Some(record(&row)?) };
+        entries.insert(key, Entry::known(record));
     }
     Ok((Memory { entries }, now))
 }
@@ -145,6 +147,7 @@ pub(crate) async fn probe(connection: &mut PgConnection) -> Result<(), sqlx::Err
     sqlx::raw_sql(
         "INSERT INTO inbox (key) VALUES ('probe') ON CONFLICT DO NOTHING; \
          SELECT inbox_answer('{probe}', '{NULL}', '{fenced}', '{NULL}'); SELECT inbox_give_back('{probe}'); \
+         SELECT inbox_leave_open('{}', '{}', '{}', '{}', '{}', '{}'); SELECT inbox_close('{}', '{}', '{}'); \
          INSERT INTO inbox_tries (key) VALUES ('probe') ON CONFLICT (key) DO UPDATE SET tries = 1; \
          DELETE FROM inbox_tries WHERE key = 'probe'; SELECT inbox_end_call('probe', now()); \
          SELECT count(*) FROM inbox_known('{probe}')",
@@ -177,31 +180,6 @@ pub(crate) async fn remove_attempt_marker(
     sqlx::query("DELETE FROM inbox_tries WHERE key = $1").bind(key).execute(connection).await.map(drop)
 }
 
-fn record(row: &PgRow) -> Result<Record, UnitError> {
-    let unreadable = |what: &str| UnitError::Inbox(format!("a row holds an unreadable {what}"));
-    let fingerprint: Option<Vec<u8>> = row.try_get("fingerprint")?;
-    let reply: Vec<u8> = row.try_get::<Option<_>, _>("reply")?.unwrap_or_default();
-    let json = |what| JsonText::parse(&reply).map_err(|_| unreadable(what));
-    let recorded = match row.try_get("outcome")? {
-        "done" => Recorded::Done { reply: json("reply")? },
-        "open" => Recorded::Open,
-        "prepared" => {
-            Recorded::Prepared { request: json("request")?, called_until: row.try_get("called_until")? }
-        }
-        "given-up" => Recorded::GivenUp { request: json("request")? },
-        "rejected" => Recorded::Rejected(
-            serde_json::from_slice::<Rejection>(&reply).map_err(|_| unreadable("rejection"))?,
-        ),
-        "fenced" => Recorded::Fenced,
-        _ => return Err(unreadable("outcome")),
-    };
-    let fingerprint = match fingerprint {
-        Some(bytes) => Some(Fingerprint(bytes.try_into().map_err(|_| unreadable("fingerprint"))?)),
-        None => None,
-    };
-    Ok(Record { fingerprint, recorded })
-}
-
 impl Memory {
     /// The record of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&Record> {
@@ -215,7 +193,7 @@ impl Memory {
 
     /// Remembers an answer; kept if the batch commits.
     pub(crate) fn remember(&mut self, key: String, record: Record) {
-        let entry = self.entries.entry(key).or_insert(Entry::of(None, false));
+        let entry = self.entries.entry(key).or_insert_with(|| Entry::known(None));
         if let Some(was) = &entry.record
             && !entry.claimed
             && !entry.changed
@@ -226,6 +204,12 @@ impl Memory {
         entry.changed = true;
     }
 
+    /// Remembers that the answer to this question comes later; kept if the batch commits.
+    pub(crate) fn leave_open(&mut self, key: String, record: Record, question: OpenCommand) {
+        self.remember(key.clone(), record);
+        self.entries.entry(key).and_modify(|entry| entry.question = Some(question));
+    }
+
     /// Writes the answers, and gives back the claims that have none.
     pub(crate) async fn write(&self, connection: &mut PgConnection) -> Result<(), UnitError> {
         let mut keys: Vec<&str> = Vec::new();
@@ -234,8 +218,16 @@ impl Memory {
         let mut replies: Vec<Option<Vec<u8>>> = Vec::new();
         let mut unanswered: Vec<&str> = Vec::new();
         let mut changes = Changes::default();
+        let (mut open, mut closed) = (Vec::new(), Vec::new());
         for (key, entry) in &self.entries {
             match &entry.record {
+                Some(record) if entry.changed && matches!(entry.before, Some(("open", _))) => {
+                    closed.push((key.as_str(), &record.recorded));
+                }
+                Some(Record { fingerprint, recorded: Recorded::Open }) if entry.changed => {
+                    let question = entry.question.as_ref().expect("what is left open has its question");
+                    open.push((key.as_str(), fingerprint.as_ref().map(|f| f.0.as_slice()), question));
+                }
                 Some(record) if entry.changed => {
                     let fingerprint = record.fingerprint.as_ref().map(|f| f.0.as_slice());
                     if entry.before.is_some() || called_until(&record.recorded).is_some() {
@@ -267,6 +259,8 @@ impl Memory {
             }
         }
         changes.write(connection).await?;
+        open::leave_open(&mut *connection, &open).await?;
+        open::close(&mut *connection, &closed).await?;
         if !unanswered.is_empty() {
             sqlx::query("SELECT inbox_give_back($1)").bind(unanswered).execute(connection).await?;
         }

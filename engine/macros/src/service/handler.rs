@@ -29,6 +29,8 @@ pub(crate) struct Handler {
     pub(crate) no_compensation: Option<Ident>,
     /// Of a compensation: the methods that it undoes.
     pub(crate) of: Vec<Ident>,
+    /// Of an action whose answer may come later: the method that gives up its open question.
+    pub(crate) give_up: Option<Ident>,
     pub(crate) limits: Limits,
 }
 
@@ -46,6 +48,8 @@ pub(crate) struct Limits {
 struct Marked {
     no_compensation: Option<Ident>,
     of: Option<Vec<Ident>>,
+    later: Option<Ident>,
+    give_up: Option<Ident>,
     limits: Limits,
 }
 
@@ -65,7 +69,9 @@ impl Handler {
                 "a handler has no `#[cfg(..)]` of its own: a service knows the same commands in every build";
             return Err(Error::new(cfg.path().span(), message));
         }
-        let Marked { no_compensation, of, limits } = marked(kind, mark)?;
+        let Marked { no_compensation, of, later, give_up, limits } = marked(kind, mark)?;
+        check_later(kind, later.as_ref(), give_up.as_ref())?;
+        let kind = if later.is_some() { kind.later() } else { kind };
         let command = command(kind, &method.sig)?;
         Ok(Some(Self {
             kind,
@@ -78,6 +84,7 @@ impl Handler {
             mark: mark.path().span(),
             no_compensation,
             of: of.unwrap_or_default(),
+            give_up,
             limits,
         }))
     }
@@ -94,12 +101,21 @@ fn marked(kind: Kind, mark: &Attribute) -> Result<Marked> {
     let mut take = |key: &Ident, input: ParseStream<'_>| match key.to_string().as_str() {
         "no_compensation" if kind.is_action() => keys::once(key, &mut marked.no_compensation, key.clone()),
         "of" if !kind.is_action() => keys::once(key, &mut marked.of, actions(key, input)?),
+        "later" if !kind.is_set() => keys::once(key, &mut marked.later, key.clone()),
+        "give_up" if kind.is_action() && !kind.is_set() => {
+            keys::once(key, &mut marked.give_up, keys::value(key, input, "withdraw")?)
+        }
         "concurrency" => keys::once(key, &mut marked.limits.concurrency, keys::number(key, input, "4")?),
         "time_max_s" => keys::once(key, &mut marked.limits.time_max_s, keys::number(key, input, "120")?),
         _ => {
-            let known = if kind.is_action() { "no_compensation" } else { "of = .." };
+            let known = match (kind.is_action(), kind.is_set()) {
+                (true, true) => "`no_compensation`",
+                (true, false) => "`no_compensation`, `later`, `give_up = ..`",
+                (false, true) => "`of = ..`",
+                (false, false) => "`of = ..`, `later`",
+            };
             let message = format!(
-                "`{key}` is no key of `#[{}(..)]`; there are `{known}`, `concurrency = ..` and `time_max_s = ..`",
+                "`{key}` is no key of `#[{}(..)]`; there are {known}, `concurrency = ..` and `time_max_s = ..`",
                 kind.mark()
             );
             Err(Error::new(key.span(), message))
@@ -109,6 +125,24 @@ fn marked(kind: Kind, mark: &Attribute) -> Result<Marked> {
         mark.parse_args_with(|input: ParseStream<'_>| keys::each(input, &mut take))?;
     }
     Ok(marked)
+}
+
+/// An open question of an action can be given up, and nothing else is.
+fn check_later(kind: Kind, later: Option<&Ident>, give_up: Option<&Ident>) -> Result<()> {
+    match (later, give_up) {
+        (Some(later), None) if kind.is_action() => Err(Error::new(
+            later.span(),
+            "an action that answers later names the method that gives its open question up: write \
+             `#[action(later, give_up = withdraw)]`, and \
+             `async fn withdraw(&self, tx: &mut Tx<'_>, key: &IdempotencyKey) -> Result<GiveUp<R>, HandlerError>`",
+        )),
+        (None, Some(give_up)) => Err(Error::new(
+            give_up.span(),
+            "only an action that answers later leaves a question open that can be given up: write \
+             `#[action(later, give_up = ..)]`, or leave `give_up` out",
+        )),
+        (Some(_) | None, _) => Ok(()),
+    }
 }
 
 /// `of = charge`, or `of = [charge, charge_card]`.

@@ -1,4 +1,4 @@
-//! The four kinds of handlers, and the names that go with each.
+//! The kinds of handlers, and the names that go with each.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -13,10 +13,14 @@ pub(crate) enum Kind {
     Actions,
     Compensation,
     Compensations,
+    /// An action whose answer may come later.
+    LaterAction,
+    /// A compensation whose answer may come later.
+    LaterCompensation,
 }
 
 impl Kind {
-    /// The kind that an attribute marks; other attributes are none of ours.
+    /// The kind that an attribute marks, as long as its parentheses say nothing else; other attributes are none of ours.
     pub(crate) fn of(attribute: &Path) -> Option<Self> {
         let all = [Self::Action, Self::Actions, Self::Compensation, Self::Compensations];
         all.into_iter().find(|kind| attribute.is_ident(kind.mark()))
@@ -25,15 +29,15 @@ impl Kind {
     /// The attribute.
     pub(crate) const fn mark(self) -> &'static str {
         match self {
-            Self::Action => "action",
+            Self::Action | Self::LaterAction => "action",
             Self::Actions => "actions",
-            Self::Compensation => "compensation",
+            Self::Compensation | Self::LaterCompensation => "compensation",
             Self::Compensations => "compensations",
         }
     }
 
     pub(crate) const fn is_action(self) -> bool {
-        matches!(self, Self::Action | Self::Actions)
+        matches!(self, Self::Action | Self::Actions | Self::LaterAction)
     }
 
     pub(crate) const fn is_set(self) -> bool {
@@ -43,10 +47,19 @@ impl Kind {
     /// The mark of the same, for one command instead of a set, or the other way round.
     pub(crate) const fn counterpart(self) -> Self {
         match self {
-            Self::Action => Self::Actions,
+            Self::Action | Self::LaterAction => Self::Actions,
             Self::Actions => Self::Action,
-            Self::Compensation => Self::Compensations,
+            Self::Compensation | Self::LaterCompensation => Self::Compensations,
             Self::Compensations => Self::Compensation,
+        }
+    }
+
+    /// The kind of the same whose answer may come later; a set has none.
+    pub(crate) const fn later(self) -> Self {
+        match self {
+            Self::Action => Self::LaterAction,
+            Self::Compensation => Self::LaterCompensation,
+            Self::Actions | Self::Compensations | Self::LaterAction | Self::LaterCompensation => self,
         }
     }
 
@@ -59,6 +72,10 @@ impl Kind {
                  -> Result<Vec<HandlerOutcome<R>>, HandlerError>"
             }
             Self::Compensation => "async fn name(&self, tx: &mut Tx<'_>, command: C) -> Undone<R>",
+            Self::LaterAction => "async fn name(&self, tx: &mut Tx<'_>, command: C) -> AnswerOrLater<R>",
+            Self::LaterCompensation => {
+                "async fn name(&self, tx: &mut Tx<'_>, command: C) -> UndoneOrLater<R>"
+            }
             Self::Compensations => {
                 "async fn name(&self, tx: &mut Tx<'_>, commands: Vec<Keyed<C>>) -> Result<Vec<R>, HandlerError>"
             }
@@ -72,6 +89,8 @@ impl Kind {
             Self::Actions => "handle_all",
             Self::Compensation => "compensate",
             Self::Compensations => "compensate_all",
+            Self::LaterAction => "handle_later",
+            Self::LaterCompensation => "compensate_later",
         };
         Ident::new(name, proc_macro2::Span::call_site())
     }
@@ -92,6 +111,12 @@ impl Kind {
                 (quote!(#participant::Compensate), one, quote!(#participant::Undone<#reply>))
             }
             Self::Compensations => (quote!(#participant::CompensateAll), set, all(reply)),
+            Self::LaterAction => {
+                (quote!(#participant::HandleLater), one, quote!(#participant::AnswerOrLater<#reply>))
+            }
+            Self::LaterCompensation => {
+                (quote!(#participant::CompensateLater), one, quote!(#participant::UndoneOrLater<#reply>))
+            }
         }
     }
 }

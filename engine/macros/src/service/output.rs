@@ -27,11 +27,24 @@ pub(crate) fn traits(
 
 /// The trait of one handler, which calls the method.
 fn call(item: &ItemImpl, roots: &Roots, handler: &Handler) -> TokenStream {
-    let Handler { kind, method, command, answer, .. } = handler;
+    let Handler { kind, method, command, answer, give_up, .. } = handler;
     let (on, takes, answers) = kind.traits(roots, command);
     let name = kind.register();
     let (generics, _, conditions) = item.generics.split_for_impl();
     let (this, participant) = (&item.self_ty, &roots.participant);
+    let core = &roots.core;
+    let give_up = give_up.as_ref().map(|give_up| {
+        let body = quote_spanned!(give_up.span().resolved_at(Span::call_site())=> Self::#give_up(self, tx, key).await);
+        quote! {
+            async fn give_up(
+                &self,
+                tx: &mut #participant::Tx<'_>,
+                key: &#core::IdempotencyKey,
+            ) -> ::core::result::Result<#participant::GiveUp<<#command as #core::Command>::Reply>, #participant::HandlerError> {
+                #body
+            }
+        }
+    });
     // An answer of another type is shown where the method says it.
     let body = quote_spanned!(answer.resolved_at(Span::call_site())=> Self::#method(self, tx, command).await);
     quote! {
@@ -40,6 +53,8 @@ fn call(item: &ItemImpl, roots: &Roots, handler: &Handler) -> TokenStream {
             async fn #name(&self, tx: &mut #participant::Tx<'_>, command: #takes) -> #answers {
                 #body
             }
+
+            #give_up
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 
-pub(crate) use redress_core::{Command, Compensates, Rejection, checks};
+pub(crate) use redress_core::{Command, Compensates, IdempotencyKey, Rejection, checks};
 
 pub(crate) struct Tx<'t>(PhantomData<&'t mut ()>);
 
@@ -23,6 +23,25 @@ pub(crate) struct Keyed<C> {
 
 pub(crate) type Answer<R> = Result<HandlerOutcome<R>, HandlerError>;
 pub(crate) type Undone<R> = Result<R, HandlerError>;
+
+pub(crate) enum OrLater<T> {
+    Now(T),
+    Later,
+}
+
+pub(crate) enum GiveUp<R> {
+    Fenced,
+    Done(R),
+    Rejected(Rejection),
+    No,
+}
+
+pub(crate) type AnswerOrLater<R> = Result<OrLater<HandlerOutcome<R>>, HandlerError>;
+pub(crate) type UndoneOrLater<R> = Result<OrLater<R>, HandlerError>;
+
+pub(crate) fn later<T>() -> Result<OrLater<T>, HandlerError> {
+    Ok(OrLater::Later)
+}
 
 pub(crate) fn done<R>(reply: R) -> Answer<R> {
     Ok(HandlerOutcome::Done(reply))
@@ -54,6 +73,20 @@ pub(crate) trait CompensateAll<C: Command> {
         tx: &mut Tx<'_>,
         commands: Vec<Keyed<C>>,
     ) -> Result<Vec<C::Reply>, HandlerError>;
+}
+
+pub(crate) trait HandleLater<C: Command> {
+    async fn handle_later(&self, tx: &mut Tx<'_>, command: C) -> AnswerOrLater<C::Reply>;
+
+    async fn give_up(
+        &self,
+        tx: &mut Tx<'_>,
+        key: &IdempotencyKey,
+    ) -> Result<GiveUp<C::Reply>, HandlerError>;
+}
+
+pub(crate) trait CompensateLater<C: Command> {
+    async fn compensate_later(&self, tx: &mut Tx<'_>, command: C) -> UndoneOrLater<C::Reply>;
 }
 
 pub(crate) trait ServiceHandlers: Sized {
@@ -103,6 +136,20 @@ impl<S> Participant<S> {
     pub(crate) fn compensate_all<C: Command>(self) -> Self
     where
         S: CompensateAll<C>,
+    {
+        self
+    }
+
+    pub(crate) fn handle_later<C: Command>(self) -> Self
+    where
+        S: HandleLater<C>,
+    {
+        self
+    }
+
+    pub(crate) fn compensate_later<C: Command>(self) -> Self
+    where
+        S: CompensateLater<C>,
     {
         self
     }

@@ -54,7 +54,11 @@ impl<S: Send + Sync> Batch<'_, S> {
         match &decided {
             Decided::Call(_) | Decided::Ended(HandlerResult::Done(_)) => savepoints.keep(),
             Decided::Ended(
-                HandlerResult::Rejected(_) | HandlerResult::Failed(_) | HandlerResult::Unreadable(_),
+                HandlerResult::Rejected(_)
+                | HandlerResult::Failed(_)
+                | HandlerResult::Unreadable(_)
+                | HandlerResult::Later
+                | HandlerResult::Fenced,
             ) => savepoints.take_back(),
         }
         savepoints.close().await?;

@@ -12,6 +12,10 @@
 //! | both come at the same time | [`TestStep::race`] |
 //! | the coordinator asks what became of it | [`TestStep::settle`] |
 //! | the process dies after the call to a third party | [`TestStep::die_after_call`] |
+//! | its answer comes later | [`TestStep::run`]: [`TestOutcome::Accepted`]; then [`TestStep::answer`] |
+//! | the answer to its undo comes later | [`TestStep::undo`], then [`TestStep::answer_undo`] |
+//! | a person answers | [`TestStep::answer_of_person`] |
+//! | the answer is given up | [`TestStep::settle`]; together with an answer [`TestStep::race_answer`] |
 //! | the command is older than the inbox remembers | [`TestStep::sent_ago`]: [`TestOutcome::Expired`] |
 //! | many commands come at once | [`ServiceTest::run_together`], [`ServiceTest::undo_together`] |
 //!
@@ -68,6 +72,7 @@
 
 mod bench;
 mod error;
+mod later;
 mod outcome;
 mod service_test;
 mod step;

@@ -16,7 +16,7 @@ use super::outcome::TestOutcome;
 ///
 /// Every method sends what a coordinator would send, and each time it is called is one more attempt with the same key.
 pub struct TestStep<'t, C> {
-    bench: &'t Bench,
+    pub(super) bench: &'t Bench,
     command: C,
     key: IdempotencyKey,
     age: Duration,
@@ -114,7 +114,10 @@ impl<'t, C: Command> TestStep<'t, C> {
         Ok((read::<C>(single(action?))?, of_undo(single(undo?))))
     }
 
-    async fn one(&self, message: CommandMessage) -> Result<TestOutcome<C::Reply>, ServiceTestError> {
+    pub(super) async fn one(
+        &self,
+        message: CommandMessage,
+    ) -> Result<TestOutcome<C::Reply>, ServiceTestError> {
         read::<C>(single(self.bench.settle(&[message]).await?))
     }
 
@@ -133,7 +136,8 @@ impl<'t, C: Command> TestStep<'t, C> {
         self.message::<U>(Phase::Compensation, payload).await
     }
 
-    async fn message<M: Command>(
+    /// A message about the step.
+    pub(super) async fn message<M: Command>(
         &self,
         phase: Phase,
         payload: JsonText,

@@ -20,8 +20,10 @@ use crate::till::{Till, service};
 /// Longer than any of these tests takes when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Room for the largest of these tests, in bytes: the server sets it aside, three times per test, of 4 GB in all.
-pub(crate) const STREAM_BYTES_MAX: i64 = 12 << 20;
+/// Room for most of these tests in each stream, in bytes: the server sets it aside, and has 4 GiB for all of them.
+pub(crate) const STREAM_BYTES_MAX: i64 = 8 << 20;
+/// Room for those that send more than that.
+const STREAM_BYTES_MAX_LARGE: i64 = 16 << 20;
 
 pub(crate) struct Fixture {
     database: String,
@@ -58,6 +60,20 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
+        Self::with_broker(&redress_devstack::shared().await.nats().url(), STREAM_BYTES_MAX).await
+    }
+
+    /// One with more room for messages.
+    pub(crate) async fn large() -> Self {
+        Self::with_broker(&redress_devstack::shared().await.nats().url(), STREAM_BYTES_MAX_LARGE).await
+    }
+
+    /// One whose messages go over a broker of its own.
+    pub(crate) async fn on_broker(nats_url: &str) -> Self {
+        Self::with_broker(nats_url, STREAM_BYTES_MAX).await
+    }
+
+    async fn with_broker(nats_url: &str, stream_bytes_max: i64) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let servers = redress_devstack::shared().await;
         let admin_url = servers.postgres().admin_url();
@@ -76,8 +92,8 @@ impl Fixture {
         let prefix = database.replace('_', "-");
         let topology = Topology::new(&prefix).unwrap();
         // The server sets aside what a stream may hold, and there is a stream of each kind per test.
-        let config = WireConfig { stream_bytes_max: STREAM_BYTES_MAX, ..WireConfig::for_tests() };
-        let wire = Wire::connect(&servers.nats().url(), topology, config).await.unwrap();
+        let config = WireConfig { stream_bytes_max, ..WireConfig::for_tests() };
+        let wire = Wire::connect(nats_url, topology, config).await.unwrap();
         let replies = wire.replies(&name("test"), 1);
         Self { database, database_url, admin_url, pool, wire, replies, waiting: Vec::new() }
     }

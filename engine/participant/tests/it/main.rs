@@ -10,7 +10,11 @@ mod batches;
 #[cfg(test)]
 mod cards;
 #[cfg(test)]
+mod clerk;
+#[cfg(test)]
 mod company;
+#[cfg(test)]
+mod due;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
@@ -19,6 +23,8 @@ mod fixture;
 mod how;
 #[cfg(test)]
 mod inbox;
+#[cfg(test)]
+mod later;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]

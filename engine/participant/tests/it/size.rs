@@ -38,7 +38,7 @@ async fn ask_all(fixture: &mut Fixture, commands: &[CommandMessage]) {
 }
 
 async fn large_answers_stay_within_bounds(command: impl Fn(u128, How) -> CommandMessage) {
-    let mut fixture = Fixture::new().await;
+    let mut fixture = Fixture::large().await;
     let till = fixture.till().await;
     let heavy: Vec<CommandMessage> = (1..=SAGAS).map(|saga| command(saga, How::Heavy)).collect();
     ask_all(&mut fixture, &heavy).await;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use redress_core::Compensates;
 use redress_participant::testing::{ServiceTest, ServiceTestError, TestOutcome};
-use redress_participant::{ParticipantConfig, Service};
+use redress_participant::{AnswerError, Given, HandlerOutcome, ParticipantConfig, Service};
 
+use crate::clerk::{self, Approve, Approved, Clerk, Recall};
 use crate::till::{How, Pile, Put, TakeBack, Till, Unpile, service};
 
 impl Compensates<Put> for TakeBack {}
@@ -130,6 +131,40 @@ async fn command_without_handler_is_refused_and_one_of_another_service_is_an_err
     let drawer = Service::new("drawer", || None, |it| it, Till::default());
     let refused = ServiceTest::of(drawer).await.unwrap().run(put(1, How::Done)).await.unwrap_err();
     insta::assert_snapshot!(refused, @"command `put` belongs to service `till`, and `drawer` is under test: run it in a test of `till`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answer_that_comes_later_is_played_without_a_coordinator() {
+    let test = ServiceTest::of(clerk::service(Clerk::default())).await.unwrap();
+    clerk::create_tables(test.pool()).await;
+    let ask = |give_up: &str| Approve { now: "later".to_owned(), give_up: give_up.to_owned() };
+    let by = |by: &str| HandlerOutcome::Done(Approved { by: by.to_owned() });
+    let answered = test.step(ask("no"));
+    assert_eq!(answered.run().await.unwrap(), TestOutcome::Accepted);
+    assert_eq!(answered.settle().await.unwrap(), TestOutcome::Accepted, "it cannot be given up");
+    assert_eq!(answered.answer(by("ann")).await.unwrap(), Given::Now);
+    assert!(matches!(answered.answer(by("bob")).await.unwrap(), Given::Before(_)));
+    assert_eq!(answered.run().await.unwrap().to_string(), r#"done {"by":"ann"}"#);
+    assert_eq!(answered.undo(&Recall {}).await.unwrap(), TestOutcome::Accepted);
+    answered.answer_undo::<Recall>(Approved { by: "ann".to_owned() }).await.unwrap();
+    assert_eq!(answered.undo(&Recall {}).await.unwrap(), TestOutcome::Done(()));
+    let given_up = test.step(ask("fence"));
+    given_up.run().await.unwrap();
+    assert_eq!(given_up.settle().await.unwrap(), TestOutcome::Fenced);
+    assert!(matches!(given_up.answer(by("ann")).await.unwrap_err(), AnswerError::Fenced { .. }));
+    let person = test.step(ask("no"));
+    person.run().await.unwrap();
+    let told = person.answer_of_person(by("carol")).await.unwrap();
+    assert_eq!(told.to_string(), r#"done {"by":"carol"}"#);
+    for _ in 0..10 {
+        let racing = test.step(ask("fence"));
+        racing.run().await.unwrap();
+        match racing.race_answer(by("ann")).await.unwrap() {
+            (Ok(Given::Now), TestOutcome::Done(_))
+            | (Err(AnswerError::Fenced { .. }), TestOutcome::Fenced) => {}
+            (given, settled) => panic!("{given:?}, and {settled}"),
+        }
+    }
 }
 
 #[tokio::test]
