@@ -2,7 +2,8 @@
 //!
 //! A participant is a service that handles commands in a database of its own. Its author writes the effect of each
 //! command ([`Handle`], [`Compensate`]) inside a transaction that the library owns; effect and stored answer commit
-//! together. What is outside this database is done by a call between two transactions ([`CallOut`], [`UndoByCall`]). The library does the rest, and a handler cannot forget it: duplicates get the stored answer, an undo that
+//! together. What is outside this database is done by a call between two transactions ([`CallOut`], [`UndoByCall`]).
+//! The library does the rest, and a handler cannot forget it: duplicates get the stored answer, an undo that
 //! comes before its action leaves a fence, a settlement reports the outcome, poison is set aside.
 //!
 //! ```
