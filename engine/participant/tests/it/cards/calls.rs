@@ -1,7 +1,7 @@
 //! Answers that get lost, and commands that come again.
 
 use super::payments::{Asks, charge, refund, settle};
-use super::provider::{CARD_LIMIT, Keys, Trouble};
+use super::provider::{CARD_LIMIT, GatewayFault, Keys};
 use super::{Shop, again};
 use crate::fixture::command;
 use redress_core::Phase;
@@ -11,7 +11,7 @@ use redress_core::Phase;
 async fn charge_that_was_answered_504_is_found_by_inquiry() {
     let mut shop = Shop::new(Asks::Yes).await;
     let till = shop.serve().await;
-    shop.provider.troubles(&[Trouble::Answers504]);
+    shop.provider.faults(&[GatewayFault::Answers504]);
     let command = charge(1, 30);
     assert_eq!(shop.ask(command.clone()).await, "failed: the provider answered 504");
     assert_eq!(shop.fixture.inbox().await, ["pay/action/1 prepared"]);
@@ -32,20 +32,20 @@ async fn no_answer_charges_a_card_twice_where_keys_are_honoured_or_inquiries_ans
         let mut shop = Shop::at(keys, asks).await;
         let till = shop.serve().await;
         let mut story = String::new();
-        let troubles = [
-            Trouble::Answers504,
-            Trouble::DropsTheAnswer,
-            Trouble::DropsTheRequest,
-            Trouble::Delays,
-            Trouble::DelaysTheRequest,
+        let faults = [
+            GatewayFault::Answers504,
+            GatewayFault::DropsTheAnswer,
+            GatewayFault::DropsTheRequest,
+            GatewayFault::Delays,
+            GatewayFault::DelaysTheRequest,
         ];
-        for (saga, trouble) in (1..).zip(troubles) {
-            shop.provider.troubles(&[trouble]);
+        for (saga, fault) in (1..).zip(faults) {
+            shop.provider.faults(&[fault]);
             let command = charge(saga, saga as i64);
             let first = shop.ask(command.clone()).await;
-            assert!(first.starts_with("failed: "), "{trouble:?}: {first}");
+            assert!(first.starts_with("failed: "), "{fault:?}: {first}");
             let second = shop.ask(again(&command)).await;
-            story.push_str(&format!("{trouble:?}: {second}\n"));
+            story.push_str(&format!("{fault:?}: {second}\n"));
         }
         insta::allow_duplicates!(insta::assert_snapshot!(story, @r"
         Answers504: done 1
@@ -67,7 +67,7 @@ async fn no_answer_charges_a_card_twice_where_keys_are_honoured_or_inquiries_ans
 async fn call_that_is_answered_twice_has_one_answer() {
     let mut shop = Shop::new(Asks::No).await;
     let till = shop.serve().await;
-    shop.provider.troubles(&[Trouble::AnswersTwice, Trouble::AnswersTwice]);
+    shop.provider.faults(&[GatewayFault::AnswersTwice, GatewayFault::AnswersTwice]);
     assert_eq!(shop.ask(charge(1, 30)).await, "done 30");
     assert_eq!(shop.ask(charge(2, CARD_LIMIT + 1)).await, "rejected declined: the card was declined");
     assert_eq!(shop.books().await, "charged 30");
@@ -80,7 +80,7 @@ async fn call_that_is_answered_twice_has_one_answer() {
 async fn provider_that_ignores_keys_and_cannot_be_asked_charges_twice() {
     let mut shop = Shop::at(Keys::Ignored, Asks::No).await;
     let till = shop.serve().await;
-    shop.provider.troubles(&[Trouble::Answers504]);
+    shop.provider.faults(&[GatewayFault::Answers504]);
     let command = charge(1, 30);
     assert!(shop.ask(command.clone()).await.starts_with("failed: "));
     assert_eq!(shop.ask(again(&command)).await, "done 30");

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::payments::{Asks, charge, refund, settle};
-use super::provider::Trouble;
+use super::provider::GatewayFault;
 use super::{Shop, config};
 use crate::fixture::{Fixture, until};
 
@@ -51,11 +51,13 @@ fn patient() -> ParticipantConfig {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instance_that_dies_in_a_call_leaves_it_to_another_one() {
-    for (asks, trouble) in
-        [(Asks::Yes, Trouble::Delays), (Asks::Yes, Trouble::DelaysTheRequest), (Asks::No, Trouble::Delays)]
-    {
+    for (asks, fault) in [
+        (Asks::Yes, GatewayFault::Delays),
+        (Asks::Yes, GatewayFault::DelaysTheRequest),
+        (Asks::No, GatewayFault::Delays),
+    ] {
         let mut shop = Shop::new(asks).await;
-        shop.provider.troubles(&[trouble]);
+        shop.provider.faults(&[fault]);
         let command = charge(1, 30);
         shop.fixture.send(std::slice::from_ref(&command)).await;
         let held = shop.provider.clone();
@@ -69,7 +71,7 @@ async fn instance_that_dies_in_a_call_leaves_it_to_another_one() {
         assert_eq!(crate::fixture::told(&reply.outcome), "done 30");
         shop.provider.let_go(1);
         assert_eq!(shop.ask(refund(1)).await, "done 30");
-        assert_eq!(shop.books().await, "charged 30, refunded 30", "{asks:?} {trouble:?}");
+        assert_eq!(shop.books().await, "charged 30, refunded 30", "{asks:?} {fault:?}");
         shop.fixture.leave([till]).await;
     }
 }
@@ -101,7 +103,7 @@ async fn commands_about_an_action_wait_while_a_call_for_it_may_be_under_way() {
         shop.serve_as(shop.payments.clone().service(), patient()).await,
         shop.serve_as(shop.payments.clone().service(), patient()).await,
     ];
-    shop.provider.troubles(&[Trouble::DelaysTheRequest]);
+    shop.provider.faults(&[GatewayFault::DelaysTheRequest]);
     shop.fixture.send(&[charge(1, 30)]).await;
     shop.provider.holds_one().await;
     // Sent so often that both instances get some.
@@ -125,7 +127,7 @@ async fn commands_about_an_action_wait_while_a_call_for_it_may_be_under_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn conclusion_after_the_end_of_its_lease_is_not_kept() {
     let mut shop = Shop::new(Asks::No).await;
-    shop.provider.troubles(&[Trouble::Delays]);
+    shop.provider.faults(&[GatewayFault::Delays]);
     let slow = shop.serve_as(shop.payments.clone().service(), patient()).await;
     shop.fixture.send(&[charge(1, 30)]).await;
     shop.provider.holds_one().await;

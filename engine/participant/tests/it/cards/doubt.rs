@@ -6,7 +6,7 @@ use redress_core::inbox::Retention;
 use redress_participant::{Participant, ParticipantConfig, Service};
 
 use super::payments::{Asks, Payments, charge, refund, settle};
-use super::provider::{Keys, Trouble};
+use super::provider::{GatewayFault, Keys};
 use super::{Shop, again, config};
 use crate::fixture::until;
 
@@ -14,7 +14,7 @@ use crate::fixture::until;
 async fn settlement_finds_a_charge_by_inquiry_and_says_never_only_if_it_is_so() {
     let mut shop = Shop::new(Asks::Yes).await;
     let till = shop.serve().await;
-    shop.provider.troubles(&[Trouble::Answers504, Trouble::DelaysTheRequest]);
+    shop.provider.faults(&[GatewayFault::Answers504, GatewayFault::DelaysTheRequest]);
     assert!(shop.ask(charge(1, 30)).await.starts_with("failed: "));
     assert_eq!(shop.ask(settle(1)).await, "done 30");
     assert_eq!(shop.ask(again(&charge(1, 30))).await, "done 30");
@@ -36,8 +36,8 @@ async fn settlement_finds_a_charge_by_inquiry_and_says_never_only_if_it_is_so() 
 async fn settlement_without_an_answer_is_in_doubt_and_the_step_is_undone_either_way() {
     let mut shop = Shop::new(Asks::No).await;
     let till = shop.serve().await;
-    for (saga, trouble) in [(1, Trouble::Answers504), (2, Trouble::DropsTheRequest)] {
-        shop.provider.troubles(&[trouble]);
+    for (saga, fault) in [(1, GatewayFault::Answers504), (2, GatewayFault::DropsTheRequest)] {
+        shop.provider.faults(&[fault]);
         assert!(shop.ask(charge(saga, 30)).await.starts_with("failed: "));
         let settled = shop.ask(settle(saga)).await;
         insta::allow_duplicates!(
@@ -62,7 +62,7 @@ async fn settlement_without_an_answer_is_in_doubt_and_the_step_is_undone_either_
 async fn failed_undo_in_doubt_leaves_the_action_as_it_was_until_it_is_prepared() {
     let mut shop = Shop::new(Asks::No).await;
     let till = shop.serve().await;
-    shop.provider.troubles(&[Trouble::Answers504, Trouble::Answers504]);
+    shop.provider.faults(&[GatewayFault::Answers504, GatewayFault::Answers504]);
     assert!(shop.ask(charge(1, 30)).await.starts_with("failed: "));
     assert!(shop.ask(refund(1)).await.starts_with("failed: "));
     assert_eq!(shop.fixture.inbox().await, ["pay/action/1 given-up", "pay/compensation/1 prepared"]);
@@ -75,7 +75,7 @@ async fn failed_undo_in_doubt_leaves_the_action_as_it_was_until_it_is_prepared()
 async fn plain_compensation_learns_that_its_action_is_in_doubt() {
     let mut shop = Shop::new(Asks::No).await;
     let till = shop.serve_as(shop.payments.clone().with_plain_refund(), config()).await;
-    shop.provider.troubles(&[Trouble::Answers504]);
+    shop.provider.faults(&[GatewayFault::Answers504]);
     assert!(shop.ask(charge(1, 30)).await.starts_with("failed: "));
     assert_eq!(shop.ask(charge(2, 40)).await, "done 40");
     assert_eq!(shop.ask(refund(1)).await, "done 30", "what was asked for the action");
@@ -93,7 +93,7 @@ async fn plain_compensation_learns_that_its_action_is_in_doubt() {
 async fn service_without_the_handler_that_called_says_never_of_nothing() {
     let mut shop = Shop::new(Asks::Yes).await;
     let till = shop.serve().await;
-    shop.provider.troubles(&[Trouble::DropsTheRequest]);
+    shop.provider.faults(&[GatewayFault::DropsTheRequest]);
     assert!(shop.ask(charge(1, 30)).await.starts_with("failed: "));
     shop.fixture.stop(till).await;
     let older = Service::new("till", || None, |it: Participant<Payments>| it, shop.payments.clone());
@@ -113,7 +113,7 @@ async fn prepared_command_is_never_pruned() {
         ..config()
     };
     let till = shop.serve_as(shop.payments.clone().service(), config).await;
-    shop.provider.troubles(&[Trouble::Answers504]);
+    shop.provider.faults(&[GatewayFault::Answers504]);
     assert!(shop.ask(charge(1, 30)).await.starts_with("failed: "));
     assert_eq!(shop.ask(charge(2, 40)).await, "done 40");
     let ages = sqlx::query("UPDATE inbox SET handled_at = now() - interval '3 days'");
@@ -130,7 +130,7 @@ async fn prepared_command_is_never_pruned() {
 async fn provider_that_ignores_keys_may_charge_after_the_undo() {
     let mut shop = Shop::at(Keys::Ignored, Asks::No).await;
     let till = shop.serve().await;
-    shop.provider.troubles(&[Trouble::DelaysTheRequest]);
+    shop.provider.faults(&[GatewayFault::DelaysTheRequest]);
     assert!(shop.ask(charge(1, 30)).await.starts_with("failed: "));
     assert_eq!(shop.ask(refund(1)).await, "done 0");
     shop.provider.let_go(1);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use redress_participant::{CommandLimits, Participant, Service};
 
 use super::payments::{Asks, ChargeCard, Payments, charge};
-use super::provider::Trouble;
+use super::provider::GatewayFault;
 use super::{Shop, config};
 use crate::fixture::until;
 
@@ -24,7 +24,7 @@ async fn calls_are_bounded_and_hold_no_transaction() {
         ..CommandLimits::default()
     };
     let till = shop.serve_as(limited(shop.payments.clone(), limits), config()).await;
-    shop.provider.troubles(&[Trouble::Delays; 6]);
+    shop.provider.faults(&[GatewayFault::Delays; 6]);
     let commands: Vec<_> = (1..=6).map(|saga| charge(saga, 10)).collect();
     shop.fixture.send(&commands).await;
     for _ in 0..2 {

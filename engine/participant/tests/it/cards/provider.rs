@@ -17,7 +17,7 @@ pub(crate) const CARD_LIMIT: i64 = 1_000;
 
 /// What the gateway does to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum GatewayFault {
     /// Passes it on, and answers 504 instead of the provider's answer.
     Answers504,
     /// Passes it on, and hangs up.
@@ -71,7 +71,7 @@ struct Books {
 struct Shared {
     keys: Keys,
     books: Mutex<Books>,
-    troubles: Mutex<VecDeque<Trouble>>,
+    faults: Mutex<VecDeque<GatewayFault>>,
     /// One permit for each request that the gateway holds back.
     held: Semaphore,
     gate: Semaphore,
@@ -90,7 +90,7 @@ impl Provider {
         let shared = Arc::new(Shared {
             keys,
             books: Mutex::default(),
-            troubles: Mutex::default(),
+            faults: Mutex::default(),
             held: Semaphore::new(0),
             gate: Semaphore::new(0),
             inside: Mutex::default(),
@@ -116,8 +116,8 @@ impl Provider {
     }
 
     /// What happens to the next charges and refunds.
-    pub(crate) fn troubles(&self, troubles: &[Trouble]) {
-        self.shared.troubles.lock().unwrap().extend(troubles);
+    pub(crate) fn faults(&self, faults: &[GatewayFault]) {
+        self.shared.faults.lock().unwrap().extend(faults);
     }
 
     /// Waits until the gateway holds back one more request.
@@ -217,29 +217,29 @@ async fn refund(
 /// Passes one request on; each connection has one.
 async fn pass(shared: Arc<Shared>, mut client: TcpStream, behind: String) {
     let Some(request) = request(&mut client).await else { return };
-    let makes_trouble = request.starts_with(b"POST");
-    let trouble = if makes_trouble { shared.troubles.lock().unwrap().pop_front() } else { None };
-    let answer = match trouble {
+    let may_fail = request.starts_with(b"POST");
+    let fault = if may_fail { shared.faults.lock().unwrap().pop_front() } else { None };
+    let answer = match fault {
         None => forward(&behind, &request).await,
-        Some(Trouble::Answers504) => {
+        Some(GatewayFault::Answers504) => {
             forward(&behind, &request).await;
             b"HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_vec()
         }
-        Some(Trouble::DropsTheAnswer) => {
+        Some(GatewayFault::DropsTheAnswer) => {
             forward(&behind, &request).await;
             Vec::new()
         }
-        Some(Trouble::DropsTheRequest) => Vec::new(),
-        Some(Trouble::Delays) => {
+        Some(GatewayFault::DropsTheRequest) => Vec::new(),
+        Some(GatewayFault::Delays) => {
             let answer = forward(&behind, &request).await;
             hold(&shared).await;
             answer
         }
-        Some(Trouble::DelaysTheRequest) => {
+        Some(GatewayFault::DelaysTheRequest) => {
             hold(&shared).await;
             forward(&behind, &request).await
         }
-        Some(Trouble::AnswersTwice) => {
+        Some(GatewayFault::AnswersTwice) => {
             let mut answers = forward(&behind, &request).await;
             answers.extend(forward(&behind, &request).await);
             answers

@@ -3,7 +3,7 @@
 use redress_participant::testing::{ServiceTest, ServiceTestError, TestOutcome};
 
 use super::payments::{Asks, ChargeCard, Payments, RefundCard};
-use super::provider::{Keys, Provider, Trouble};
+use super::provider::{GatewayFault, Keys, Provider};
 
 async fn till(asks: Asks) -> (ServiceTest, Provider) {
     let provider = Provider::start(Keys::Honoured).await;
@@ -46,7 +46,7 @@ async fn doubt_is_settled_and_undone_without_a_broker() {
 async fn racing_call_and_undo_agree() {
     let (test, provider) = till(Asks::Yes).await;
     for amount in 1..=5 {
-        provider.troubles(&[Trouble::Answers504]);
+        provider.faults(&[GatewayFault::Answers504]);
         let step = test.step(ChargeCard { amount });
         let (_, mut undo) = step.race(&RefundCard {}).await.unwrap();
         // It is sent until it is done.
