@@ -192,7 +192,7 @@ pub fn nested(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
         .build()
 }
 
-/// A saga whose second step is answered later, within so long, by its service or by people.
+/// A saga whose second step is answered later, within so long, by its service or by people; its deadline is twice as far.
 pub fn on_approval(attempts_max: u32, undo_attempts_max: u32, answer_within: Duration) -> SagaDefinition {
     let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
     saga::<Data>("on-approval", 1)
@@ -211,6 +211,7 @@ pub fn on_approval(attempts_max: u32, undo_attempts_max: u32, answer_within: Dur
         .pivot("ship", |_| Ship {})
         .retry(action)
         .retriable("confirm", |_| Confirm {})
+        .deadline(answer_within * 2)
         .build()
 }
 

@@ -185,6 +185,11 @@ impl Participants {
         self.replies.insert(step.clone(), reply);
     }
 
+    /// The reply of a step's action; `null` without one.
+    pub fn reply_of(&self, step: &Name) -> JsonText {
+        self.replies.get(step).cloned().unwrap_or_else(JsonText::null)
+    }
+
     /// Returns true if the command's handler would run, so that the business has a say.
     pub fn would_run(&self, command: &CommandMessage) -> bool {
         matches!(self.ruling(command, command.action_sent_at), Ruling::Run)
@@ -267,7 +272,7 @@ impl Participants {
 
     /// The answer of a handler, remembered.
     fn conclude(&mut self, command: &CommandMessage, now: Timestamp, business: &Business) -> Outcome {
-        let reply = self.replies.get(&command.key.step).cloned().unwrap_or_else(JsonText::null);
+        let reply = self.reply_of(&command.key.step);
         let (outcome, recorded) = match (command.key.phase, business) {
             (_, Business::Failed | Business::Later | Business::Called { .. }) => {
                 return Outcome::Failed { message: "injected".to_owned() };

@@ -130,6 +130,15 @@ impl<'d> World<'d> {
         Some(reply(command, outcome))
     }
 
+    /// The answer "done" to a command that was left open, with the reply of its step.
+    pub fn done(&self, command: &CommandMessage) -> GivenAnswer {
+        let reply = match command.key.phase {
+            Phase::Action | Phase::Settlement => self.participants.reply_of(&command.key.step),
+            Phase::Compensation => JsonText::null(),
+        };
+        GivenAnswer::Done { reply }
+    }
+
     /// From now on the third party tells so much.
     pub fn set_third_party(&mut self, third_party: ThirdParty) {
         self.participants.set_third_party(third_party);
