@@ -216,15 +216,15 @@ fn budgets(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), Str
 fn awaiting(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
     for (place, row) in rows.iter().enumerate() {
         let Some((_, step)) = row.step.as_ref().and_then(|name| definition.step(name)) else { continue };
-        let before = rows[..place].iter().rev();
+        let before = &rows[..place];
         let is_asked = |before: &&HistoryEntry| before.event == HistoryEvent::RetryRequested;
-        let last = before.clone().find(|before| is_asked(before) || before.step == row.step);
-        let Some(last) = last.filter(|last| last.event == HistoryEvent::Accepted && last.phase == row.phase)
-        else {
+        let last = before.iter().rfind(|before| is_asked(before) || before.step == row.step);
+        let is_accepted = |before: &&HistoryEntry| {
+            (before.event, &before.step, before.phase) == (HistoryEvent::Accepted, &row.step, row.phase)
+        };
+        let (Some(_), Some(first)) = (last.filter(is_accepted), before.iter().find(is_accepted)) else {
             continue;
         };
-        let first = before.filter(|before| before.step == row.step && before.phase == row.phase);
-        let first = first.filter(|before| before.event == HistoryEvent::Accepted).last().unwrap_or(last);
         let answer_within = Duration::from_millis(step.answer_within_ms);
         match (row.event, row.phase) {
             (HistoryEvent::Sent, Some(_)) => {

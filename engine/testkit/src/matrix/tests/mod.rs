@@ -226,15 +226,15 @@ fn matrix_of_steps_that_are_tried_for_a_time() {
         .build();
     let table = UnwindMatrix::of(definition).run().unwrap();
     insta::assert_snapshot!(table, @"
-    timed v1: 44 cells
+    timed v1: 48 cells
     create action
-      completed    fail, drop-reply, delay-reply:42000, duplicate, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, drop-command, delay:42000, always fail, always drop-command
+      completed    fail, drop-reply, delay-reply:42000, duplicate, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, drop-command, delay:42000, always fail, always drop-command, answers-too-late
     create settlement
       completed    fail, drop-command, drop-reply, delay-reply:42000, duplicate, delay:42000, crash-before-commit, crash-after-commit, crash-after-reply
     reserve action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     reserve settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     ");
