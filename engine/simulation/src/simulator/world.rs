@@ -128,7 +128,7 @@ impl World {
     /// The start of a saga, by its client.
     pub(super) fn request(&mut self, number: usize) -> StartRequest {
         // One saga at least has steps that are answered later, or call a third party.
-        let from = if number == 1 { self.definitions.len() - LATER_DEFINITIONS } else { 0 };
+        let from = if number == 1 { self.definitions.len().saturating_sub(LATER_DEFINITIONS) } else { 0 };
         let definition = &self.definitions[self.rng.usize(from..self.definitions.len())];
         let input = serde_json::json!({ "gift": self.rng.bool() });
         let input = if definition.name == *"branching" { input } else { serde_json::json!({}) };
