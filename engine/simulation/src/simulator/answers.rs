@@ -5,27 +5,17 @@
 //! may never hear of a call, or do what it is asked for without an answer; asked what became of a call it tells or does
 //! not, until the weather is calm.
 
-use std::time::Duration;
-
 use redress_core::inbox::{GivenAnswer, Ruling};
 use redress_core::{CommandMessage, IdempotencyKey, JsonText, Outcome, Phase, Rejection};
 use redress_testkit::fixtures::{answers_later, calls};
 use redress_testkit::participants::{Business, ThirdParty, reply};
 
 use super::mutants::Mutation;
-use super::world::{World, at};
+use super::world::{Question, World, at};
 
-/// The longest time that a call to a third party takes: longer than a step's timeout, shorter than all its attempts.
-pub(super) const CALLS_TAKE: Duration = Duration::from_secs(15);
 /// The latest time at which an answer comes, in milliseconds: beyond the time that a step waits for it, and beyond the memory
 /// of the participants.
 const LATER_MS_MAX: i64 = 240_000;
-
-/// A command whose answer comes later.
-pub(super) struct Question {
-    command: CommandMessage,
-    due_ms: i64,
-}
 
 impl World {
     /// The business of a command that may be answered later, or calls a third party; `None` if it is not one of those.

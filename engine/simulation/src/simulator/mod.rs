@@ -62,8 +62,6 @@ static DEFINITIONS: LazyLock<[SagaDefinition; 6]> = LazyLock::new(|| {
         fixtures::paying(2, 3, InDoubt::Park),
     ]
 });
-/// How many of them, at the end, have steps that are answered later or call a third party.
-const LATER_DEFINITIONS: usize = 3;
 /// How long an answer that comes later is waited for: some come after it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 

@@ -10,11 +10,9 @@ use redress_coordinator::StartRequest;
 use redress_coordinator::ports::Clock;
 use redress_core::decide::Verb;
 use redress_core::inbox::Retention;
-use redress_core::{IdempotencyKey, Name, Phase, SagaDefinition, SagaId, Timestamp};
+use redress_core::{CommandMessage, IdempotencyKey, Name, Phase, SagaDefinition, SagaId, Timestamp};
 use redress_testkit::participants::Participants;
 
-use super::LATER_DEFINITIONS;
-use super::answers::{CALLS_TAKE, Question};
 use super::clock::SimulatedClock;
 use super::mutants::Mutation;
 use crate::memory::{MemoryBus, MemoryJournal, Row};
@@ -30,6 +28,17 @@ pub(super) const BEGINS_MS: i64 = 1_000_000;
 /// How long participants remember: not for the whole run, and with a margin above what clocks differ by.
 pub(super) const RETENTION: Retention =
     Retention { keep: Duration::from_secs(150), margin: Duration::from_secs(45) };
+
+/// The longest time that a call to a third party takes: longer than a step's timeout, shorter than all its attempts.
+const CALLS_TAKE: Duration = Duration::from_secs(15);
+/// How many definitions, at the end of all, have steps that are answered later or call a third party.
+const LATER_DEFINITIONS: usize = 3;
+
+/// A command whose answer comes later.
+pub(super) struct Question {
+    pub(super) command: CommandMessage,
+    pub(super) due_ms: i64,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weather {
