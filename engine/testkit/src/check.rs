@@ -4,6 +4,7 @@
 //! definition. Explorer, simulator and unwind matrix all end with this.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use redress_core::definition::{SagaDefinition, Step, StepKind};
 use redress_core::history::{ATTEMPT_ROWS_MAX, HistoryEntry, HistoryEvent};
@@ -86,7 +87,8 @@ pub fn history(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(),
     turns_forward(definition, rows)?;
     turns_back(definition, rows)?;
     ends(rows)?;
-    budgets(definition, rows)
+    budgets(definition, rows)?;
+    awaiting(definition, rows)
 }
 
 fn is(row: &HistoryEntry, event: HistoryEvent, phase: Phase) -> bool {
@@ -181,7 +183,8 @@ fn ends(rows: &[HistoryEntry]) -> Result<(), String> {
 fn budgets(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
     let mut spent = 0;
     for row in rows {
-        let begins = is(row, HistoryEvent::Sent, Phase::Compensation) && row.attempt == Some(1);
+        let begins = is(row, HistoryEvent::Sent, Phase::Compensation) && row.attempt == Some(1)
+            || is(row, HistoryEvent::Accepted, Phase::Compensation);
         spent =
             if begins { 0 } else { spent + u32::from(is(row, HistoryEvent::Failed, Phase::Compensation)) };
         let parked = row.detail.read::<Reason>().ok().filter(|_| row.event == HistoryEvent::Parked);
@@ -204,6 +207,34 @@ fn budgets(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), Str
         let allowed = compensation.and_then(|compensation| compensation.retry.attempts_max);
         if let Some(allowed) = allowed.filter(|allowed| spent != *allowed && *allowed <= ATTEMPT_ROWS_MAX) {
             return Err(format!("a compensation was given up after {spent} of {allowed} failures"));
+        }
+    }
+    Ok(())
+}
+
+/// A command whose answer comes later is neither sent again, unless an operator asks for it, nor settled before its time.
+fn awaiting(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
+    for (place, row) in rows.iter().enumerate() {
+        let Some((_, step)) = row.step.as_ref().and_then(|name| definition.step(name)) else { continue };
+        let before = &rows[..place];
+        let is_asked = |before: &&HistoryEntry| before.event == HistoryEvent::RetryRequested;
+        let last = before.iter().rfind(|before| is_asked(before) || before.step == row.step);
+        let is_accepted = |before: &&HistoryEntry| {
+            (before.event, &before.step, before.phase) == (HistoryEvent::Accepted, &row.step, row.phase)
+        };
+        let (Some(_), Some(first)) = (last.filter(is_accepted), before.iter().find(is_accepted)) else {
+            continue;
+        };
+        let answer_within = Duration::from_millis(step.answer_within_ms);
+        match (row.event, row.phase) {
+            (HistoryEvent::Sent, Some(_)) => {
+                return Err(format!("{} was sent again while its answer was awaited", step.name));
+            }
+            (HistoryEvent::TimedOut, Some(Phase::Action)) if row.at >= first.at + answer_within => {}
+            (HistoryEvent::TimedOut, Some(_)) => {
+                return Err(format!("{} was not waited for as long as its answer may take", step.name));
+            }
+            (_, _) => {}
         }
     }
     Ok(())

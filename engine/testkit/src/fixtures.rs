@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use redress_core::definition::LateSuccess;
-use redress_core::{RetryPolicy, SagaDefinition, saga};
+use redress_core::definition::{InDoubt, LateSuccess};
+use redress_core::{Command, CommandMessage, RetryPolicy, SagaDefinition, saga};
 use redress_macros::Command;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,36 @@ pub struct Ship {}
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
 #[command(service = "world", name = "confirm")]
 pub struct Confirm {}
+
+/// An action whose answer comes later.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "approve")]
+pub struct Approve {}
+
+/// Undoes the approval; its answer may come later, too.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "withdraw", compensates = Approve)]
+pub struct Withdraw {}
+
+/// An action that calls a third party.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "pay")]
+pub struct Pay {}
+
+/// Undoes the payment, by another call to the third party.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "repay", compensates = Pay)]
+pub struct Repay {}
+
+/// Returns true if the answer to this command may come later.
+pub fn answers_later(command: &CommandMessage) -> bool {
+    command.command == *Approve::NAME || command.command == *Withdraw::NAME
+}
+
+/// Returns true if this command calls a third party.
+pub fn calls(command: &CommandMessage) -> bool {
+    command.command == *Pay::NAME || command.command == *Repay::NAME
+}
 
 /// Five steps, with so many attempts for each action and for each compensation.
 pub fn five_steps(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
@@ -159,5 +189,53 @@ pub fn nested(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
         .saga("child", child, |data| &mut data.child)
         .pivot("ship", |_| Ship {})
         .retry(action)
+        .build()
+}
+
+/// A saga whose second step is answered later, within so long, by its service or by people; its deadline is twice as far.
+pub fn on_approval(attempts_max: u32, undo_attempts_max: u32, answer_within: Duration) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    saga::<Data>("on-approval", 1)
+        .step("create", |_| Create {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .step("approve", |_| Approve {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Withdraw {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .answer_within(answer_within)
+        .people_may_answer()
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .retriable("confirm", |_| Confirm {})
+        .deadline(answer_within * 2)
+        .build()
+}
+
+/// A saga whose second step calls a third party; its name says what follows if that does not tell what became of a call.
+pub fn paying(attempts_max: u32, undo_attempts_max: u32, in_doubt: InDoubt) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    let name = match in_doubt {
+        InDoubt::Park => "pay-or-park",
+        InDoubt::Undo => "pay-or-undo",
+    };
+    saga::<Data>(name, 1)
+        .step("create", |_| Create {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .step("pay", |_| Pay {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Repay {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .in_doubt(in_doubt)
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .retriable("confirm", |_| Confirm {})
         .build()
 }

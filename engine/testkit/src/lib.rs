@@ -18,6 +18,7 @@ pub mod choices;
 pub mod delivery;
 mod example;
 pub mod fixtures;
+mod manners;
 pub mod matrix;
 pub mod participants;
 pub mod run_result;
@@ -25,6 +26,7 @@ pub mod story;
 mod virtual_run;
 pub mod world;
 
+pub use manners::UnansweredCall;
 pub use matrix::{UnwindMatrix, unwind_matrix};
 pub use run_result::RunResult;
 pub use story::Story;

@@ -2,10 +2,18 @@
 //!
 //! This is the hidden truth against which a saga's own account is checked. An effect that happens twice, an undo of
 //! something that does not stand, and a command that changes under its key are noted the moment they happen.
+//!
+//! A handler may leave its command open, to be answered later ([`Participants::answer`]), or call a third party. The
+//! third party honours the key under which it is called. A call whose answer is lost takes effect at the end of its
+//! longest time ([`Participants::calls_taking`]), so that what comes in between meets a call under way.
+
+mod answering;
+mod calls;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use redress_core::inbox::{Fingerprint, GivenAnswer, Record, Recorded, Retention, Ruling, rule};
+use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, rule};
 use redress_core::{
     CommandMessage, IdempotencyKey, JsonText, Name, Outcome, Phase, Rejection, ReplyMessage, SagaId,
     Timestamp,
@@ -26,6 +34,20 @@ pub enum DisabledRule {
     Rejections,
     /// A command that may have been forgotten is ruled on as if it had never been.
     Expiry,
+    /// An action whose answer was to come later is given up in words alone: its question stays open.
+    GivingUp,
+    /// Every answer to a question counts, and not only the first.
+    FirstAnswer,
+    /// A question that is still open is pruned like any other record.
+    OpenRecords,
+    /// A third party is called before anything is recorded.
+    Preparing,
+    /// A settlement of an action for which a third party was called asks nobody: it never happened.
+    Inquiring,
+    /// A call that may be under way is not waited for.
+    Waiting,
+    /// An action that was undone in doubt may be called for again.
+    Renouncing,
     /// An ordered failure of this kind, by its word, is not played.
     Obedience(&'static str),
 }
@@ -73,6 +95,10 @@ pub struct Participants {
     /// How long they remember.
     retention: Retention,
     third_party: ThirdParty,
+    /// The longest time that a call to a third party takes.
+    calls_take: Duration,
+    /// Calls whose answers are lost, and when they take effect.
+    under_way: Vec<(Timestamp, IdempotencyKey)>,
     inbox: BTreeMap<IdempotencyKey, Record>,
     /// When each was remembered.
     handled_at: BTreeMap<IdempotencyKey, Timestamp>,
@@ -89,6 +115,8 @@ impl Participants {
             without,
             retention: Retention::DEFAULT,
             third_party: ThirdParty::Tells,
+            calls_take: Duration::ZERO,
+            under_way: Vec::new(),
             inbox: BTreeMap::new(),
             handled_at: BTreeMap::new(),
             effects: BTreeMap::new(),
@@ -103,19 +131,18 @@ impl Participants {
         Self { retention, ..self }
     }
 
-    /// Participants whose third party tells so much.
-    pub fn calling(self, third_party: ThirdParty) -> Self {
-        Self { third_party, ..self }
-    }
-
     /// Forgets what is old enough and has its answer; says how much it was.
     pub fn prune(&mut self, now: Timestamp) -> usize {
+        self.land_calls(now);
         let keep = i64::try_from(self.retention.keep.as_millis()).unwrap_or(i64::MAX);
         let is_old = |at: &Timestamp| (now - *at).num_milliseconds() > keep;
-        let is_answered = |key: &IdempotencyKey| {
-            self.inbox
-                .get(key)
-                .is_none_or(|record| !matches!(record.recorded, Recorded::Open | Recorded::Prepared { .. }))
+        let is_answered = |key: &IdempotencyKey| match self.inbox.get(key).map(|record| &record.recorded) {
+            Some(Recorded::Open) => self.without == DisabledRule::OpenRecords,
+            Some(Recorded::Prepared { .. }) => false,
+            Some(
+                Recorded::Done { .. } | Recorded::Rejected(_) | Recorded::Fenced | Recorded::GivenUp { .. },
+            )
+            | None => true,
         };
         let handled = self.handled_at.iter();
         let old = handled.filter(|(key, at)| is_old(at) && is_answered(key));
@@ -141,6 +168,10 @@ impl Participants {
     ) -> Ruling {
         let retention =
             if self.without == DisabledRule::Expiry { Retention::DEFAULT } else { self.retention };
+        if self.without == DisabledRule::Waiting {
+            let (own, action) = (own.map(not_under_way), action.map(not_under_way));
+            return rule(command, own.as_ref(), action.as_ref(), now, &retention);
+        }
         rule(command, own, action, now, &retention)
     }
 
@@ -154,10 +185,20 @@ impl Participants {
         self.replies.insert(step.clone(), reply);
     }
 
+    /// The reply of a step's action; `null` without one.
+    pub fn reply_of(&self, step: &Name) -> JsonText {
+        self.replies.get(step).cloned().unwrap_or_else(JsonText::null)
+    }
+
     /// Returns true if the command's handler would run, so that the business has a say.
     pub fn would_run(&self, command: &CommandMessage) -> bool {
+        matches!(self.ruling(command, command.action_sent_at), Ruling::Run)
+    }
+
+    /// The ruling on a command if it came now: it says what the business would be asked.
+    pub fn ruling(&self, command: &CommandMessage, now: Timestamp) -> Ruling {
         let (own, action) = self.remembered(command);
-        matches!(self.rule(command, own, action, command.action_sent_at), Ruling::Run)
+        self.rule(command, own, action, now)
     }
 
     fn remembered(&self, command: &CommandMessage) -> (Option<&Record>, Option<&Record>) {
@@ -168,6 +209,7 @@ impl Participants {
 
     /// Handles a command in one transaction, and answers.
     pub fn handle(&mut self, command: &CommandMessage, now: Timestamp, business: &Business) -> Outcome {
+        self.land_calls(now);
         if command.key.phase != Phase::Settlement {
             let fingerprint = Fingerprint::of(&command.command, &command.payload);
             let first = *self.asked.entry(command.key.clone()).or_insert(fingerprint);
@@ -175,89 +217,40 @@ impl Participants {
                 self.note(format!("{}: the command was changed under its key", command.key));
             }
         }
-        let (own, action) = self.remembered(command);
-        match self.rule(command, own, action, now) {
+        match self.ruling(command, now) {
             Ruling::Refuse { reason } => Outcome::Refused { reason },
             Ruling::Answer { outcome, record } => {
                 for (key, record) in record {
-                    if self.without != DisabledRule::Fences || record.recorded != Recorded::Fenced {
-                        self.remember(key, record, now);
-                    }
+                    self.remember_ruling(key, record, now);
                 }
                 outcome
             }
             Ruling::Run => self.run(command, now, business),
             Ruling::UndoInDoubt { record: (key, record), .. } => {
                 let outcome = self.run(command, now, business);
-                if matches!(outcome, Outcome::Done { .. }) {
+                let leaves_a_record = self.inbox.contains_key(&command.key);
+                if leaves_a_record && self.without != DisabledRule::Renouncing {
                     self.remember(key, record, now);
                 }
                 outcome
             }
             Ruling::Call { .. } => self.call(command, now, business),
             Ruling::Inquire { .. } => self.inquire(command, now),
-            Ruling::GiveUp if *business == Business::Later => Outcome::Accepted,
-            Ruling::GiveUp => {
-                self.remember(command.key.of_action(), Record::fence(), now);
-                Outcome::Fenced
-            }
+            Ruling::GiveUp => self.give_up(command, now, business),
             Ruling::Wait { .. } => Outcome::Failed { message: "a call may be under way".to_owned() },
         }
     }
 
-    /// The service gives the answer to a command that it left open; `None` if there is nothing to answer any more.
-    pub fn answer(&mut self, key: &IdempotencyKey, answer: GivenAnswer, now: Timestamp) -> Option<Outcome> {
-        let record = self.inbox.get(key).filter(|record| record.recorded == Recorded::Open)?;
-        let fingerprint = record.fingerprint;
-        let (outcome, recorded) = match answer {
-            GivenAnswer::Done { reply } => (Outcome::Done { reply: reply.clone() }, Recorded::Done { reply }),
-            GivenAnswer::Rejected(rejection) => {
-                (Outcome::Rejected(rejection.clone()), Recorded::Rejected(rejection))
-            }
-        };
-        if matches!(recorded, Recorded::Done { .. }) {
-            self.take_effect(key);
+    /// Stores a record that comes of the ruling alone.
+    fn remember_ruling(&mut self, key: IdempotencyKey, record: Record, now: Timestamp) {
+        if self.without == DisabledRule::Fences && record.recorded == Recorded::Fenced {
+            return;
         }
-        self.remember(key.clone(), Record { fingerprint, recorded }, now);
-        Some(outcome)
-    }
-
-    /// Calls the third party, which does nothing twice under one key.
-    fn call(&mut self, command: &CommandMessage, now: Timestamp, business: &Business) -> Outcome {
-        let (done, answered) = match business {
-            Business::Called { done, answered } => (*done, *answered),
-            Business::Done | Business::Later => (true, true),
-            Business::Rejected(_) => (false, true),
-            Business::Failed => (false, false),
-        };
-        let wanted = i32::from(command.key.phase == Phase::Action);
-        let stands = self.effect(command.key.saga_id, &command.key.step);
-        if done && stands != wanted {
-            self.take_effect(&command.key);
+        // A person's word on an open action: what it stands for is done with it.
+        if key.phase == Phase::Action && matches!(record.recorded, Recorded::Done { .. }) {
+            self.take_effect(&key);
         }
-        match (answered, done || stands == wanted) {
-            (false, _) => Outcome::Failed { message: "the third party did not answer".to_owned() },
-            (true, true) => self.conclude(command, now, &Business::Done),
-            (true, false) => {
-                self.conclude(command, now, &Business::Rejected(Rejection::new("declined", "no")))
-            }
-        }
-    }
-
-    /// Asks the third party what became of the call for an action.
-    fn inquire(&mut self, settlement: &CommandMessage, now: Timestamp) -> Outcome {
-        let key = settlement.key.of_action();
-        let stands = self.effect(key.saga_id, &key.step) > 0;
-        match self.third_party {
-            ThirdParty::Silent => Outcome::InDoubt { reason: "the third party does not tell".to_owned() },
-            ThirdParty::Tells if stands => {
-                self.conclude(&CommandMessage { key, ..settlement.clone() }, now, &Business::Done)
-            }
-            ThirdParty::Tells => {
-                self.remember(key, Record::fence(), now);
-                Outcome::Fenced
-            }
-        }
+        self.remember(key, record, now);
     }
 
     fn run(&mut self, command: &CommandMessage, now: Timestamp, business: &Business) -> Outcome {
@@ -267,11 +260,7 @@ impl Participants {
                 self.remember(command.key.clone(), Record { fingerprint, recorded: Recorded::Open }, now);
                 return Outcome::Accepted;
             }
-            Business::Called { .. } => {
-                let recorded = Recorded::Prepared { request: command.payload.clone(), called_until: now };
-                self.remember(command.key.clone(), Record { fingerprint, recorded }, now);
-                return self.call(command, now, business);
-            }
+            Business::Called { .. } => return self.call(command, now, business),
             Business::Done | Business::Rejected(_) | Business::Failed => {}
         }
         let outcome = self.conclude(command, now, business);
@@ -283,7 +272,7 @@ impl Participants {
 
     /// The answer of a handler, remembered.
     fn conclude(&mut self, command: &CommandMessage, now: Timestamp, business: &Business) -> Outcome {
-        let reply = self.replies.get(&command.key.step).cloned().unwrap_or_else(JsonText::null);
+        let reply = self.reply_of(&command.key.step);
         let (outcome, recorded) = match (command.key.phase, business) {
             (_, Business::Failed | Business::Later | Business::Called { .. }) => {
                 return Outcome::Failed { message: "injected".to_owned() };
@@ -340,6 +329,22 @@ impl Participants {
     /// How often the effect of a step stands.
     pub fn effect(&self, saga: SagaId, step: &Name) -> i32 {
         self.effects.get(&(saga, step.clone())).copied().unwrap_or_default()
+    }
+}
+
+/// The same record, as if no call could be under way.
+fn not_under_way(record: &Record) -> Record {
+    match &record.recorded {
+        Recorded::Prepared { request, .. } => {
+            let recorded =
+                Recorded::Prepared { request: request.clone(), called_until: Timestamp::UNIX_EPOCH };
+            Record { fingerprint: record.fingerprint, recorded }
+        }
+        Recorded::Done { .. }
+        | Recorded::Rejected(_)
+        | Recorded::Fenced
+        | Recorded::Open
+        | Recorded::GivenUp { .. } => record.clone(),
     }
 }
 

@@ -45,10 +45,11 @@ use std::time::Duration;
 
 use redress_core::decide::{OperatorCommand, Verb};
 use redress_core::fault::Fault;
-use redress_core::{JsonText, Name, SagaDefinition};
+use redress_core::{JsonText, Name, Phase, SagaDefinition};
 use serde_json::Value;
 
 use crate::example::{self, Extent};
+use crate::manners::{Manners, UnansweredCall};
 use crate::participants::{DisabledRule, Participants};
 use crate::run_result::{RunResult, ScheduledCommand};
 use crate::virtual_run::VirtualRun;
@@ -63,6 +64,7 @@ pub struct Story<'d> {
     faults: Vec<Fault>,
     scheduled: Vec<ScheduledCommand>,
     lost: Vec<Name>,
+    manners: Manners,
     without: DisabledRule,
 }
 
@@ -83,6 +85,7 @@ impl<'d> Story<'d> {
             faults: Vec::new(),
             scheduled: Vec::new(),
             lost: Vec::new(),
+            manners: Manners::default(),
             without: DisabledRule::Nothing,
         }
     }
@@ -123,6 +126,31 @@ impl<'d> Story<'d> {
         self
     }
 
+    /// A step whose action is accepted first and done so long after, unless it has been given up by then.
+    ///
+    /// # Panics
+    /// If it is no name of a step.
+    pub fn answers_later(self, step: &str, delay: Duration) -> Self {
+        self.phase_answers_later(step, Phase::Action, delay)
+    }
+
+    /// The same of any phase but a settlement.
+    pub(crate) fn phase_answers_later(mut self, step: &str, phase: Phase, delay: Duration) -> Self {
+        let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        self.manners.answer_later(named(step), phase, delay_ms);
+        self
+    }
+
+    /// A step whose action calls a third party that does not answer. Asked what became of the call, it tells nothing until
+    /// an operator has resolved the step.
+    ///
+    /// # Panics
+    /// If it is no name of a step.
+    pub fn in_doubt(mut self, step: &str, call: UnansweredCall) -> Self {
+        self.manners.be_in_doubt(named(step), call);
+        self
+    }
+
     /// A rule that is taken away from the participants.
     pub(crate) fn without(mut self, rule: DisabledRule) -> Self {
         self.without = rule;
@@ -158,6 +186,13 @@ impl<'d> Story<'d> {
             }
         }
         let (world, first) = World::begin(self.definition, participants, data, self.faults);
-        VirtualRun::new(world, self.scheduled, self.lost, self.without).play(first)
+        VirtualRun::new(world, self.scheduled, self.lost, self.manners, self.without).play(first)
+    }
+}
+
+fn named(step: &str) -> Name {
+    match Name::new(step) {
+        Ok(name) => name,
+        Err(error) => panic!("{step}: {error}"),
     }
 }

@@ -9,10 +9,11 @@ use redress_core::decide::{Effect, Event, OperatorCommand};
 use redress_core::fault::FaultKind;
 use redress_core::message::NotificationMessage;
 use redress_core::plan::{Plan, plan};
-use redress_core::{CommandMessage, Name, Rejection, ReplyMessage, Timestamp};
+use redress_core::{CommandMessage, Name, Phase, Rejection, ReplyMessage, Timestamp};
 
 use crate::delivery::Delivery;
-use crate::participants::{Business, DisabledRule, failure};
+use crate::manners::Manners;
+use crate::participants::{Business, DisabledRule, ThirdParty, failure};
 use crate::run_result::{RunResult, ScheduledCommand, line};
 use crate::world::{Outgoing, World};
 
@@ -26,6 +27,8 @@ enum Message {
     Command(CommandMessage),
     Reply(ReplyMessage),
     Operator(OperatorCommand),
+    /// The time has come to answer a command that was accepted.
+    Answer(CommandMessage),
 }
 
 pub(crate) struct VirtualRun<'d> {
@@ -41,6 +44,7 @@ pub(crate) struct VirtualRun<'d> {
     scheduled: Vec<ScheduledCommand>,
     /// Steps whose notification never arrives.
     lost: Vec<Name>,
+    manners: Manners,
     without: DisabledRule,
     /// The deliveries that the participants saw.
     deliveries: Vec<Delivery>,
@@ -51,6 +55,7 @@ impl<'d> VirtualRun<'d> {
         world: World<'d>,
         scheduled: Vec<ScheduledCommand>,
         lost: Vec<Name>,
+        manners: Manners,
         without: DisabledRule,
     ) -> Self {
         Self {
@@ -63,6 +68,7 @@ impl<'d> VirtualRun<'d> {
             sent: 0,
             scheduled,
             lost,
+            manners,
             without,
             deliveries: Vec::new(),
         }
@@ -139,10 +145,16 @@ impl<'d> VirtualRun<'d> {
         match message {
             Message::Reply(reply) => self.decide(Event::Reply(reply)),
             Message::Operator(command) => self.decide(Event::Operator(command)),
+            Message::Answer(command) => {
+                let done = self.world.done(&command);
+                if let Some(reply) = self.world.answer(&command, done) {
+                    self.decide(Event::Reply(reply));
+                }
+            }
             Message::Command(mut command) => {
                 let fault = command.fault.take().filter(|fault| !self.without.ignores(fault.word()));
                 match fault {
-                    None => self.answer(&command, &Business::Done, 0),
+                    None => self.answer_as_usual(&command, 0),
                     Some(fault) => self.obey(command, fault),
                 }
             }
@@ -156,9 +168,30 @@ impl<'d> VirtualRun<'d> {
         self.send(delay_ms, Message::Reply(reply));
     }
 
+    /// Answers as the participants of this story do if nothing goes wrong.
+    fn answer_as_usual(&mut self, command: &CommandMessage, delay_ms: i64) {
+        let business = self.business(command);
+        self.answer(command, &business, delay_ms);
+    }
+
+    fn business(&mut self, command: &CommandMessage) -> Business {
+        let ruling = self.world.ruling(command);
+        if let Some(delay_ms) = self.manners.delay_ms(command, &ruling, self.without) {
+            self.send(delay_ms, Message::Answer(command.clone()));
+            return Business::Later;
+        }
+        if command.key.phase == Phase::Settlement {
+            let mut steps = self.world.state.steps.iter().filter(|step| step.name == command.key.step);
+            let is_resolved = steps.any(|step| step.unverified.is_some());
+            self.world.set_third_party(if is_resolved { ThirdParty::Tells } else { ThirdParty::Silent });
+        }
+        self.manners.unanswered(command, self.without).unwrap_or(Business::Done)
+    }
+
     /// The effect is committed, and no reply is sent.
     fn handle_in_silence(&mut self, command: &CommandMessage) {
-        drop(self.world.deliver(command, &Business::Done));
+        let business = self.business(command);
+        drop(self.world.deliver(command, &business));
         self.deliveries.push(Delivery::of(command, self.world.now()).handled());
     }
 
@@ -176,9 +209,9 @@ impl<'d> VirtualRun<'d> {
             FaultKind::Delay { ms } => self.send(millis(ms), Message::Command(command)),
             FaultKind::DropCommand => {}
             FaultKind::DropReply => self.handle_in_silence(&command),
-            FaultKind::DelayReply { ms } => self.answer(&command, &Business::Done, millis(ms)),
+            FaultKind::DelayReply { ms } => self.answer_as_usual(&command, millis(ms)),
             FaultKind::Duplicate => {
-                self.answer(&command, &Business::Done, 0);
+                self.answer_as_usual(&command, 0);
                 self.send(0, Message::Command(command));
             }
             FaultKind::CrashBeforeCommit => {
@@ -186,7 +219,7 @@ impl<'d> VirtualRun<'d> {
                 self.send(ACK_WAIT_MS, Message::Command(command));
             }
             FaultKind::CrashAfterReply => {
-                self.answer(&command, &Business::Done, 0);
+                self.answer_as_usual(&command, 0);
                 self.send(ACK_WAIT_MS, Message::Command(command));
             }
             FaultKind::CrashAfterCommit => {

@@ -12,12 +12,13 @@
 use redress_core::decide::{Context, Decision, Effect, Event, NotSent, Unsent, decide, start};
 use redress_core::fault::{Fault, FaultBook};
 use redress_core::history::HistoryEntry;
+use redress_core::inbox::{GivenAnswer, Ruling};
 use redress_core::message::NotificationMessage;
 use redress_core::state::{SagaState, Transition};
 use redress_core::{CommandMessage, JsonText, Name, Phase, ReplyMessage, SagaDefinition, SagaId, Timestamp};
 use uuid::Uuid;
 
-use crate::participants::{Business, Participants, reply};
+use crate::participants::{Business, Participants, ThirdParty, reply};
 
 /// A saga, its participants and what happened so far.
 #[derive(Debug)]
@@ -116,6 +117,31 @@ impl<'d> World<'d> {
     /// Returns true if delivering the command would run its handler, so that the business has a say.
     pub fn would_run(&self, command: &CommandMessage) -> bool {
         command.key.phase == Phase::Action && self.participants.would_run(command)
+    }
+
+    /// The ruling on a command if it came now.
+    pub fn ruling(&self, command: &CommandMessage) -> Ruling {
+        self.participants.ruling(command, self.now)
+    }
+
+    /// A service gives the answer to a command that it left open; `None` if there is nothing to answer any more.
+    pub fn answer(&mut self, command: &CommandMessage, answer: GivenAnswer) -> Option<ReplyMessage> {
+        let outcome = self.participants.answer(&command.key, answer, self.now)?;
+        Some(reply(command, outcome))
+    }
+
+    /// The answer "done" to a command that was left open, with the reply of its step.
+    pub fn done(&self, command: &CommandMessage) -> GivenAnswer {
+        let reply = match command.key.phase {
+            Phase::Action | Phase::Settlement => self.participants.reply_of(&command.key.step),
+            Phase::Compensation => JsonText::null(),
+        };
+        GivenAnswer::Done { reply }
+    }
+
+    /// From now on the third party tells so much.
+    pub fn set_third_party(&mut self, third_party: ThirdParty) {
+        self.participants.set_third_party(third_party);
     }
 
     /// How often the effect of a step stands.

@@ -20,7 +20,8 @@ pub struct PendingCommand {
     pub until: Timestamp,
     /// The command's payload, the same in every attempt.
     pub payload: JsonText,
-    /// Attempts that no longer count, because an operator asked for another try.
+    /// Attempts that no longer count, because an operator asked for another try or the participant said that the answer
+    /// comes later.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub forgiven: u32,
     /// Attempts since then that were not answered.

@@ -1,11 +1,16 @@
 //! The adapters in memory pass the conformance suite.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use redress_coordinator::SystemClock;
-use redress_coordinator::ports::DeadLetter;
-use redress_core::{CommandMessage, ReplyMessage, Timestamp};
+use redress_coordinator::ports::{DeadLetter, JournalUpkeep};
+use redress_core::decide::{Context, Event, decide};
+use redress_core::fault::FaultBook;
+use redress_core::{CommandMessage, Outcome, ReplyMessage, Timestamp};
+use redress_testkit::participants::reply;
 
+use super::fixture::{begun, definition, insert, moved, read, saga_id, write};
 use super::*;
 use crate::memory::{MemoryBus, MemoryJournal};
 
@@ -74,4 +79,28 @@ async fn memory_bus_passes_the_conformance_suite() {
     commands_of_takers_that_die(&mut MemoryBus::new(SystemClock).ack_wait(ACK_WAIT)).await;
     let bus = MemoryBus::new(SystemClock);
     replies(&bus, &mut Participant(bus.clone())).await;
+}
+
+/// A saga that waits for nothing but an answer that comes later is not stalled.
+#[tokio::test]
+async fn awaiting_saga_is_not_stalled() {
+    let (journal, id) = (memory_journal(), saga_id(1));
+    insert(&journal, begun(id, "one", Timestamp::UNIX_EPOCH)).await;
+    let stalled = async || journal.stalled(Duration::from_secs(60)).await.expect("they can be counted");
+    assert_eq!(stalled().await, 1, "it was begun long ago");
+    let (revision, state) = read(&journal, id).await;
+    let (definition, mut faults) = (definition(), FaultBook::default());
+    let mut ctx = Context {
+        definition: &definition,
+        saga_id: id,
+        now: Timestamp::UNIX_EPOCH,
+        jitter: 0.0,
+        faults: &mut faults,
+        traceparent: None,
+    };
+    let accepted = Event::Reply(reply(&command(1), Outcome::Accepted));
+    let awaiting = decide(&mut ctx, state, accepted).state;
+    assert!(awaiting.is_awaiting(), "its participant has accepted the command");
+    write(&journal, moved([(id, revision, &awaiting)])).await.expect("it can be written");
+    assert_eq!(stalled().await, 0);
 }

@@ -4,13 +4,17 @@
 //! theirs.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use redress_core::decide::Event;
-use redress_core::state::Transition;
-use redress_core::{CommandMessage, Outcome, Phase, ReplyMessage, SagaDefinition};
+use redress_core::decide::{Event, OperatorCommand, Verb};
+use redress_core::state::{AttemptState, Transition};
+use redress_core::{CommandMessage, Name, Outcome, Phase, ReplyMessage, SagaDefinition};
 use redress_testkit::check;
 use redress_testkit::participants::{DisabledRule, Participants, reply};
 use redress_testkit::world::{Outgoing, World, not_sent};
+
+/// The longest time that a call to a third party takes: longer than the pause before it is made again.
+const CALLS_TAKE: Duration = Duration::from_secs(5);
 
 pub(super) struct Run<'d> {
     pub(super) world: World<'d>,
@@ -30,7 +34,8 @@ impl<'d> Run<'d> {
     /// The saga has just begun.
     pub(super) fn begin(definition: &'d SagaDefinition, without: DisabledRule) -> Self {
         let data = definition.read_input(&serde_json::json!({})).expect("the fixture needs no input");
-        let (world, first) = World::begin(definition, Participants::new(without), data, Vec::new());
+        let participants = Participants::new(without).calls_taking(CALLS_TAKE);
+        let (world, first) = World::begin(definition, participants, data, Vec::new());
         let mut run = Self {
             world,
             without,
@@ -89,6 +94,18 @@ impl<'d> Run<'d> {
     /// The broker did not say that it has stored a command.
     pub(super) fn not_stored(&mut self, command: &CommandMessage) {
         self.decide(Event::NotSent(not_sent(command)));
+    }
+
+    /// An operator gives a command, which may be refused.
+    pub(super) fn operate(&mut self, verb: Verb) {
+        let command = OperatorCommand { verb, actor: "ann".to_owned(), reason: "why not".to_owned() };
+        self.decide(Event::Operator(command));
+    }
+
+    /// Returns true if the answer to a step's command is awaited.
+    pub(super) fn is_awaiting(&self, step: &Name) -> bool {
+        let mut steps = self.world.state.steps.iter().filter(|state| state.name == *step);
+        steps.any(|state| state.open().is_some_and(|open| open.attempt_state == AttemptState::Awaiting))
     }
 
     /// Time goes on to when something is due.

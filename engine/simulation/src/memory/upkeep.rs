@@ -30,7 +30,9 @@ impl JournalUpkeep for MemoryJournal {
     async fn stalled(&self, after: Duration) -> Result<i64, JournalError> {
         let before = self.time() - after;
         let is_stalled = |row: &&Row| {
-            matches!(row.state.status_word(), "running" | "compensating") && row.state.started_at < before
+            matches!(row.state.status_word(), "running" | "compensating")
+                && row.state.started_at < before
+                && !row.state.is_awaiting()
         };
         let stalled = self.with(|tables| tables.rows.values().filter(is_stalled).count());
         Ok(i64::try_from(stalled).unwrap_or(i64::MAX))

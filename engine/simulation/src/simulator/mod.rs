@@ -9,10 +9,12 @@
 //! A run has two phases. In the *storm* everything goes wrong with some probability: messages are lost, doubled,
 //! delayed and reordered, coordinators and participants die between any two moves, commits are not answered, the
 //! broker's store is wiped, broker and participants are away for longer than any budget, participants forget, and refuse
-//! what they could carry out, clocks jump, operators interfere. Then the weather is *calm*, and everything must end. The
+//! what they could carry out, answer later, twice or after they have given up, third parties lose calls and answers and do not
+//! tell, clocks jump, operators interfere. Then the weather is *calm*, and everything must end. The
 //! rules are checked after every commit, publish and acknowledgement, and at the end ([`check`](redress_testkit::check)); every
 //! violation names the seed that shows it again. The same seed gives the same history, down to its hash.
 
+mod answers;
 mod clock;
 mod life;
 mod mutants;
@@ -30,8 +32,10 @@ mod world;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use redress_core::SagaDefinition;
+use redress_core::definition::InDoubt;
 use redress_testkit::fixtures;
 use redress_testkit::run_result::line;
 
@@ -48,8 +52,18 @@ const STORM_MOVES: u32 = 300;
 /// Moves after which a run that has not ended in calm weather never will.
 const CALM_MOVES_MAX: u32 = 6_000;
 /// The definitions of the sagas.
-static DEFINITIONS: LazyLock<[SagaDefinition; 3]> =
-    LazyLock::new(|| [fixtures::five_steps(2, 3), fixtures::branching(2, 3), fixtures::nested(2, 3)]);
+static DEFINITIONS: LazyLock<[SagaDefinition; 6]> = LazyLock::new(|| {
+    [
+        fixtures::five_steps(2, 3),
+        fixtures::branching(2, 3),
+        fixtures::nested(2, 3),
+        fixtures::on_approval(2, 3, ANSWER_WITHIN),
+        fixtures::paying(2, 3, InDoubt::Undo),
+        fixtures::paying(2, 3, InDoubt::Park),
+    ]
+});
+/// How long an answer that comes later is waited for: some come after it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]

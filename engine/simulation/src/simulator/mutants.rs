@@ -83,6 +83,26 @@ mutations! {
     ClaimWithoutReading = "claim-without-reading",
     /// A saga is removed before it has ended.
     PruneAnOpenSaga = "prune-an-open-saga",
+    /// An answer that comes later is told, and the transaction that it speaks of rolls back.
+    AnswerOutsideTheTransaction = "answer-outside-the-transaction",
+    /// A question is answered twice, and both answers count.
+    CountTwoAnswers = "count-two-answers",
+    /// An action is given up, and its question stays open.
+    FenceAnOpenQuestion = "fence-an-open-question",
+    /// A question that is still open is pruned like any other record.
+    PruneAnOpenQuestion = "prune-an-open-question",
+    /// A third party is called before anything is recorded.
+    CallWithoutPreparing = "call-without-preparing",
+    /// A settlement takes an action for which a third party was called for one that never happened.
+    FenceAPreparedAction = "fence-a-prepared-action",
+    /// A call that may be under way is not waited for.
+    OvertakeACall = "overtake-a-call",
+    /// An action that was undone in doubt is called for again.
+    CallAgainAfterTheUndo = "call-again-after-the-undo",
+    /// "The answer comes later" is taken for a failure.
+    RetryTheAccepted = "retry-the-accepted",
+    /// An answer that comes later is not waited for: the step is settled at once.
+    SettleTheAccepted = "settle-the-accepted",
 }
 
 impl Mutation {
@@ -92,6 +112,13 @@ impl Mutation {
             Some(Self::SkipTheFence) => DisabledRule::Fences,
             Some(Self::ForgetARejection) => DisabledRule::Rejections,
             Some(Self::ForgetWithoutAWord) => DisabledRule::Expiry,
+            Some(Self::CountTwoAnswers) => DisabledRule::FirstAnswer,
+            Some(Self::FenceAnOpenQuestion) => DisabledRule::GivingUp,
+            Some(Self::PruneAnOpenQuestion) => DisabledRule::OpenRecords,
+            Some(Self::CallWithoutPreparing) => DisabledRule::Preparing,
+            Some(Self::FenceAPreparedAction) => DisabledRule::Inquiring,
+            Some(Self::OvertakeACall) => DisabledRule::Waiting,
+            Some(Self::CallAgainAfterTheUndo) => DisabledRule::Renouncing,
             Some(
                 Self::UndoForward
                 | Self::CountAStaleFailure
@@ -107,7 +134,10 @@ impl Mutation {
                 | Self::DropTheRevisionGuard
                 | Self::ForgetDueAt
                 | Self::ClaimWithoutReading
-                | Self::PruneAnOpenSaga,
+                | Self::PruneAnOpenSaga
+                | Self::AnswerOutsideTheTransaction
+                | Self::RetryTheAccepted
+                | Self::SettleTheAccepted,
             )
             | None => DisabledRule::Nothing,
         }
@@ -126,7 +156,15 @@ fn decide_with(mutation: Mutation, ctx: &mut Context<'_>, state: SagaState, even
         | Mutation::DropTheRevisionGuard
         | Mutation::ForgetDueAt
         | Mutation::ClaimWithoutReading
-        | Mutation::PruneAnOpenSaga => decide(ctx, state, event),
+        | Mutation::PruneAnOpenSaga
+        | Mutation::AnswerOutsideTheTransaction
+        | Mutation::CountTwoAnswers
+        | Mutation::FenceAnOpenQuestion
+        | Mutation::PruneAnOpenQuestion
+        | Mutation::CallWithoutPreparing
+        | Mutation::FenceAPreparedAction
+        | Mutation::OvertakeACall
+        | Mutation::CallAgainAfterTheUndo => decide(ctx, state, event),
         Mutation::UndoForward => {
             let was_frozen = frozen(&state);
             let decision = decide(ctx, state, event);
@@ -144,37 +182,35 @@ fn decide_with(mutation: Mutation, ctx: &mut Context<'_>, state: SagaState, even
             let decision = decide(ctx, state, event);
             freeze_unsettled(ctx, decision)
         }
-        Mutation::ResendAnew => {
-            let mut decision = decide(ctx, state, event);
-            for command in &mut decision.commands {
-                if command.attempt > 1 && command.key.phase == Phase::Action {
-                    command.payload = JsonText::of(&command.attempt).expect("a number becomes JSON");
-                }
-            }
-            decision
-        }
+        Mutation::ResendAnew => resend_anew(decide(ctx, state, event)),
         Mutation::CancelAfterThePivot => {
-            let definition = match &event {
-                Event::Operator(OperatorCommand { verb: Verb::Cancel, .. }) => {
-                    Cow::Owned(without_pivot(honest))
-                }
-                Event::Operator(_)
-                | Event::Reply(_)
-                | Event::TimerFired
-                | Event::NotSent(_)
-                | Event::MayBeLost { .. } => Cow::Borrowed(honest),
-            };
+            let is_cancel = matches!(&event, Event::Operator(OperatorCommand { verb: Verb::Cancel, .. }));
+            let definition =
+                if is_cancel { Cow::Owned(without_pivot(honest)) } else { Cow::Borrowed(honest) };
             decide(&mut with(ctx, &definition), state, event)
         }
         Mutation::AcceptAStaleGeneration => {
             let event = rejuvenate(&state, event);
             decide(ctx, state, event)
         }
-        Mutation::TakeForgottenForNever | Mutation::TakeRefusedForNo => {
+        Mutation::TakeForgottenForNever | Mutation::TakeRefusedForNo | Mutation::RetryTheAccepted => {
             let event = misheard(mutation, event);
             decide(ctx, state, event)
         }
+        Mutation::SettleTheAccepted => {
+            let definition = impatient(honest);
+            decide(&mut with(ctx, &definition), state, event)
+        }
     }
+}
+
+fn resend_anew(mut decision: Decision) -> Decision {
+    for command in &mut decision.commands {
+        if command.attempt > 1 && command.key.phase == Phase::Action {
+            command.payload = JsonText::of(&command.attempt).expect("a number becomes JSON");
+        }
+    }
+    decision
 }
 
 fn with<'a>(ctx: &'a mut Context<'_>, definition: &'a SagaDefinition) -> Context<'a> {
@@ -263,6 +299,9 @@ fn rejuvenate(state: &SagaState, event: Event) -> Event {
 
 fn misheard(mutation: Mutation, event: Event) -> Event {
     let Event::Reply(mut reply) = event else { return event };
+    if reply.outcome == Outcome::Accepted && mutation == Mutation::RetryTheAccepted {
+        reply.outcome = Outcome::Failed { message: "no answer yet".to_owned() };
+    }
     if reply.key.phase != Phase::Compensation {
         reply.outcome = match reply.outcome {
             Outcome::Expired if mutation == Mutation::TakeForgottenForNever => Outcome::Fenced,
@@ -283,6 +322,15 @@ fn sharing(definition: &SagaDefinition, state: &SagaState) -> SagaDefinition {
                 compensation.retry.attempts_max.map(|max| max.saturating_sub(step_state.attempts).max(1));
             compensation.retry.attempts_max = left;
         }
+    }
+    definition
+}
+
+/// The same definition, which waits for no answer that comes later.
+fn impatient(definition: &SagaDefinition) -> SagaDefinition {
+    let mut definition = definition.clone();
+    for step in &mut definition.steps {
+        step.answer_within_ms = 1;
     }
     definition
 }

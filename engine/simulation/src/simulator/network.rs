@@ -77,7 +77,9 @@ impl World {
         let business =
             if disruption == Some(FaultKind::Fail) { Business::Failed } else { self.business(&command) };
         let outcome = self.participants.handle(&command, now, &business);
-        if matches!(outcome, Outcome::Failed { .. }) {
+        self.note_questions(&command, &outcome);
+        // A verification that leads to no outcome is noted as a failed attempt.
+        if matches!(outcome, Outcome::Failed { .. } | Outcome::InDoubt { .. }) {
             let key = &command.key;
             self.failed.insert((key.saga_id, key.step.clone(), key.phase, command.attempt));
         }
@@ -106,6 +108,9 @@ impl World {
     }
 
     pub(super) fn business(&mut self, command: &CommandMessage) -> Business {
+        if let Some(business) = self.later_business(command) {
+            return business;
+        }
         let refuses = (command.key.saga_id, command.key.step.clone());
         let says_no = command.key.phase == Phase::Action && self.refusing.contains(&refuses);
         if !says_no {

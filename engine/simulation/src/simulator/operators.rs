@@ -1,13 +1,14 @@
 //! The operators of a simulation, who act for better or worse.
 //!
-//! They cancel, pause and try again whenever they like, end sagas by hand, and resolve steps in doubt: mostly with the
+//! They cancel, pause and try again whenever they like, give the answers that steps await, end sagas by hand, and resolve steps in doubt: mostly with the
 //! outcome that they have found at the participant, which may change a moment later, and sometimes with the opposite.
 //! So resolutions are verified and contradicted here. An operator who clears up a contradiction, or a step that its
 //! participant has forgotten, has looked, and does by hand what is still to be done.
 
 use redress_core::decide::{Resolution, Verb};
-use redress_core::state::{Hold, ParkCode, ParkReason, SagaState};
-use redress_core::{JsonText, Name, Phase, SagaId};
+use redress_core::inbox::GivenAnswer;
+use redress_core::state::{AttemptState, Hold, ParkCode, ParkReason, SagaState};
+use redress_core::{JsonText, Name, Phase, Rejection, SagaId};
 
 use super::world::{Weather, World};
 
@@ -50,6 +51,7 @@ impl World {
                 Some(if is_hopeless { Verb::Close } else { verb })
             }
             (Hold::Paused, Weather::Calm) => Some(Verb::Resume),
+            (_, Weather::Calm) if self.rng.u8(..) < 64 => self.give_answer_for(state),
             (_, Weather::Calm) => None,
             (Hold::Paused, Weather::Storm) if self.rng.bool() => Some(Verb::Resume),
             (_, Weather::Storm) => match self.rng.u8(..16) {
@@ -57,10 +59,22 @@ impl World {
                 2 => Some(Verb::Pause),
                 3..6 => Some(Verb::Retry { step: None }),
                 6..8 => self.tell(id, state),
+                9..12 => self.give_answer_for(state),
                 8 => Some(Verb::Close),
                 _ => None,
             },
         }
+    }
+
+    /// The answer that a step awaits, by a person who may give it.
+    fn give_answer_for(&mut self, state: &SagaState) -> Option<Verb> {
+        let mut open = state.open();
+        let (place, _) = open.find(|(_, pending)| pending.attempt_state == AttemptState::Awaiting)?;
+        let answer = match self.rng.u8(..) < 64 {
+            true => GivenAnswer::Rejected(Rejection::new("no", "no")),
+            false => GivenAnswer::Done { reply: JsonText::null() },
+        };
+        Some(Verb::Answer { step: state.steps[place].name.clone(), answer })
     }
 
     /// The resolution of a step in doubt, as an operator sees it.

@@ -72,7 +72,7 @@ impl People {
     /// Starts the coordinators anew that have died, after a while.
     pub(super) async fn supervise(&self) {
         for nth in 0..2 {
-            let (now_ms, down_ms) = self.stage.with(|world| (world.now_ms, world.rng.i64(..DOWN_MS_MAX)));
+            let (now_ms, down_ms) = self.stage.with(|world| (world.now_ms, world.rng.i64(0..DOWN_MS_MAX)));
             let is_time = self.processes(|processes| {
                 if matches!(&processes[nth], Process::Running(life, _) if life.is_over()) {
                     processes[nth] = Process::DownUntil(now_ms + down_ms);

@@ -11,8 +11,8 @@
 use redress_coordinator::ports::JournalError;
 use redress_core::decide::{Context, Effect, Event, decide};
 use redress_core::fault::FaultBook;
-use redress_core::history::{ATTEMPT_ROWS_MAX, HistoryEvent};
-use redress_core::{CommandMessage, ReplyMessage, SagaId};
+use redress_core::history::{ATTEMPT_ROWS_MAX, HistoryEntry, HistoryEvent};
+use redress_core::{CommandMessage, Outcome, ReplyMessage, SagaId};
 
 use super::world::World;
 use crate::memory::Row;
@@ -123,14 +123,17 @@ fn is_sent(row: &Row, command: &CommandMessage) -> bool {
         })
 }
 
-/// Returns true if the history says that this attempt was answered.
+/// Returns true if the history says that this attempt was answered. That the answer comes later is said once, whichever
+/// attempt was answered so.
 fn is_heard(row: &Row, reply: &ReplyMessage) -> bool {
+    let is_accepted =
+        |entry: &HistoryEntry| reply.outcome == Outcome::Accepted && entry.event == HistoryEvent::Accepted;
     row.history.iter().any(|entry| {
         let is_answer =
             !matches!(entry.event, HistoryEvent::Sent | HistoryEvent::TimedOut | HistoryEvent::NotSent);
         is_answer
             && entry.step.as_ref() == Some(&reply.key.step)
             && entry.phase == Some(reply.key.phase)
-            && entry.attempt == Some(reply.attempt)
+            && (entry.attempt == Some(reply.attempt) || is_accepted(entry))
     })
 }

@@ -10,7 +10,7 @@ use redress_coordinator::StartRequest;
 use redress_coordinator::ports::Clock;
 use redress_core::decide::Verb;
 use redress_core::inbox::Retention;
-use redress_core::{Name, Phase, SagaDefinition, SagaId, Timestamp};
+use redress_core::{CommandMessage, IdempotencyKey, Name, Phase, SagaDefinition, SagaId, Timestamp};
 use redress_testkit::participants::Participants;
 
 use super::clock::SimulatedClock;
@@ -28,6 +28,17 @@ pub(super) const BEGINS_MS: i64 = 1_000_000;
 /// How long participants remember: not for the whole run, and with a margin above what clocks differ by.
 pub(super) const RETENTION: Retention =
     Retention { keep: Duration::from_secs(150), margin: Duration::from_secs(45) };
+
+/// The longest time that a call to a third party takes: longer than a step's timeout, shorter than all its attempts.
+const CALLS_TAKE: Duration = Duration::from_secs(15);
+/// How many definitions, at the end of all, have steps that are answered later or call a third party.
+const LATER_DEFINITIONS: usize = 3;
+
+/// A command whose answer comes later.
+pub(super) struct Question {
+    pub(super) command: CommandMessage,
+    pub(super) due_ms: i64,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weather {
@@ -58,6 +69,10 @@ pub(super) struct World {
     pub(super) failed: BTreeSet<(SagaId, Name, Phase, u32)>,
     /// Attempts that were really refused.
     pub(super) refused: BTreeSet<(SagaId, Name, Phase, u32)>,
+    /// Commands whose answers come later, and when they come.
+    pub(super) questions: Vec<Question>,
+    /// Those of them that have no answer yet, and were not given up.
+    pub(super) open: BTreeSet<IdempotencyKey>,
     /// Until when nothing goes through the broker, in the true time.
     pub(super) broker_away_until: i64,
     /// Until when no participant is there.
@@ -94,10 +109,14 @@ impl World {
             journal,
             bus: MemoryBus::new(time.clone()).ack_wait(ACK_WAIT),
             time,
-            participants: Participants::new(Mutation::without(mutation)).remembering(RETENTION),
+            participants: Participants::new(Mutation::without(mutation))
+                .remembering(RETENTION)
+                .calls_taking(CALLS_TAKE),
             refusing: BTreeSet::new(),
             failed: BTreeSet::new(),
             refused: BTreeSet::new(),
+            questions: Vec::new(),
+            open: BTreeSet::new(),
             broker_away_until: 0,
             participants_away_until: 0,
             told_in_a_storm: BTreeSet::new(),
@@ -117,7 +136,9 @@ impl World {
 
     /// The start of a saga, by its client.
     pub(super) fn request(&mut self, number: usize) -> StartRequest {
-        let definition = &self.definitions[self.rng.usize(..self.definitions.len())];
+        // One saga at least has steps that are answered later, or call a third party.
+        let from = if number == 1 { self.definitions.len().saturating_sub(LATER_DEFINITIONS) } else { 0 };
+        let definition = &self.definitions[self.rng.usize(from..self.definitions.len())];
         let input = serde_json::json!({ "gift": self.rng.bool() });
         let input = if definition.name == *"branching" { input } else { serde_json::json!({}) };
         let (saga, key) = (definition.name.to_string(), format!("order-{number}"));
@@ -171,12 +192,15 @@ impl World {
         self.clients_done == sagas
             && self.sagas.iter().all(|id| self.is_ended(*id))
             && self.journal.next_wake_at().is_none()
+            && self.questions.is_empty()
+            && self.participants.calls_under_way() == 0
             && self.bus.with(|store, _| store.commands.is_empty() && store.replies.is_empty())
     }
 
     /// One move of the weather, a participant or an operator; returns the operator's wish, if there is one.
     pub(super) fn go_on(&mut self) -> Option<(SagaId, Verb, i64)> {
         self.change_the_weather();
+        self.answer_later();
         match self.rng.u8(..8) {
             0..6 => self.participate(),
             6 => return self.interfere(),

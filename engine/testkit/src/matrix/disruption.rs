@@ -4,14 +4,16 @@
 //! disruption leaves, and in what the participant saw of the attempt.
 
 use std::fmt;
+use std::time::Duration;
 
-use redress_core::definition::{Step, StepKind};
+use redress_core::definition::{InDoubt, Step, StepKind};
 use redress_core::fault::FaultKind;
 use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::{Phase, Timestamp};
 use serde_json::Value;
 
 use crate::delivery::Delivery;
+use crate::manners::UnansweredCall;
 use crate::run_result::RunResult;
 
 /// How much longer than a step's timeout something takes that comes late, in milliseconds: longer than the pause after
@@ -27,6 +29,12 @@ pub(super) enum Disruption {
     Always(FaultKind),
     /// A notification never arrives.
     Lost,
+    /// The answer comes later, and in time.
+    Later,
+    /// The answer is to come later, and does not come in time.
+    Overdue,
+    /// The step calls a third party that does not answer, and does not tell what became of the call.
+    InDoubt(UnansweredCall),
 }
 
 impl Disruption {
@@ -35,6 +43,8 @@ impl Disruption {
         match self {
             Self::Once(kind) | Self::Always(kind) => kind.word(),
             Self::Lost => "lost",
+            Self::Later | Self::Overdue => "answers-later",
+            Self::InDoubt(_) => "in-doubt",
         }
     }
 }
@@ -44,7 +54,10 @@ impl fmt::Display for Disruption {
         match self {
             Self::Once(kind) => write!(f, "{kind}"),
             Self::Always(kind) => write!(f, "always {kind}"),
-            Self::Lost => f.write_str(self.word()),
+            Self::Lost | Self::Later => f.write_str(self.word()),
+            Self::Overdue => f.write_str("answers-too-late"),
+            Self::InDoubt(UnansweredCall::TookEffect) => f.write_str("in-doubt:took-effect"),
+            Self::InDoubt(UnansweredCall::NeverArrived) => f.write_str("in-doubt:never-arrived"),
         }
     }
 }
@@ -69,6 +82,9 @@ pub(super) fn disruptions(step: &Step, phase: Phase) -> Vec<Disruption> {
     ]
     .map(Disruption::Once)
     .into();
+    if phase != Phase::Settlement {
+        disruptions.push(Disruption::Later);
+    }
     if phase == Phase::Action {
         disruptions.insert(0, Disruption::Once(reject()));
         let is_bounded = step.retry.is_bounded() && !matches!(step.kind, StepKind::Retriable);
@@ -76,12 +92,29 @@ pub(super) fn disruptions(step: &Step, phase: Phase) -> Vec<Disruption> {
             let silent = [FaultKind::Fail, FaultKind::DropCommand, FaultKind::DropReply];
             disruptions.extend(silent.map(Disruption::Always));
         }
+        if !matches!(step.kind, StepKind::Retriable) {
+            disruptions.push(Disruption::Overdue);
+        }
+        let undoes = |step: &Step| step.compensation().is_some_and(|undo| undo.in_doubt == InDoubt::Undo);
+        if is_bounded && undoes(step) {
+            let calls = [UnansweredCall::TookEffect, UnansweredCall::NeverArrived];
+            disruptions.extend(calls.map(Disruption::InDoubt));
+        }
     }
     disruptions
 }
 
 pub(super) fn reject() -> FaultKind {
     FaultKind::Reject { code: "injected".to_owned() }
+}
+
+/// How long after its command an answer comes that comes later.
+pub(super) fn delay(step: &Step, phase: Phase, disruption: &Disruption) -> Duration {
+    let limit_ms = step.answer_within_ms;
+    // Longer than the timeout: what is accepted is not sent again.
+    let later_ms = step.timeout_ms_of(phase).saturating_add(LATE_MS).min(limit_ms / 2);
+    let is_overdue = *disruption == Disruption::Overdue;
+    Duration::from_millis(if is_overdue { limit_ms.saturating_mul(2) } else { later_ms })
 }
 
 /// Checks that the disruption happened at this phase of this step, and in this way.
@@ -97,6 +130,9 @@ pub(super) fn evidence(
     let place = Scene { run, step, phase };
     let kind = match disruption {
         Disruption::Lost => return place.nothing_follows(),
+        Disruption::Later => return place.answered_later(delay(step, phase, disruption)),
+        Disruption::Overdue => return place.overdue(),
+        Disruption::InDoubt(_) => return place.in_doubt(),
         Disruption::Once(kind) | Disruption::Always(kind) => kind,
     };
     let word = kind.to_string();
@@ -182,6 +218,38 @@ impl<'l> Scene<'l> {
             FaultKind::CrashBeforeCommit => must(came_again(&seen, false, false), "did not come again"),
             FaultKind::CrashAfterCommit => must(came_again(&seen, true, false), "did not come again"),
             FaultKind::CrashAfterReply => must(came_again(&seen, true, true), "did not come again"),
+        }
+    }
+
+    /// Checks that the command was accepted and answered so long after, and sent once.
+    fn answered_later(self, delay: Duration) -> Result<(), String> {
+        let accepted = self.rows(HistoryEvent::Accepted).map(|row| row.at).next();
+        let done = self.rows(HistoryEvent::Done).map(|row| row.at).last();
+        let is_later = accepted.zip(done).is_some_and(|(accepted, done)| done >= accepted + delay);
+        let sent = self.rows(HistoryEvent::Sent).count();
+        match (is_later, sent) {
+            (true, 1) => Ok(()),
+            (true, _) => Err(format!("it was accepted, and sent {sent} times all the same")),
+            (false, _) => Err("`answers-later` was ordered and not played".to_owned()),
+        }
+    }
+
+    /// Checks that the command was accepted, and given up when its time was over.
+    fn overdue(self) -> Result<(), String> {
+        let accepted = self.rows(HistoryEvent::Accepted).next();
+        let settling = Scene { phase: Phase::Settlement, ..self };
+        match accepted.zip(settling.rows(HistoryEvent::Fenced).next()) {
+            Some(_) => Ok(()),
+            None => Err("`answers-too-late` was ordered and not played".to_owned()),
+        }
+    }
+
+    /// Checks that the settlement found that nobody can say whether the step happened.
+    fn in_doubt(self) -> Result<(), String> {
+        let settling = Scene { phase: Phase::Settlement, ..self };
+        match settling.rows(HistoryEvent::InDoubt).next() {
+            Some(_) => Ok(()),
+            None => Err("`in-doubt` was ordered and not played".to_owned()),
         }
     }
 

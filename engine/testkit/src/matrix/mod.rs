@@ -25,7 +25,7 @@ use serde_json::Value;
 use crate::check;
 use crate::example::Extent;
 use crate::run_result::RunResult;
-use disruption::{Disruption, disruptions, evidence};
+use disruption::{Disruption, delay, disruptions, evidence};
 use model::Ground;
 use reach::{Way, expected, fault, way};
 
@@ -116,6 +116,10 @@ impl UnwindMatrix {
             Disruption::Once(kind) => way.story.fault(fault(step, phase, kind.clone(), Some(1))),
             Disruption::Always(kind) => way.story.fault(fault(step, phase, kind.clone(), None)),
             Disruption::Lost => way.story.lost(&step.name),
+            Disruption::Later | Disruption::Overdue => {
+                way.story.phase_answers_later(&step.name, phase, delay(step, phase, disruption))
+            }
+            Disruption::InDoubt(call) => way.story.in_doubt(&step.name, *call),
         };
         // An operator tries again what has been given up.
         let run = story.operator_after("parked", Verb::Retry { step: None }).play();

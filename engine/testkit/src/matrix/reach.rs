@@ -88,9 +88,12 @@ pub(super) fn expected(way: &Way<'_>, step: &Step, phase: Phase, disruption: &Di
         (Phase::Action, Disruption::Once(kind)) if is_given_up_at_once(step, kind) => {
             given_up(kind, when_late)
         }
+        (Phase::Action, Disruption::Overdue | Disruption::InDoubt(_)) => "compensated",
         (Phase::Settlement, _) => when_late,
-        (Phase::Action | Phase::Compensation, Disruption::Once(_) | Disruption::Lost)
-        | (Phase::Compensation, Disruption::Always(_)) => "completed",
+        (Phase::Action | Phase::Compensation, Disruption::Once(_) | Disruption::Lost | Disruption::Later)
+        | (Phase::Compensation, Disruption::Always(_) | Disruption::Overdue | Disruption::InDoubt(_)) => {
+            "completed"
+        }
     }
 }
 

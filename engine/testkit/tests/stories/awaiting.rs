@@ -1,12 +1,15 @@
 //! Stories of answers that come later: awaited, asked for again, given by people, given up.
 
+use std::time::Duration;
+
 use redress_core::decide::{Event, Verb};
 use redress_core::inbox::GivenAnswer;
 use redress_core::message::{Outcome, Rejection};
 use redress_core::{JsonText, Phase};
+use redress_testkit::Story;
 
 use crate::sale::{RETRY, Sale, done};
-use crate::shop::{name, sell, sell_on_approval};
+use crate::shop::{name, played, sell, sell_on_approval};
 
 const RECEIPT: &str = r#"{"number": 1}"#;
 const DAY: i64 = 86_400;
@@ -116,9 +119,54 @@ fn retriable_step_and_compensation_are_awaited_without_an_end() {
     assert_eq!(undoing.answers("reserve", Phase::Compensation, done("null")).summary(), "compensated");
 }
 
+/// Attempts that were not answered are no failures, and an operator who has it asked for again does not make them ones.
+#[test]
+fn accepted_compensation_that_is_asked_for_again_has_its_whole_budget() {
+    let undoing = awaiting().hears("charge", Outcome::Rejected(Rejection::new("no", "no")));
+    let undoing = (0..50).fold(undoing, |sale, _| sale.in_vain());
+    let accepted = undoing.answers("reserve", Phase::Compensation, Outcome::Accepted);
+    let failed = Outcome::Failed { message: "not today".to_owned() };
+    let asked_again = accepted.ordered(RETRY).answers("reserve", Phase::Compensation, failed);
+    assert_eq!(asked_again.summary(), "compensating");
+}
+
 #[test]
 fn operator_has_an_awaited_step_asked_at_once() {
     let sale = awaiting().ordered(RETRY);
     assert_eq!((sale.sends().as_str(), sale.status("charge")), ("action charge 1", "running"));
     assert_eq!(sale.hears("charge", Outcome::Accepted).status("charge"), "awaiting");
+}
+
+#[test]
+fn story_waits_for_an_answer_that_comes_later() {
+    let definition = sell_on_approval();
+    let run = Story::of(&definition).answers_later("charge", Duration::from_secs(3_600));
+    insta::assert_snapshot!(played(&definition, run), @r"
+    started
+    sent action reserve 1
+    done action reserve 1
+    sent action charge 1
+    accepted action charge 1
+    done action charge 1
+    sent action ship 1
+    done action ship 1
+    sent action confirm 1
+    done action confirm 1
+    completed
+    ");
+    let too_late = Story::of(&definition).answers_later("charge", Duration::from_secs(90_000));
+    insta::assert_snapshot!(played(&definition, too_late), @r"
+    started
+    sent action reserve 1
+    done action reserve 1
+    sent action charge 1
+    accepted action charge 1
+    timed-out action charge 1
+    sent settlement charge 1
+    fenced settlement charge 1
+    plan-frozen
+    sent compensation reserve 1
+    done compensation reserve 1
+    compensated because charge fenced: answer-overdue (the step never happened; before it was settled: the answer did not come within 86400000 ms)
+    ");
 }

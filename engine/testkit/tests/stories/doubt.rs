@@ -2,10 +2,11 @@
 
 use redress_core::decide::{Event, Resolution, Verb};
 use redress_core::message::Outcome;
-use redress_core::{JsonText, Phase};
+use redress_core::{JsonText, Phase, RetryPolicy};
+use redress_testkit::{Story, UnansweredCall};
 
 use crate::sale::{RETRY, Sale, done};
-use crate::shop::{name, sell, sell_on_approval};
+use crate::shop::{name, played, sell, sell_on_approval};
 
 const RECEIPT: &str = r#"{"number": 1}"#;
 
@@ -75,4 +76,59 @@ fn step_in_doubt_parks_unless_the_definition_says_otherwise() {
 fn step_is_in_doubt_only_while_it_is_settled() {
     let sale = Sale::of(sell()).hears("charge", in_doubt());
     assert_eq!((sale.status("charge"), sale.sends().as_str()), ("running", ""));
+}
+
+#[test]
+fn story_undoes_a_step_in_doubt() {
+    let mut definition = sell_on_approval();
+    definition.steps[1].retry = RetryPolicy::ACTION.attempts(2);
+    for call in [UnansweredCall::TookEffect, UnansweredCall::NeverArrived] {
+        let story = Story::of(&definition).in_doubt("charge", call);
+        insta::allow_duplicates!(insta::assert_snapshot!(played(&definition, story), @r"
+        started
+        sent action reserve 1
+        done action reserve 1
+        sent action charge 1
+        failed action charge 1
+        sent action charge 2
+        failed action charge 2
+        sent settlement charge 1
+        in-doubt settlement charge 1
+        plan-frozen
+        sent compensation charge 1
+        done compensation charge 1
+        sent compensation reserve 1
+        done compensation reserve 1
+        compensated because charge in-doubt: in-doubt (nobody can say whether the step happened, and it is undone: the third party does not tell)
+        "));
+    }
+}
+
+#[test]
+fn story_parks_in_doubt_until_an_operator_has_looked() {
+    let definition = sell();
+    let happened = Resolution::Happened { reply: JsonText::parse(RECEIPT.as_bytes()).unwrap() };
+    let story = Story::of(&definition)
+        .in_doubt("charge", UnansweredCall::TookEffect)
+        .operator_after("parked", Verb::Resolve { step: name("charge"), resolution: happened });
+    insta::assert_snapshot!(played(&definition, story), @r"
+    started
+    sent action charge 1
+    failed action charge 1
+    sent action charge 2
+    failed action charge 2
+    sent settlement charge 1
+    in-doubt settlement charge 1
+    parked (in-doubt)
+    resolved action charge
+    sent settlement charge 2
+    sent action reserve 1
+    verified settlement charge 2
+    done action reserve 1
+    sent action ship 1
+    done action ship 1
+    sent action confirm 1
+    done action confirm 1
+    completed
+    ");
 }

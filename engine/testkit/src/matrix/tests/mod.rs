@@ -3,95 +3,132 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use redress_core::definition::InDoubt;
 use redress_core::{RetryPolicy, saga};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::*;
-use crate::fixtures::{Cancel, Confirm, Create, Release, Reserve, branching, five_steps, nested};
+use crate::fixtures::{
+    Cancel, Confirm, Create, Release, Reserve, branching, five_steps, nested, on_approval, paying,
+};
 use crate::participants::DisabledRule;
 
 #[test]
 fn matrix_of_sequential_steps() {
     insta::assert_snapshot!(UnwindMatrix::of(five_steps(2, 8)).run().unwrap(), @"
-    fixture v1: 125 cells
+    fixture v1: 137 cells
     create action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     create settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     create compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     charge action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     charge settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     charge compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     reserve action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     reserve settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     reserve compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     ship action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     ship settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     confirm action
-      completed    reject:injected, fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      completed    reject:injected, fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     ");
 }
 
 #[test]
 fn matrix_of_a_saga_with_a_child() {
-    insta::assert_snapshot!(UnwindMatrix::of(nested(2, 8)).run().unwrap().cells.len(), @"115");
+    insta::assert_snapshot!(UnwindMatrix::of(nested(2, 8)).run().unwrap().cells.len(), @"126");
 }
 
 #[test]
 fn side_by_side() {
     insta::assert_snapshot!(UnwindMatrix::of(branching(2, 8)).input(serde_json::json!({ "gift": true })).run().unwrap(), @"
-    branching v1: 148 cells
+    branching v1: 162 cells
     create action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     create settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     create compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     charge action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
-      compensated  reject:injected, always fail, always drop-command, always drop-reply
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
+      compensated  reject:injected, always fail, always drop-command, always drop-reply, answers-too-late
     charge settlement
       compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     charge compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     reserve action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     reserve settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     reserve compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     gift action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     gift settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     tell action
       completed    lost
     ship action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     ship settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     confirm action
-      completed    reject:injected, fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      completed    reject:injected, fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     ");
+}
+
+#[test]
+fn matrix_of_a_step_that_is_answered_later_or_in_doubt() {
+    let quick = Duration::from_secs(20);
+    let table = UnwindMatrix::of(on_approval(2, 8, quick)).run().unwrap();
+    insta::assert_snapshot!(about(&table, "approve"), @"
+    on-approval v1: 34 cells
+    approve action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
+    approve settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    approve compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
+    ");
+    let table = UnwindMatrix::of(paying(2, 8, InDoubt::Undo)).run().unwrap();
+    insta::assert_snapshot!(about(&table, "pay"), @"
+    pay-or-undo v1: 36 cells
+    pay action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late, in-doubt:took-effect, in-doubt:never-arrived
+    pay settlement
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+    pay compensation
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
+    ");
+}
+
+/// The rows of one step.
+fn about(table: &Table, step: &str) -> String {
+    let mut table = table.clone();
+    table.cells.retain(|cell| cell.step == step);
+    table.to_string()
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -118,23 +155,23 @@ fn wrap(heavy_grams: u32) -> SagaDefinition {
 fn matrix_of_condition_notification_and_compensatable_last_step() {
     let table = UnwindMatrix::of(wrap(0)).run().unwrap();
     insta::assert_snapshot!(table, @"
-    wrap v1: 63 cells
+    wrap v1: 69 cells
     create action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     create settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     create compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     tell action
       completed    lost
     reserve action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     reserve settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     reserve compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     ");
 }
 
@@ -155,21 +192,21 @@ fn matrix_of_a_last_stage_whose_steps_are_compensatable() {
         .build();
     let table = UnwindMatrix::of(definition).run().unwrap();
     insta::assert_snapshot!(table, @"
-    both v1: 59 cells
+    both v1: 65 cells
     create action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
-      compensated  reject:injected
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
+      compensated  reject:injected, answers-too-late
     create settlement
       compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     create compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     reserve action
-      completed    drop-reply, delay-reply:22000, duplicate, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, fail, drop-command, delay:22000, always fail, always drop-command
+      completed    drop-reply, delay-reply:22000, duplicate, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, fail, drop-command, delay:22000, always fail, always drop-command, answers-too-late
     reserve settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     reserve compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     ");
 }
 
@@ -189,15 +226,15 @@ fn matrix_of_steps_that_are_tried_for_a_time() {
         .build();
     let table = UnwindMatrix::of(definition).run().unwrap();
     insta::assert_snapshot!(table, @"
-    timed v1: 44 cells
+    timed v1: 48 cells
     create action
-      completed    fail, drop-reply, delay-reply:42000, duplicate, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, drop-command, delay:42000, always fail, always drop-command
+      completed    fail, drop-reply, delay-reply:42000, duplicate, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, drop-command, delay:42000, always fail, always drop-command, answers-too-late
     create settlement
       completed    fail, drop-command, drop-reply, delay-reply:42000, duplicate, delay:42000, crash-before-commit, crash-after-commit, crash-after-reply
     reserve action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     reserve settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     ");
@@ -208,14 +245,14 @@ fn matrix_fails_for_a_step_that_no_input_reaches() {
     let failure = UnwindMatrix::of(wrap(1_000)).run().unwrap_err();
     insta::assert_snapshot!(failure, @"
     whatever goes wrong at the action of reserve: not reached: its condition holds with none of 2 inputs, so nothing is proven of it; give one for which it is played with `UnwindMatrix::input(..)`, or a reply with `reply(..)`
-    wrap v1: 32 cells
+    wrap v1: 35 cells
     create action
-      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, always drop-reply
-      compensated  reject:injected, always fail, always drop-command
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later, always drop-reply
+      compensated  reject:injected, always fail, always drop-command, answers-too-late
     create settlement
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     create compensation
-      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
     tell action
       completed    lost
     reserve
@@ -242,7 +279,7 @@ fn matrix_without_cells_fails() {
 #[test]
 fn matrix_detects_in_every_cell_a_fault_that_is_not_played() {
     let mut found: BTreeMap<&str, usize> = BTreeMap::new();
-    for definition in [five_steps(2, 8), branching(2, 8), wrap(0)] {
+    for definition in [five_steps(2, 8), branching(2, 8), wrap(0), paying(2, 8, InDoubt::Undo)] {
         let steps = definition.steps.clone();
         let mut matrix = UnwindMatrix::of(definition);
         for (step, phase) in steps.iter().flat_map(|step| PHASES.map(|phase| (step, phase))) {
@@ -262,17 +299,19 @@ fn matrix_detects_in_every_cell_a_fault_that_is_not_played() {
     }
     insta::assert_debug_snapshot!(found, @r#"
     {
-        "crash-after-commit": 32,
-        "crash-after-reply": 32,
-        "crash-before-commit": 32,
-        "delay": 32,
-        "delay-reply": 32,
-        "drop-command": 43,
-        "drop-reply": 32,
-        "duplicate": 32,
-        "fail": 43,
+        "answers-later": 41,
+        "crash-after-commit": 41,
+        "crash-after-reply": 41,
+        "crash-before-commit": 41,
+        "delay": 41,
+        "delay-reply": 41,
+        "drop-command": 55,
+        "drop-reply": 41,
+        "duplicate": 41,
+        "fail": 55,
+        "in-doubt": 2,
         "lost": 2,
-        "reject": 13,
+        "reject": 17,
     }
     "#);
 }

@@ -1,0 +1,230 @@
+//! The scheduler of one run: it chooses the fate of each command, and the moment of each answer that comes later.
+
+use redress_core::decide::{Resolution, Verb};
+use redress_core::inbox::GivenAnswer;
+use redress_core::state::ParkCode;
+use redress_core::{CommandMessage, JsonText, Name, Phase};
+use redress_testkit::choices::Choices;
+use redress_testkit::participants::{Business, ThirdParty, failure};
+
+use super::fate::{Fate, fates, honest, no};
+use super::run::Run;
+
+/// Moves after which a run that has not ended never will.
+const MOVES_MAX: usize = 400;
+/// Moments at which an answer that comes later may come; at the last of them it does. Enough for the command to be asked
+/// for again, overdue, settled, kept and settled again.
+const MOMENTS_MAX: u32 = 8;
+
+/// A command whose answer comes later.
+struct Question {
+    command: CommandMessage,
+    /// Moments at which it may still be answered; `None` once it was.
+    moments: Option<u32>,
+}
+
+/// The scheduler of one run.
+pub(super) struct Search<'d> {
+    pub(super) run: Run<'d>,
+    delayed: Vec<CommandMessage>,
+    questions: Vec<Question>,
+    /// Disruptions that are left.
+    disruptions: u32,
+}
+
+/// What happens to a question at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    NotNow,
+    ServiceSaysDone,
+    ServiceSaysNo,
+    PersonSaysDone,
+    PersonSaysNo,
+    Cancelled,
+}
+
+impl<'d> Search<'d> {
+    pub(super) fn new(run: Run<'d>, disruptions: u32) -> Self {
+        Self { run, delayed: Vec::new(), questions: Vec::new(), disruptions }
+    }
+
+    pub(super) fn go_on_to_rest(&mut self, choices: &mut Choices) -> Result<(), String> {
+        for _ in 0..MOVES_MAX {
+            if self.run.rests() {
+                if self.clear_up(choices) {
+                    continue;
+                }
+                self.deliver_the_delayed();
+                return Ok(());
+            }
+            if self.take_a_turn(choices) {
+                continue;
+            }
+            if self.run.wire.is_empty() {
+                self.run.wait();
+            } else {
+                let command = self.run.wire.remove(0);
+                let fate = self.fate(&command, choices);
+                self.meet(&command, fate);
+            }
+        }
+        Err("it never ends".to_owned())
+    }
+
+    fn fate(&mut self, command: &CommandMessage, choices: &mut Choices) -> Fate {
+        let fates = fates(&self.run.world, command, self.disruptions > 0);
+        let fate = fates[choices.pick(fates.len())];
+        self.disruptions -= u32::from(fate.is_disruption());
+        self.run.tell(command, &format!("{fate:?}"));
+        fate
+    }
+
+    fn meet(&mut self, command: &CommandMessage, fate: Fate) {
+        match fate {
+            Fate::CarriedOut => self.answer(command, &honest(command)),
+            Fate::Rejected => self.answer(command, &Business::Rejected(no())),
+            Fate::Accepted => {
+                self.questions.push(Question { command: command.clone(), moments: Some(MOMENTS_MAX) });
+                self.answer(command, &Business::Later);
+            }
+            Fate::Kept => self.answer(command, &Business::Later),
+            Fate::Failed => self.run.hear(failure(command)),
+            Fate::RequestLost => {}
+            Fate::ReplyLost => drop(self.run.world.deliver(command, &honest(command))),
+            Fate::Delayed => self.delayed.push(command.clone()),
+            Fate::Twice => {
+                for _ in 0..2 {
+                    self.answer(command, &honest(command));
+                }
+            }
+            // The command was never published; what the coordinator had not acknowledged comes again.
+            Fate::Crash => self.run.hear_again(),
+            Fate::NotStored => self.run.not_stored(command),
+            Fate::StoredInSilence => {
+                self.run.not_stored(command);
+                self.delayed.push(command.clone());
+            }
+            Fate::Cancelled => {
+                self.run.operate(Verb::Cancel);
+                self.run.wire.insert(0, command.clone());
+            }
+            Fate::CallLost => self.answer(command, &Business::Called { done: false, answered: false }),
+            Fate::CallNotAnswered => self.answer(command, &Business::Called { done: true, answered: false }),
+            Fate::NotTold => {
+                self.run.world.set_third_party(ThirdParty::Silent);
+                self.answer(command, &Business::Done);
+                self.run.world.set_third_party(ThirdParty::Tells);
+            }
+        }
+    }
+
+    fn answer(&mut self, command: &CommandMessage, business: &Business) {
+        let reply = self.run.world.deliver(command, business);
+        self.run.hear(reply);
+    }
+
+    /// An open question is answered now, or not; returns true if something happened.
+    fn take_a_turn(&mut self, choices: &mut Choices) -> bool {
+        let Some(nth) = self.questions.iter().position(|question| question.moments.is_some()) else {
+            return false;
+        };
+        let turns = self.turns(&self.questions[nth]);
+        let turn = turns[choices.pick(turns.len())];
+        let question = &mut self.questions[nth];
+        question.moments = match turn {
+            Turn::ServiceSaysDone | Turn::ServiceSaysNo => None,
+            Turn::NotNow | Turn::PersonSaysDone | Turn::PersonSaysNo | Turn::Cancelled => {
+                question.moments.map(|left| left - 1)
+            }
+        };
+        let command = question.command.clone();
+        if turn != Turn::NotNow {
+            self.run.tell(&command, &format!("{turn:?}"));
+        }
+        let done = GivenAnswer::Done { reply: JsonText::null() };
+        match turn {
+            Turn::NotNow => return false,
+            Turn::ServiceSaysDone => self.service_answers(&command, done),
+            Turn::ServiceSaysNo => self.service_answers(&command, GivenAnswer::Rejected(no())),
+            Turn::PersonSaysDone => self.person_answers(&command.key.step, done),
+            Turn::PersonSaysNo => self.person_answers(&command.key.step, GivenAnswer::Rejected(no())),
+            Turn::Cancelled => {
+                self.disruptions -= 1;
+                self.run.operate(Verb::Cancel);
+            }
+        }
+        true
+    }
+
+    fn turns(&self, question: &Question) -> Vec<Turn> {
+        let mut turns = vec![Turn::ServiceSaysDone];
+        let is_action = question.command.key.phase == Phase::Action;
+        if is_action {
+            turns.push(Turn::ServiceSaysNo);
+        }
+        if question.moments == Some(0) {
+            return turns;
+        }
+        turns.insert(0, Turn::NotNow);
+        if is_action && self.disruptions > 0 {
+            if self.run.is_awaiting(&question.command.key.step) {
+                turns.extend([Turn::PersonSaysDone, Turn::PersonSaysNo]);
+            }
+            turns.push(Turn::Cancelled);
+        }
+        turns
+    }
+
+    fn service_answers(&mut self, command: &CommandMessage, answer: GivenAnswer) {
+        if let Some(reply) = self.run.world.answer(command, answer) {
+            self.run.hear(reply);
+        }
+    }
+
+    fn person_answers(&mut self, step: &Name, answer: GivenAnswer) {
+        self.disruptions -= 1;
+        self.run.operate(Verb::Answer { step: step.clone(), answer });
+    }
+
+    /// An operator clears up a step of which nobody could say whether it happened: asks again, or resolves it as it is.
+    /// Returns true if the saga goes on.
+    fn clear_up(&mut self, choices: &mut Choices) -> bool {
+        let parked = self.run.world.state.parked();
+        let Some(step) = parked.filter(|r| r.code == ParkCode::InDoubt).and_then(|r| r.step.clone()) else {
+            return false;
+        };
+        // A command that is still under way could do it after all: it is no time to say that it never happened.
+        let is_certain = self.delayed.is_empty() && self.run.wire.is_empty();
+        let options = if is_certain { 2 } else { 1 };
+        let verb = match choices.pick(options) {
+            0 => Verb::Retry { step: None },
+            _ => {
+                let resolution = match self.run.world.effect(&step) > 0 {
+                    true => Resolution::Happened { reply: JsonText::null() },
+                    false => Resolution::NeverHappened,
+                };
+                Verb::Resolve { step, resolution }
+            }
+        };
+        self.run.story.push(format!("an operator gives: {}", verb.as_str()));
+        self.run.operate(verb);
+        true
+    }
+
+    /// The delayed commands arrive at last, and are answered; services answer once more what they have answered or given up.
+    fn deliver_the_delayed(&mut self) {
+        let rest = std::mem::take(&mut self.run.wire);
+        for command in self.delayed.drain(..).chain(rest) {
+            let reply = self.run.world.deliver(&command, &honest(&command));
+            self.run.tell(&command, &format!("arrives late, answered {}", reply.outcome.as_str()));
+            self.run.hear(reply);
+        }
+        for question in std::mem::take(&mut self.questions) {
+            let done = GivenAnswer::Done { reply: JsonText::null() };
+            if let Some(reply) = self.run.world.answer(&question.command, done) {
+                self.run.tell(&question.command, "the service answers once more, done");
+                self.run.hear(reply);
+            }
+        }
+    }
+}
