@@ -65,13 +65,16 @@ fn body(path: &str) -> &'static str {
         "/v1/sagas/{id}/resolve" => {
             r#"{"actor":"mallory","reason":"x","step":"charge","resolution":"never-happened"}"#
         }
+        "/v1/sagas/{id}/steps/{step}/answer" => {
+            r#"{"actor":"mallory","reason":"x","answer":{"rejected":{"code":"no","message":"no"}}}"#
+        }
         _ => r#"{"actor":"mallory","reason":"x"}"#,
     }
 }
 
 fn asked(method: &Method, path: &str, id: &str, headers: &str) -> String {
     let path = path.replace("{id}", id).replace("{saga}", "sell").replace("{version}", "1");
-    let path = path.replace("{letter}", LETTER);
+    let path = path.replace("{letter}", LETTER).replace("{step}", "charge");
     format!("{method} {path}\ncontent-type: application/json\nidempotency-key: k\nif-match: *\n{headers}")
 }
 

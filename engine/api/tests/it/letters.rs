@@ -10,8 +10,8 @@ use crate::fixture::Fixture;
 async fn dead_letters_are_listed_counted_shown_and_discarded() {
     let fixture = Fixture::new().await;
     let mut connection = PgConnection::connect(&fixture.journal).await.unwrap();
-    let letters = "INSERT INTO dead_letters (source, code, reason, subject, headers, payload) \
-                   SELECT 'till', 'unreadable', 'odd', 'elsewhere', '[[\"Odd\", \"x\"]]', convert_to(i::text, 'UTF8') \
+    let letters = "INSERT INTO dead_letters (id, source, code, reason, subject, headers, payload) \
+                   SELECT new_letter_id(now() + i * interval '1 second'), 'till', 'unreadable', 'odd', 'elsewhere', '[[\"Odd\", \"x\"]]', convert_to(i::text, 'UTF8') \
                    FROM generate_series(1, 3) AS i";
     sqlx::query(letters).execute(&mut connection).await.unwrap();
     let page = fixture.get("/v1/dead-letters?limit=2&source=till&code=unreadable&status=kept").await.json();
