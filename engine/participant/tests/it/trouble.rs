@@ -136,8 +136,8 @@ async fn database_outage_counts_as_no_delivery() {
     fixture.pool.close().await;
     fixture.database_up(false).await;
     fixture.send(&[put(2, How::Done), put(3, How::Done)]).await;
-    // The outage itself is what varies: it outlasts `ack_wait`, so that each command comes again at least once. Whether
-    // it did, is asked below.
+    // The outage itself is what varies: it outlasts `ack_wait`, so that what was delivered comes again. Whether it did,
+    // is asked below; the second command may have stayed with the broker meanwhile.
     tokio::time::sleep(WireConfig::for_tests().ack_wait + Duration::from_secs(1)).await;
     fixture.database_up(true).await;
     fixture.pool = sqlx::PgPool::connect(&fixture.database_url).await.unwrap();
@@ -147,7 +147,7 @@ async fn database_outage_counts_as_no_delivery() {
     "#);
     assert_eq!(till.counted(), "done 3");
     let redeliveries = fixture.wire.stats().redeliveries.load(Ordering::Relaxed);
-    assert!(redeliveries >= 2, "each of two commands came again, not {redeliveries} in all");
+    assert!(redeliveries >= 1, "a command came again during the outage");
     fixture.leave([till]).await;
 }
 
