@@ -1,8 +1,6 @@
 //! What is in a payload stays there: no log line of coordinator or service says it, at any level that an operator would
 //! ask for, no metric has it, and no answer to another request.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic; the helpers below are not in a test function")]
-
 mod support;
 
 use serde_json::{Value, json};
