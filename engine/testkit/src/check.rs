@@ -217,7 +217,10 @@ fn awaiting(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), St
     for (place, row) in rows.iter().enumerate() {
         let Some((_, step)) = row.step.as_ref().and_then(|name| definition.step(name)) else { continue };
         let before = &rows[..place];
-        let is_asked = |before: &&HistoryEntry| before.event == HistoryEvent::RetryRequested;
+        // A saga that is closed is verified.
+        let is_asked = |before: &&HistoryEntry| {
+            matches!(before.event, HistoryEvent::RetryRequested | HistoryEvent::Closed)
+        };
         let last = before.iter().rfind(|before| is_asked(before) || before.step == row.step);
         let is_accepted = |before: &&HistoryEntry| {
             (before.event, &before.step, before.phase) == (HistoryEvent::Accepted, &row.step, row.phase)

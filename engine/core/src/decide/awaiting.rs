@@ -43,6 +43,8 @@ impl Machine<'_, '_> {
         let waits_for_ever = pending.phase != Phase::Action || matches!(step.kind, StepKind::Retriable);
         let answer_by = pending.answer_by.unwrap_or_else(|| after_ms(self.ctx.now, step.answer_within_ms));
         let answer_by = (!waits_for_ever).then_some(answer_by);
+        // It was sent, if the broker did not say so either.
+        let pending = PendingCommand { attempt: pending.attempt.max(reply.attempt), ..pending };
         // The participant has the command: no attempt before it was in vain.
         let pending = PendingCommand { asked_again: 0, answer_by, ..pending.forgiven() };
         self.await_answer(step_index, pending);

@@ -38,7 +38,7 @@ impl World {
     fn called(&mut self, command: &CommandMessage) -> Business {
         let is_action = command.key.phase == Phase::Action;
         let declines = is_action && self.refusing.contains(&(command.key.saga_id, command.key.step.clone()));
-        if self.strikes(32, "call lost") {
+        if self.strikes(64, "call lost") {
             return Business::Called { done: false, answered: false };
         }
         let answered = !self.strikes(64, "call not answered");
@@ -46,7 +46,7 @@ impl World {
     }
 
     fn be_told(&mut self) {
-        let is_silent = self.strikes(128, "not told");
+        let is_silent = self.strikes(192, "not told");
         self.participants.set_third_party(if is_silent { ThirdParty::Silent } else { ThirdParty::Tells });
     }
 

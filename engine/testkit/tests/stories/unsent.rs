@@ -200,3 +200,13 @@ fn expired_retriable_step_can_be_resolved() {
     assert!(sale.sent[0].action_sent_at > Timestamp::UNIX_EPOCH, "and a new time");
     assert_eq!(sale.played_out().summary(), "completed");
 }
+
+/// It was stored all the same, and what its participant has accepted is asked for again as the attempt that it was.
+#[test]
+fn accepted_command_that_was_not_known_to_be_stored_is_asked_for_again_as_it_was_sent() {
+    let unstored = Sale::of(sell()).not_sent(&unknown());
+    let mut accepted = unstored.reply("charge", Phase::Action, Outcome::Accepted);
+    accepted.attempt = 1;
+    let awaiting = unstored.after(Event::Reply(accepted));
+    assert_eq!(awaiting.later(3_600).after(Event::TimerFired).attempts(), "action charge #1");
+}
