@@ -17,7 +17,7 @@ const MOVES_MAX: usize = 400;
 const MOMENTS_MAX: u32 = 8;
 
 /// A command whose answer comes later.
-struct Question {
+struct OpenCommand {
     command: CommandMessage,
     /// Moments at which it may still be answered; `None` once it was.
     moments: Option<u32>,
@@ -27,14 +27,14 @@ struct Question {
 pub(super) struct Search<'d> {
     pub(super) run: Run<'d>,
     delayed: Vec<CommandMessage>,
-    questions: Vec<Question>,
+    questions: Vec<OpenCommand>,
     /// Disruptions that are left.
     disruptions: u32,
 }
 
 /// What happens to a question at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum Act {
     NotNow,
     ServiceSaysDone,
     ServiceSaysNo,
@@ -84,7 +84,7 @@ impl<'d> Search<'d> {
             Fate::CarriedOut => self.answer(command, &honest(command)),
             Fate::Rejected => self.answer(command, &Business::Rejected(no())),
             Fate::Accepted => {
-                self.questions.push(Question { command: command.clone(), moments: Some(MOMENTS_MAX) });
+                self.questions.push(OpenCommand { command: command.clone(), moments: Some(MOMENTS_MAX) });
                 self.answer(command, &Business::Later);
             }
             Fate::Kept => self.answer(command, &Business::Later),
@@ -128,27 +128,27 @@ impl<'d> Search<'d> {
         let Some(nth) = self.questions.iter().position(|question| question.moments.is_some()) else {
             return false;
         };
-        let turns = self.turns(&self.questions[nth]);
-        let turn = turns[choices.pick(turns.len())];
+        let acts = self.acts(&self.questions[nth]);
+        let act = acts[choices.pick(acts.len())];
         let question = &mut self.questions[nth];
-        question.moments = match turn {
-            Turn::ServiceSaysDone | Turn::ServiceSaysNo => None,
-            Turn::NotNow | Turn::PersonSaysDone | Turn::PersonSaysNo | Turn::Cancelled => {
+        question.moments = match act {
+            Act::ServiceSaysDone | Act::ServiceSaysNo => None,
+            Act::NotNow | Act::PersonSaysDone | Act::PersonSaysNo | Act::Cancelled => {
                 question.moments.map(|left| left - 1)
             }
         };
         let command = question.command.clone();
-        if turn != Turn::NotNow {
-            self.run.tell(&command, &format!("{turn:?}"));
+        if act != Act::NotNow {
+            self.run.tell(&command, &format!("{act:?}"));
         }
         let done = GivenAnswer::Done { reply: JsonText::null() };
-        match turn {
-            Turn::NotNow => return false,
-            Turn::ServiceSaysDone => self.service_answers(&command, done),
-            Turn::ServiceSaysNo => self.service_answers(&command, GivenAnswer::Rejected(no())),
-            Turn::PersonSaysDone => self.person_answers(&command.key.step, done),
-            Turn::PersonSaysNo => self.person_answers(&command.key.step, GivenAnswer::Rejected(no())),
-            Turn::Cancelled => {
+        match act {
+            Act::NotNow => return false,
+            Act::ServiceSaysDone => self.service_answers(&command, done),
+            Act::ServiceSaysNo => self.service_answers(&command, GivenAnswer::Rejected(no())),
+            Act::PersonSaysDone => self.person_answers(&command.key.step, done),
+            Act::PersonSaysNo => self.person_answers(&command.key.step, GivenAnswer::Rejected(no())),
+            Act::Cancelled => {
                 self.disruptions -= 1;
                 self.run.operate(Verb::Cancel);
             }
@@ -156,23 +156,23 @@ impl<'d> Search<'d> {
         true
     }
 
-    fn turns(&self, question: &Question) -> Vec<Turn> {
-        let mut turns = vec![Turn::ServiceSaysDone];
+    fn acts(&self, question: &OpenCommand) -> Vec<Act> {
+        let mut acts = vec![Act::ServiceSaysDone];
         let is_action = question.command.key.phase == Phase::Action;
         if is_action {
-            turns.push(Turn::ServiceSaysNo);
+            acts.push(Act::ServiceSaysNo);
         }
         if question.moments == Some(0) {
-            return turns;
+            return acts;
         }
-        turns.insert(0, Turn::NotNow);
+        acts.insert(0, Act::NotNow);
         if is_action && self.disruptions > 0 {
             if self.run.is_awaiting(&question.command.key.step) {
-                turns.extend([Turn::PersonSaysDone, Turn::PersonSaysNo]);
+                acts.extend([Act::PersonSaysDone, Act::PersonSaysNo]);
             }
-            turns.push(Turn::Cancelled);
+            acts.push(Act::Cancelled);
         }
-        turns
+        acts
     }
 
     fn service_answers(&mut self, command: &CommandMessage, answer: GivenAnswer) {

@@ -11,7 +11,7 @@ use redress_testkit::fixtures::{answers_later, calls};
 use redress_testkit::participants::{Business, ThirdParty, reply};
 
 use super::mutants::Mutation;
-use super::world::{Question, World, at};
+use super::world::{OpenCommand, World, at};
 
 /// The latest time at which an answer comes, in milliseconds: beyond the time that a step waits for it, and beyond the memory
 /// of the participants.
@@ -73,7 +73,7 @@ impl World {
         self.count("answer to come");
         self.open.insert(command.key.clone());
         let due_ms = self.now_ms + self.rng.i64(0..LATER_MS_MAX);
-        self.questions.push(Question { command: command.clone(), due_ms });
+        self.questions.push(OpenCommand { command: command.clone(), due_ms });
     }
 
     /// Services give the answers whose time has come.
@@ -82,14 +82,14 @@ impl World {
             return;
         }
         let now_ms = self.now_ms;
-        let due: Vec<Question> =
+        let due: Vec<OpenCommand> =
             self.questions.extract_if(.., |question| question.due_ms <= now_ms).collect();
         for question in due {
             self.give_answer(&question.command);
             // It may be given once more, and then perhaps another one.
             if self.strikes(64, "answered twice") {
                 let due_ms = now_ms + self.rng.i64(0..LATER_MS_MAX);
-                self.questions.push(Question { due_ms, ..question });
+                self.questions.push(OpenCommand { due_ms, ..question });
             }
         }
     }

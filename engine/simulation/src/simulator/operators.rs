@@ -1,7 +1,8 @@
 //! The operators of a simulation, who act for better or worse.
 //!
-//! They cancel, pause and try again whenever they like, give the answers that steps await, end sagas by hand, and resolve steps in doubt: mostly with the
-//! outcome that they have found at the participant, which may change a moment later, and sometimes with the opposite.
+//! They cancel, pause and try again whenever they like, give the answers that steps await, end sagas by hand, and resolve
+//! steps in doubt: mostly with the outcome that they have found at the participant, which may change a moment later, and
+//! sometimes with the opposite.
 //! So resolutions are verified and contradicted here. An operator who clears up a contradiction, or a step that its
 //! participant has forgotten, has looked, and does by hand what is still to be done.
 

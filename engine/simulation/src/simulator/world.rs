@@ -35,7 +35,7 @@ const CALLS_TAKE: Duration = Duration::from_secs(15);
 const LATER_DEFINITIONS: usize = 3;
 
 /// A command whose answer comes later.
-pub(super) struct Question {
+pub(super) struct OpenCommand {
     pub(super) command: CommandMessage,
     pub(super) due_ms: i64,
 }
@@ -70,7 +70,7 @@ pub(super) struct World {
     /// Attempts that were really refused.
     pub(super) refused: BTreeSet<(SagaId, Name, Phase, u32)>,
     /// Commands whose answers come later, and when they come.
-    pub(super) questions: Vec<Question>,
+    pub(super) questions: Vec<OpenCommand>,
     /// Those of them that have no answer yet, and were not given up.
     pub(super) open: BTreeSet<IdempotencyKey>,
     /// Until when nothing goes through the broker, in the true time.
