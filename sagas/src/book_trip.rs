@@ -67,7 +67,7 @@ mod tests {
     fn digest_is_that_of_the_deployed_definition() {
         insta::assert_snapshot!(
             book_trip().digest,
-            @"68026e2c96fae5dcb7b8076c9d8bed2a700d3c2a51c6e754d8f1cb217758c7bb"
+            @"489a246187dec7c9655892329c51904b11a5fd9fcd9dcac8cc98303e007d14a0"
         );
     }
 }

@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn digest_is_that_of_the_deployed_definition() {
         let digest = place_order().digest;
-        insta::assert_snapshot!(digest, @"13b62c686102576042b84b48165286be426554fa59d9ba9181605a8362757458");
+        insta::assert_snapshot!(digest, @"085db94b642b2f7acd0c134f89d7592546c3c4e74a2b3f4bbeaf9d02b14e84e4");
     }
 
     #[test]
