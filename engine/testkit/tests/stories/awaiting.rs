@@ -119,14 +119,17 @@ fn retriable_step_and_compensation_are_awaited_without_an_end() {
     assert_eq!(undoing.answers("reserve", Phase::Compensation, done("null")).summary(), "compensated");
 }
 
-/// Attempts that were not answered are no failures, and an operator who has it asked for again does not make them ones.
+/// Attempts that were not answered are no failures, and do not become ones when the command is accepted at last.
 #[test]
 fn accepted_compensation_that_is_asked_for_again_has_its_whole_budget() {
     let undoing = awaiting().hears("charge", Outcome::Rejected(Rejection::new("no", "no")));
     let undoing = (0..50).fold(undoing, |sale, _| sale.in_vain());
     let accepted = undoing.answers("reserve", Phase::Compensation, Outcome::Accepted);
+    let asked_again = accepted.ordered(RETRY);
     let failed = Outcome::Failed { message: "not today".to_owned() };
-    let asked_again = accepted.ordered(RETRY).answers("reserve", Phase::Compensation, failed);
+    let mut failed = asked_again.reply("reserve", Phase::Compensation, failed);
+    failed.attempt = asked_again.sent[0].attempt;
+    let asked_again = asked_again.after(Event::Reply(failed));
     assert_eq!(asked_again.summary(), "compensating");
 }
 
