@@ -321,7 +321,11 @@ impl<S: Send + Sync> Batch<'_, S> {
                 (Outcome::Rejected(rejection.clone()), Some(Recorded::Rejected(rejection)))
             }
             HandlerResult::Fenced => (Outcome::Fenced, Some(Recorded::Fenced)),
-            HandlerResult::Later => (Outcome::Accepted, Some(Recorded::Open).filter(|_| !is_settlement)),
+            HandlerResult::Later => {
+                // An undo has begun, whenever it ends.
+                self.remember_doubt(place);
+                (Outcome::Accepted, Some(Recorded::Open).filter(|_| !is_settlement))
+            }
             HandlerResult::Failed(message) => (Outcome::Failed { message }, None),
             HandlerResult::Unreadable(reason) => {
                 self.verdicts[place] = Some(Verdict::Poison { code: LetterCode::Unreadable, reason });

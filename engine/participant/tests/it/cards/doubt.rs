@@ -90,6 +90,18 @@ async fn plain_compensation_learns_that_its_action_is_in_doubt() {
 }
 
 #[tokio::test]
+async fn action_whose_undo_is_answered_later_is_never_called_again() {
+    let mut shop = Shop::new(Asks::No).await;
+    let till = shop.serve_as(shop.payments.clone().with_later_refund(), config()).await;
+    shop.provider.faults(&[GatewayFault::DropsTheRequest]);
+    assert!(shop.ask(charge(1, 30)).await.starts_with("failed: "));
+    assert_eq!(shop.ask(refund(1)).await, "accepted");
+    assert!(shop.ask(again(&charge(1, 30))).await.starts_with("in doubt: "));
+    assert_eq!(shop.provider.books(), "");
+    shop.fixture.leave([till]).await;
+}
+
+#[tokio::test]
 async fn service_without_the_handler_that_called_says_never_of_nothing() {
     let mut shop = Shop::new(Asks::Yes).await;
     let till = shop.serve().await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use redress_core::CommandMessage;
 use redress_core::{Command, Compensates, IdempotencyKey, Phase};
 use redress_participant::{
-    Answer, CallOut, Compensate, HandlerError, Inquiry, Participant, Prepared, PreparedUndo, Purpose,
-    Service, Tx, UndoByCall, Undone, done, reject,
+    Answer, CallOut, Compensate, CompensateLater, HandlerError, Inquiry, Participant, Prepared, PreparedUndo,
+    Purpose, Service, Tx, UndoByCall, Undone, UndoneOrLater, done, later, reject,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,12 @@ impl Payments {
     /// The same, and refunds are only written down, for somebody who carries them out.
     pub(crate) fn with_plain_refund(self) -> Service {
         let register = |it: Participant<Self>| it.call_out::<ChargeCard>().compensate::<RefundCard>();
+        Service::new("till", || None, register, self)
+    }
+
+    /// The same, and the answer to a refund comes later.
+    pub(crate) fn with_later_refund(self) -> Service {
+        let register = |it: Participant<Self>| it.call_out::<ChargeCard>().compensate_later::<RefundCard>();
         Service::new("till", || None, register, self)
     }
 
@@ -216,6 +222,12 @@ impl UndoByCall<RefundCard> for Payments {
         let booked: i64 = booked.bind(key.saga_id.to_string()).fetch_one(&mut *tx).await?;
         enter(tx, &key, "refunded", -booked).await?;
         Ok(*refunded)
+    }
+}
+
+impl CompensateLater<RefundCard> for Payments {
+    async fn compensate_later(&self, _: &mut Tx<'_>, _: RefundCard) -> UndoneOrLater<i64> {
+        later()
     }
 }
 
