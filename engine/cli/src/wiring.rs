@@ -129,7 +129,7 @@ fn answered(step: &Step) -> Vec<(Phase, &Name)> {
         StepKind::Compensatable { .. } | StepKind::Pivot | StepKind::Retriable => {
             Some((Phase::Action, &step.command))
         }
-        StepKind::Notification => None,
+        StepKind::Notification | StepKind::Wait(_) | StepKind::Event(_) => None,
     };
     let compensation = step.compensation().map(|it| (Phase::Compensation, &it.command));
     action.into_iter().chain(compensation).collect()

@@ -263,8 +263,13 @@ impl<C: Clock> Batch<'_, C> {
                 self.outcome.dead_letters += 1;
                 self.changes.dead_letters.push(letter);
             }
-            // The timer fires again by itself, an unsent command is sent again, and the operator gets an answer.
-            Event::TimerFired | Event::NotSent(_) | Event::MayBeLost { .. } | Event::Operator(_) => {}
+            // The timer fires again by itself, an unsent command is sent again, and the operator and the sender of an event
+            // get an answer.
+            Event::TimerFired
+            | Event::NotSent(_)
+            | Event::MayBeLost { .. }
+            | Event::Operator(_)
+            | Event::Given(_) => {}
         }
     }
 }
@@ -293,6 +298,7 @@ impl Folded {
             Effect::Moved | Effect::Noted => self.moved = true,
             Effect::Ignored => self.healed += decision.commands.len() as u64,
             Effect::Refused(refusal) => self.refusals.push(refusal),
+            Effect::Given(verdict) => self.moved |= verdict.is_new(),
             Effect::Contradiction => {
                 self.moved = true;
                 self.contradictions.push(event.clone());

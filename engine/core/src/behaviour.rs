@@ -229,13 +229,19 @@ fn made_of(definition: &SagaDefinition, example: &Example) -> Value {
                 of_step
                     .insert("when".to_owned(), applies.as_ref().map_or_else(failure, |holds| json!(holds)));
             }
-            let command = step.action_payload(&data);
-            of_step.insert("command".to_owned(), command.as_ref().map_or_else(failure, payload));
+            if let Some(made) = step.wait_made(&data) {
+                of_step.insert("wait".to_owned(), made.unwrap_or_else(|error| failure(&error)));
+            }
+            if step.kind.is_sent() {
+                let command = step.action_payload(&data);
+                of_step.insert("command".to_owned(), command.as_ref().map_or_else(failure, payload));
+            }
             let reply = example.replies.get(step.name.as_str()).map(JsonText::of);
             if let (Ok(true), Some(Ok(reply))) = (&applies, reply) {
+                let closure = if step.kind.is_sent() { "on_reply" } else { "on_event" };
                 match step.fold_reply(&data, &reply) {
                     Ok(folded) => data = folded,
-                    Err(error) => drop(of_step.insert("on_reply".to_owned(), failure(&error))),
+                    Err(error) => drop(of_step.insert(closure.to_owned(), failure(&error))),
                 }
             }
             match step.compensation_payload(&data) {

@@ -15,6 +15,7 @@ use crate::data_type::DataType;
 use crate::ids::{Name, Phase};
 use crate::json::{JsonText, Unfit};
 use crate::retry::RetryPolicy;
+use crate::waiting::{AwaitedEvent, Wait};
 
 pub use crate::definition_errors::{ClosureError, InvalidDefinition, InvalidInput};
 
@@ -45,6 +46,10 @@ pub enum StepKind {
     Retriable,
     /// Told once and never answered; has no effect that the saga knows of.
     Notification,
+    /// Waits for a time to pass; sends nothing.
+    Wait(Wait),
+    /// Waits for an event from outside, which has the name of the step; sends nothing.
+    Event(AwaitedEvent),
 }
 
 impl StepKind {
@@ -55,6 +60,8 @@ impl StepKind {
             Self::Pivot => "pivot",
             Self::Retriable => "retriable",
             Self::Notification => "notification",
+            Self::Wait(_) => "wait",
+            Self::Event(_) => "event",
         }
     }
 }
@@ -119,9 +126,9 @@ pub struct Step {
     pub stage: u32,
     /// Its kind.
     pub kind: StepKind,
-    /// The participant.
+    /// The participant; `redress` for a step that [sends nothing](StepKind::is_sent).
     pub service: Name,
-    /// The command of the action.
+    /// The command of the action; `redress` for a step that sends nothing.
     pub command: Name,
     /// How long one attempt may stay unanswered, in milliseconds; a compensation may have its own
     /// ([`timeout_ms_of`](Self::timeout_ms_of)).
@@ -145,7 +152,7 @@ pub struct Step {
 pub struct StepSchemas {
     /// Of the action's command.
     pub command: Value,
-    /// Of the action's reply.
+    /// Of the action's reply, or of the event that is waited for.
     pub reply: Value,
     /// Of the compensation's command.
     pub compensation: Option<Value>,
@@ -191,19 +198,22 @@ impl Step {
             StepKind::Compensatable { compensation: None }
             | StepKind::Pivot
             | StepKind::Retriable
-            | StepKind::Notification => Ok(None),
+            | StepKind::Notification
+            | StepKind::Wait(_)
+            | StepKind::Event(_) => Ok(None),
         }
     }
 
-    /// The data after this reply to the action.
+    /// The data after this reply to the action, or after this event.
     ///
     /// # Errors
     /// As [`action_payload`](Self::action_payload), and if the reply is not of the step's reply type.
     pub fn fold_reply(&self, data: &JsonText, reply: &JsonText) -> Result<JsonText, ClosureError> {
         match &self.fold {
             Some(fold) => {
-                let data = guarded(&self.name, "on_reply", || fold(data, reply))?;
-                data.check_storable().map_err(|unfit| self.unfit("on_reply", unfit))?;
+                let closure = if self.kind.is_sent() { "on_reply" } else { "on_event" };
+                let data = guarded(&self.name, closure, || fold(data, reply))?;
+                data.check_storable().map_err(|unfit| self.unfit(closure, unfit))?;
                 Ok(data)
             }
             None => Ok(data.clone()),
@@ -242,8 +252,12 @@ impl Step {
         }
     }
 
-    /// The longest that one attempt, or the pause after it, can last in any phase, in milliseconds.
+    /// The longest that one attempt, or the pause after it, can last in any phase, in milliseconds; a step that sends
+    /// nothing has no attempts.
     pub fn longest_wait_ms(&self) -> u64 {
+        if !self.kind.is_sent() {
+            return 0;
+        }
         let phases = [Phase::Action, Phase::Settlement, Phase::Compensation];
         let waits = phases.map(|phase| self.timeout_ms_of(phase).max(self.retry_of(phase).backoff_ms_max));
         waits.into_iter().max().unwrap_or_default()
@@ -253,12 +267,16 @@ impl Step {
     pub fn compensation(&self) -> Option<&Compensation> {
         match &self.kind {
             StepKind::Compensatable { compensation } => compensation.as_ref(),
-            StepKind::Pivot | StepKind::Retriable | StepKind::Notification => None,
+            StepKind::Pivot
+            | StepKind::Retriable
+            | StepKind::Notification
+            | StepKind::Wait(_)
+            | StepKind::Event(_) => None,
         }
     }
 }
 
-fn guarded<T>(
+pub(crate) fn guarded<T>(
     step: &Name,
     closure: &'static str,
     call: impl FnOnce() -> Result<T, serde_json::Error>,

@@ -13,7 +13,7 @@ pub enum ClosureError {
     Data {
         /// The step.
         step: Name,
-        /// `when`, `action`, `compensate` or `on_reply`.
+        /// `when`, `action`, `compensate`, `on_reply`, `on_event`, `wait` or `wait_until`.
         closure: &'static str,
         /// Serde's message.
         problem: String,
@@ -23,7 +23,7 @@ pub enum ClosureError {
     Unfit {
         /// The step.
         step: Name,
-        /// `action`, `compensate` or `on_reply`.
+        /// `action`, `compensate`, `on_reply` or `on_event`.
         closure: &'static str,
         /// Why.
         unfit: Unfit,
@@ -33,7 +33,7 @@ pub enum ClosureError {
     Panicked {
         /// The step.
         step: Name,
-        /// `when`, `action`, `compensate` or `on_reply`.
+        /// `when`, `action`, `compensate`, `on_reply`, `on_event`, `wait` or `wait_until`.
         closure: &'static str,
     },
 }

@@ -6,6 +6,8 @@
 use serde_json::{Value, json};
 
 use crate::definition::{SagaDefinition, Step, StepKind};
+use crate::retry::in_words;
+use crate::waiting::{AwaitedEvent, OnTimeout};
 
 impl SagaDefinition {
     /// The [graph](Self::graph) with the digest, and beside each `retry` a `policy` that says in words how long the command is
@@ -28,6 +30,14 @@ fn action_policy(step: &Step) -> String {
     match step.kind {
         StepKind::Notification => "sent once".to_owned(),
         StepKind::Retriable => "tried until it succeeds".to_owned(),
+        StepKind::Wait(_) => "waits for as long as its data say".to_owned(),
+        StepKind::Event(AwaitedEvent { timeout_ms, on_timeout, .. }) => {
+            let then = match on_timeout {
+                OnTimeout::TurnBack => "the saga turns back",
+                OnTimeout::GoOn => "the saga goes on without it",
+            };
+            format!("awaited for at most {}, then {then}", in_words(timeout_ms))
+        }
         StepKind::Compensatable { .. } | StepKind::Pivot if step.retry.is_bounded() => {
             format!("tried {}, then settled", step.retry)
         }

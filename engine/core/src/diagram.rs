@@ -5,6 +5,8 @@
 
 use crate::definition::{SagaDefinition, Step, StepKind};
 use crate::ids::Name;
+use crate::retry::in_words;
+use crate::waiting::{AwaitedEvent, OnTimeout};
 
 impl SagaDefinition {
     /// A mermaid flowchart: solid arrows go forward, dotted ones undo, the hexagon is the point of no return.
@@ -28,7 +30,15 @@ impl SagaDefinition {
 
     /// The compensations from last to first, reached from the step that decides the saga.
     fn draw_the_way_back(&self, lines: &mut Vec<String>) {
-        let may_fail = |step: &Step| matches!(step.kind, StepKind::Compensatable { .. } | StepKind::Pivot);
+        let may_fail = |step: &Step| match step.kind {
+            StepKind::Compensatable { .. }
+            | StepKind::Pivot
+            | StepKind::Event(AwaitedEvent { on_timeout: OnTimeout::TurnBack, .. }) => true,
+            StepKind::Event(AwaitedEvent { on_timeout: OnTimeout::GoOn, .. })
+            | StepKind::Retriable
+            | StepKind::Notification
+            | StepKind::Wait(_) => false,
+        };
         let Some(decides) = self.steps.iter().rposition(may_fail) else { return };
         let undone: Vec<&Step> =
             self.steps.iter().rev().filter(|step| step.compensation().is_some()).collect();
@@ -40,10 +50,11 @@ impl SagaDefinition {
             }
         }
         lines.push("    compensated([\"compensated\"])".to_owned());
+        let why = if self.steps[decides].kind.is_sent() { "rejected" } else { "timed out" };
         let decides = &self.steps[decides].name;
         let first = undone.iter().find(|step| step.name != *decides);
         let first = first.map_or_else(|| "compensated".to_owned(), |step| node("undo", &step.name));
-        lines.push(format!("    {} -. \"rejected\" .-> {first}", node("do", decides)));
+        lines.push(format!("    {} -. \"{why}\" .-> {first}", node("do", decides)));
         for (place, step) in undone.iter().enumerate() {
             let next = undone.get(place + 1);
             let next = next.map_or_else(|| "compensated".to_owned(), |step| node("undo", &step.name));
@@ -58,7 +69,15 @@ fn node(what: &str, name: &Name) -> String {
 }
 
 fn shape(step: &Step) -> String {
-    let mut label = format!("{}<br/>{}.{}", step.name, step.service, step.command);
+    let mut label = match &step.kind {
+        StepKind::Wait(_) => format!("{}<br/>a wait", step.name),
+        StepKind::Event(event) => {
+            format!("{}<br/>an event, awaited for {}", step.name, in_words(event.timeout_ms))
+        }
+        StepKind::Compensatable { .. } | StepKind::Pivot | StepKind::Retriable | StepKind::Notification => {
+            format!("{}<br/>{}.{}", step.name, step.service, step.command)
+        }
+    };
     if step.is_conditional() {
         label.push_str("<br/>if its condition holds");
     }
@@ -66,6 +85,7 @@ fn shape(step: &Step) -> String {
         StepKind::Compensatable { .. } => format!("[\"{label}\"]"),
         StepKind::Pivot => format!("{{{{\"{label}<br/>no return from here\"}}}}"),
         StepKind::Retriable => format!("[[\"{label}<br/>until it succeeds\"]]"),
+        StepKind::Wait(_) | StepKind::Event(_) => format!("(\"{label}\")"),
         StepKind::Notification => format!("[\\\"{label}<br/>told, not asked\"\\]"),
     }
 }

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::definition::{ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, InDoubt, LateSuccess, SagaDefinition, Step};
+use crate::definition::{
+    ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, InDoubt, LateSuccess, SagaDefinition, Step, StepKind,
+};
 
 impl SagaDefinition {
     /// The definition as plain JSON, which the journal keeps and HTTP shows.
@@ -28,48 +30,67 @@ impl SagaDefinition {
     /// A step of the graph. A later addition to the language of definitions stands there only where it is used, so that
     /// a newer engine does not change what was deployed.
     fn node(&self, step: &Step) -> Value {
-        let compensation = step.compensation().map(|compensation| {
-            let mut node = json!({
-                "command": compensation.command,
-                "retry": compensation.retry,
-                "schema": step.schemas.compensation,
-            });
-            if compensation.late_success != LateSuccess::default() {
-                node["late_success"] = json!(compensation.late_success);
-            }
-            if compensation.in_doubt != InDoubt::default() {
-                node["in_doubt"] = json!(compensation.in_doubt);
-            }
-            if let Some(timeout_ms) = compensation.timeout_ms {
-                node["timeout_ms"] = json!(timeout_ms);
-            }
-            node
-        });
-        let mut node = json!({
-            "name": step.name,
-            "kind": step.kind.as_str(),
-            "service": step.service,
-            "command": step.command,
-            "timeout_ms": step.timeout_ms,
-            "retry": step.retry,
-            "schema": step.schemas.command,
-            "reply_schema": step.schemas.reply,
-            "compensation": compensation,
-        });
+        let mut node = match &step.kind {
+            StepKind::Wait(wait) => json!({ "name": step.name, "kind": "wait", "ends": wait.as_str() }),
+            StepKind::Event(event) => json!({
+                "name": step.name,
+                "kind": "event",
+                "timeout_ms": event.timeout_ms,
+                "on_timeout": event.on_timeout,
+                "schema": step.schemas.reply,
+            }),
+            StepKind::Compensatable { .. }
+            | StepKind::Pivot
+            | StepKind::Retriable
+            | StepKind::Notification => node_of_command(step),
+        };
         if self.steps.iter().filter(|other| other.stage == step.stage).count() > 1 {
             node["stage"] = json!(step.stage);
-        }
-        if step.answer_within_ms != ANSWER_WITHIN_MS_DEFAULT {
-            node["answer_within_ms"] = json!(step.answer_within_ms);
-        }
-        if step.answers_from != AnswersFrom::default() {
-            node["answers_from"] = json!(step.answers_from);
         }
         if step.is_conditional() {
             node["conditional"] = json!(true);
         }
         node
     }
+}
+
+/// A step of the graph for which something is sent.
+fn node_of_command(step: &Step) -> Value {
+    let compensation = step.compensation().map(|compensation| {
+        let mut node = json!({
+            "command": compensation.command,
+            "retry": compensation.retry,
+            "schema": step.schemas.compensation,
+        });
+        if compensation.late_success != LateSuccess::default() {
+            node["late_success"] = json!(compensation.late_success);
+        }
+        if compensation.in_doubt != InDoubt::default() {
+            node["in_doubt"] = json!(compensation.in_doubt);
+        }
+        if let Some(timeout_ms) = compensation.timeout_ms {
+            node["timeout_ms"] = json!(timeout_ms);
+        }
+        node
+    });
+    let mut node = json!({
+        "name": step.name,
+        "kind": step.kind.as_str(),
+        "service": step.service,
+        "command": step.command,
+        "timeout_ms": step.timeout_ms,
+        "retry": step.retry,
+        "schema": step.schemas.command,
+        "reply_schema": step.schemas.reply,
+        "compensation": compensation,
+    });
+    if step.answer_within_ms != ANSWER_WITHIN_MS_DEFAULT {
+        node["answer_within_ms"] = json!(step.answer_within_ms);
+    }
+    if step.answers_from != AnswersFrom::default() {
+        node["answers_from"] = json!(step.answers_from);
+    }
+    node
 }
 
 /// Keywords of JSON Schema that only people read.

@@ -93,12 +93,22 @@ history_events! {
     InDoubt = "in-doubt",
     /// The broker did not store it, or did not say whether it did: no attempt; `detail` holds the reason.
     NotSent = "not-sent",
-    /// One attempt was not answered in time.
+    /// One attempt was not answered in time, or an event did not come.
     TimedOut = "timed-out",
     /// A reply came to a command that was closed; it had no effect. `detail` holds its outcome.
     Late = "late",
     /// A notification was sent, once; it has no answer. `detail` holds service, command and payload.
     Notified = "notified",
+    /// A step waits for a time or an event; `detail` says until when.
+    Waiting = "waiting",
+    /// The time of a wait is over.
+    Waited = "waited",
+    /// An event came before its step and is kept; `detail` holds its key and payload.
+    EventKept = "event-kept",
+    /// The event that a step waits for is there; `detail` holds its key and payload.
+    EventTaken = "event-taken",
+    /// A step is waited for no more, because the saga turned back or was closed.
+    GivenUp = "given-up",
     /// Its condition did not hold; the step has no effect.
     Skipped = "skipped",
     /// An operator asked the saga to turn back; `detail` holds who and why.

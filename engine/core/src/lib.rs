@@ -37,6 +37,7 @@ mod saga_contract;
 mod schema;
 pub mod state;
 mod unambiguous;
+pub mod waiting;
 
 pub use builder::saga;
 pub use causes::with_causes;

@@ -30,7 +30,7 @@ pub struct RemainingStep {
     pub step: Name,
     /// Its stage: the steps of one stage run side by side.
     pub stage: u32,
-    /// `compensatable`, `pivot`, `retriable` or `notification`.
+    /// `compensatable`, `pivot`, `retriable`, `notification`, `wait` or `event`.
     pub kind: &'static str,
     /// Its status as one word.
     pub status: &'static str,
@@ -64,7 +64,10 @@ pub fn plan(definition: &SagaDefinition, state: &SagaState) -> Result<Plan, Clos
             forward
                 && matches!(
                     step_state.progress(),
-                    Progress::Pending | Progress::Open(_) | Progress::Parked { .. }
+                    Progress::Pending
+                        | Progress::Open(_)
+                        | Progress::Waiting { .. }
+                        | Progress::Parked { .. }
                 )
         })
         .map(|(step, step_state)| RemainingStep {
@@ -153,6 +156,9 @@ const fn still_stands(progress: &Progress) -> bool {
         | Progress::Fenced
         | Progress::Compensated
         | Progress::Skipped
+        | Progress::Waiting { .. }
+        | Progress::TimedOut
+        | Progress::GivenUp
         | Progress::Parked {
             pending: PendingCommand { phase: Phase::Action | Phase::Settlement, .. }, ..
         } => false,

@@ -150,7 +150,7 @@ impl fmt::Display for RetryPolicy {
 }
 
 /// A time in the largest unit of which it is a whole number: `2 min`, `90 s`.
-fn in_words(ms: u64) -> String {
+pub(crate) fn in_words(ms: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(3_600_000, "h"), (60_000, "min"), (1_000, "s")];
     let whole = UNITS.iter().find(|(unit_ms, _)| ms > 0 && ms.is_multiple_of(*unit_ms));
     whole.map_or_else(|| format!("{ms} ms"), |(unit_ms, unit)| format!("{} {unit}", ms / unit_ms))

@@ -10,7 +10,7 @@ use redress_core::definition::{SagaDefinition, Step, StepKind};
 use redress_core::history::{ATTEMPT_ROWS_MAX, HistoryEntry, HistoryEvent};
 use redress_core::plan;
 use redress_core::state::{Direction, End, Hold, ParkCode, Progress, SagaState, Unwinding};
-use redress_core::{Name, Phase};
+use redress_core::{Name, Phase, Timestamp};
 
 /// Completed means all effects, compensated none that has a compensation; nothing else is an end.
 ///
@@ -36,7 +36,7 @@ pub fn effects(
             }
         };
         let is_kept = match &step.kind {
-            StepKind::Notification => true,
+            StepKind::Notification | StepKind::Wait(_) | StepKind::Event(_) => true,
             StepKind::Compensatable { compensation: None } => state.status_word() == "compensated",
             StepKind::Compensatable { .. } | StepKind::Pivot | StepKind::Retriable => false,
         };
@@ -88,7 +88,39 @@ pub fn history(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(),
     turns_back(definition, rows)?;
     ends(rows)?;
     budgets(definition, rows)?;
-    awaiting(definition, rows)
+    awaiting(definition, rows)?;
+    waits(definition, rows)
+}
+
+/// A wait is begun once and ended once: by its time and not before, by the first event of its name, or because the saga
+/// goes forward no more. An event that was kept is the one that is taken.
+fn waits(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), String> {
+    for step in definition.steps.iter().filter(|step| !step.kind.is_sent()) {
+        let of_step: Vec<&HistoryEntry> =
+            rows.iter().filter(|row| row.step.as_ref() == Some(&step.name)).collect();
+        let named = |event| of_step.iter().filter(move |row| row.event == event);
+        let count = |event| named(event).count();
+        let begun = count(HistoryEvent::Waiting);
+        let timed_out = count(HistoryEvent::TimedOut);
+        let over = count(HistoryEvent::Waited) + count(HistoryEvent::EventTaken) + timed_out;
+        if begun > 1 || over + count(HistoryEvent::GivenUp) > begun || count(HistoryEvent::EventKept) > 1 {
+            return Err(format!("{} was waited for {begun} times, and that ended {over} times", step.name));
+        }
+        let until = named(HistoryEvent::Waiting).find_map(|row| row.detail.read::<Until>().ok());
+        let ended =
+            of_step.iter().find(|row| matches!(row.event, HistoryEvent::Waited | HistoryEvent::TimedOut));
+        if let (Some(Until { until }), Some(ended)) = (until, ended)
+            && ended.at < until
+        {
+            return Err(format!("the wait of {} ended before its time", step.name));
+        }
+        let key = |event| named(event).find_map(|row| row.detail.read::<Key>().ok()).map(|it| it.key);
+        let kept = key(HistoryEvent::EventKept);
+        if kept.is_some() && (timed_out > 0 || begun > 0 && key(HistoryEvent::EventTaken) != kept) {
+            return Err(format!("the event {} was kept, and lost before its step", step.name));
+        }
+    }
+    Ok(())
 }
 
 fn is(row: &HistoryEntry, event: HistoryEvent, phase: Phase) -> bool {
@@ -106,7 +138,7 @@ fn turns_forward(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(
             continue;
         };
         let begins = is(row, HistoryEvent::Sent, Phase::Action)
-            || matches!(row.event, HistoryEvent::Notified | HistoryEvent::Skipped);
+            || matches!(row.event, HistoryEvent::Notified | HistoryEvent::Skipped | HistoryEvent::Waiting);
         let waits = |before: &&Step| before.stage < step.stage && !passed.contains(&before.name);
         if begins && let Some(before) = definition.steps.iter().find(waits) {
             return Err(format!("{} was sent before {} was done", step.name, before.name));
@@ -115,7 +147,13 @@ fn turns_forward(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(
             return Err(format!("the action of {} was sent after the plan was frozen", step.name));
         }
         let done = row.event == HistoryEvent::Done && row.phase != Some(Phase::Compensation);
+        let waited = match row.event {
+            HistoryEvent::Waited | HistoryEvent::EventTaken => true,
+            HistoryEvent::TimedOut => !step.kind.is_sent(),
+            _ => false,
+        };
         if done
+            || waited
             || matches!(row.event, HistoryEvent::Notified | HistoryEvent::Skipped | HistoryEvent::Resolved)
         {
             passed.insert(&step.name);
@@ -247,4 +285,14 @@ fn awaiting(definition: &SagaDefinition, rows: &[HistoryEntry]) -> Result<(), St
 struct Reason {
     step: Option<Name>,
     code: ParkCode,
+}
+
+#[derive(serde::Deserialize)]
+struct Until {
+    until: Timestamp,
+}
+
+#[derive(serde::Deserialize)]
+struct Key {
+    key: String,
 }

@@ -239,3 +239,61 @@ pub fn paying(attempts_max: u32, undo_attempts_max: u32, in_doubt: InDoubt) -> S
         .retriable("confirm", |_| Confirm {})
         .build()
 }
+
+/// An approval from outside.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    /// The name of the person who approves.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// A saga that waits for an approval before its pivot, for so long, or it turns back; for a time to pass; and for a receipt
+/// after its pivot, for so long, or it goes on.
+pub fn on_event(attempts_max: u32, undo_attempts_max: u32, timeout: Duration) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    saga::<Data>("on-event", 1)
+        .step("create", |_| Create {})
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .await_event::<Approval>("approval", timeout)
+        .on_event(|data, _| data.replies += 1)
+        .wait("cool-off", move |_| timeout)
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .await_event::<Approval>("receipt", timeout)
+        .on_event(|data, _| data.replies += 1)
+        .build()
+}
+
+/// A saga that waits before its pivot and after it: for an approval, for so long, or it turns back; beside a step, for a
+/// time to pass; for a receipt, for so long, or it goes on.
+pub fn waiting(attempts_max: u32, undo_attempts_max: u32, timeout: Duration) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    saga::<Data>("waiting", 1)
+        .step("create", |_| Create {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .await_event::<Approval>("approval", timeout)
+        .on_event(|data, _| data.replies += 1)
+        .parallel(|stage| {
+            stage
+                .step("charge", |_| Charge {})
+                .on_reply(|data, ()| data.replies += 1)
+                .compensate(|_| Refund {})
+                .retry(action)
+                .compensation_retry(undo.attempts(undo_attempts_max))
+                .wait("cool-off", move |_| timeout / 2)
+                .await_event::<Approval>("second-approval", timeout)
+        })
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .await_event::<Approval>("receipt", timeout)
+        .on_event(|data, _| data.replies += 1)
+        .retriable("confirm", |_| Confirm {})
+        .deadline(timeout * 8)
+        .build()
+}

@@ -16,6 +16,7 @@
 pub mod check;
 pub mod choices;
 pub mod delivery;
+mod events;
 mod example;
 pub mod fixtures;
 mod manners;

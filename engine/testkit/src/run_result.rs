@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use redress_core::Name;
-use redress_core::decide::OperatorCommand;
+use redress_core::decide::{EventVerdict, OperatorCommand};
 use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::message::NotificationMessage;
 use redress_core::plan::Plan;
@@ -34,11 +34,13 @@ pub struct RunResult {
     pub notifications: Vec<NotificationMessage>,
     /// The deliveries to the participants, in the order in which they came.
     pub deliveries: Vec<Delivery>,
+    /// The events from outside, by step, and what became of each.
+    pub events: Vec<(Name, EventVerdict)>,
     /// How often the effect of each step stands at its participant.
     pub effects: BTreeMap<Name, i32>,
     /// The plan of the saga at the time of each operator command.
     pub plans: Vec<Plan>,
-    /// Operator commands that were refused, and why.
+    /// Operator commands and events that were refused, and why.
     pub refused: Vec<String>,
     /// The first error that a participant found.
     pub wrong: Option<String>,

@@ -48,6 +48,7 @@ use redress_core::fault::Fault;
 use redress_core::{JsonText, Name, Phase, SagaDefinition};
 use serde_json::Value;
 
+use crate::events::{ScheduledEvent, Senders};
 use crate::example::{self, Extent};
 use crate::manners::{Manners, UnansweredCall};
 use crate::participants::{DisabledRule, Participants};
@@ -65,6 +66,7 @@ pub struct Story<'d> {
     scheduled: Vec<ScheduledCommand>,
     lost: Vec<Name>,
     manners: Manners,
+    senders: Senders,
     without: DisabledRule,
 }
 
@@ -86,6 +88,7 @@ impl<'d> Story<'d> {
             scheduled: Vec::new(),
             lost: Vec::new(),
             manners: Manners::default(),
+            senders: Senders::default(),
             without: DisabledRule::Nothing,
         }
     }
@@ -96,7 +99,7 @@ impl<'d> Story<'d> {
         self
     }
 
-    /// The reply of a step's action.
+    /// The reply of a step's action, or the payload of the event that it waits for.
     pub fn reply(mut self, step: &str, reply: Value) -> Self {
         self.replies.insert(step.to_owned(), reply);
         self
@@ -151,6 +154,34 @@ impl<'d> Story<'d> {
         self
     }
 
+    /// The event of this step never comes; if nothing is said of it, it comes as soon as the step waits.
+    ///
+    /// # Panics
+    /// If it is no name of a step.
+    pub fn no_event(mut self, step: &str) -> Self {
+        self.senders.tell(named(step));
+        self
+    }
+
+    /// The event of this step is given, under this key, as soon as the run has this line, such as `started`.
+    ///
+    /// # Panics
+    /// If it is no name of a step.
+    pub fn event_after(self, line: &str, step: &str, key: &str) -> Self {
+        self.event_later(line, Duration::ZERO, step, key)
+    }
+
+    /// The event of this step is given, under this key, so long after the run has this line.
+    ///
+    /// # Panics
+    /// If it is no name of a step.
+    pub fn event_later(mut self, line: &str, delay: Duration, step: &str, key: &str) -> Self {
+        let (after, step, key) = (line.to_owned(), named(step), key.to_owned());
+        let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        self.senders.schedule(ScheduledEvent { after, delay_ms, step, key });
+        self
+    }
+
     /// A rule that is taken away from the participants.
     pub(crate) fn without(mut self, rule: DisabledRule) -> Self {
         self.without = rule;
@@ -186,7 +217,9 @@ impl<'d> Story<'d> {
             }
         }
         let (world, first) = World::begin(self.definition, participants, data, self.faults);
-        VirtualRun::new(world, self.scheduled, self.lost, self.manners, self.without).play(first)
+        let senders = self.senders.complete(self.definition);
+        let run = VirtualRun::new(world, self.scheduled, self.lost, self.manners, self.without);
+        run.with_events(senders, self.replies).play(first)
     }
 }
 

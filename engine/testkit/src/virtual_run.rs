@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use redress_core::decide::{Effect, Event, OperatorCommand};
+use redress_core::decide::{Effect, Event, EventVerdict, GivenEvent, OperatorCommand};
 use redress_core::fault::FaultKind;
 use redress_core::message::NotificationMessage;
 use redress_core::plan::{Plan, plan};
 use redress_core::{CommandMessage, Name, Phase, Rejection, ReplyMessage, Timestamp};
+use serde_json::Value;
 
 use crate::delivery::Delivery;
+use crate::events::{ScheduledEvent, Senders, refusal};
 use crate::manners::Manners;
 use crate::participants::{Business, DisabledRule, ThirdParty, failure};
 use crate::run_result::{RunResult, ScheduledCommand, line};
@@ -27,6 +29,8 @@ enum Message {
     Command(CommandMessage),
     Reply(ReplyMessage),
     Operator(OperatorCommand),
+    /// An event from outside.
+    Event(GivenEvent),
     /// The time has come to answer a command that was accepted.
     Answer(CommandMessage),
 }
@@ -45,6 +49,11 @@ pub(crate) struct VirtualRun<'d> {
     /// Steps whose notification never arrives.
     lost: Vec<Name>,
     manners: Manners,
+    senders: Senders,
+    /// The payloads of events, by step.
+    payloads: BTreeMap<String, Value>,
+    /// The events that were given, and what became of them.
+    events: Vec<(Name, EventVerdict)>,
     without: DisabledRule,
     /// The deliveries that the participants saw.
     deliveries: Vec<Delivery>,
@@ -69,16 +78,36 @@ impl<'d> VirtualRun<'d> {
             scheduled,
             lost,
             manners,
+            senders: Senders::default(),
+            payloads: BTreeMap::new(),
+            events: Vec::new(),
             without,
             deliveries: Vec::new(),
         }
+    }
+
+    /// The same run, in which these events come, with these payloads.
+    pub(crate) fn with_events(self, senders: Senders, payloads: BTreeMap<String, Value>) -> Self {
+        Self { senders, payloads, ..self }
     }
 
     fn decide(&mut self, event: Event) {
         if let (Event::Operator(_), Ok(plan)) = (&event, plan(self.world.definition(), &self.world.state)) {
             self.plans.push(plan);
         }
+        let name = match &event {
+            Event::Given(given) => Some(given.name.clone()),
+            Event::Reply(_)
+            | Event::TimerFired
+            | Event::NotSent(_)
+            | Event::MayBeLost { .. }
+            | Event::Operator(_) => None,
+        };
         let outgoing = self.world.decide(event);
+        if let (Some(name), Effect::Given(verdict)) = (name, &outgoing.effect) {
+            self.refused.extend(refusal(verdict).map(ToOwned::to_owned));
+            self.events.push((name, verdict.clone()));
+        }
         self.carry_out(outgoing);
     }
 
@@ -99,6 +128,12 @@ impl<'d> VirtualRun<'d> {
             self.send(0, Message::Command(command));
         }
         for line in lines {
+            for event in self.senders.after(&line) {
+                let ScheduledEvent { delay_ms, .. } = event;
+                let given =
+                    event.clone().with(self.payloads.get(event.step.as_str()).unwrap_or(&Value::Null));
+                self.send(delay_ms, Message::Event(given));
+            }
             if let Some(place) =
                 self.scheduled.iter().position(|scheduled| line.starts_with(&scheduled.after))
             {
@@ -145,6 +180,7 @@ impl<'d> VirtualRun<'d> {
         match message {
             Message::Reply(reply) => self.decide(Event::Reply(reply)),
             Message::Operator(command) => self.decide(Event::Operator(command)),
+            Message::Event(event) => self.decide(Event::Given(event)),
             Message::Answer(command) => {
                 let done = self.world.done(&command);
                 if let Some(reply) = self.world.answer(&command, done) {
@@ -238,6 +274,7 @@ impl<'d> VirtualRun<'d> {
             history: self.world.history,
             notifications: self.notifications,
             deliveries: self.deliveries,
+            events: self.events,
             refused: self.refused,
             plans: self.plans,
         }

@@ -88,7 +88,11 @@ impl<'d> World<'d> {
         if let Effect::Illegal(illegal) = &effect {
             panic!("{illegal}");
         }
-        let stores = !matches!(effect, Effect::Ignored | Effect::Refused(_));
+        let stores = match &effect {
+            Effect::Ignored | Effect::Refused(_) => false,
+            Effect::Given(verdict) => verdict.is_new(),
+            Effect::Moved | Effect::Noted | Effect::Contradiction | Effect::Illegal(_) => true,
+        };
         assert!(stores || history.is_empty(), "an ignored event leaves no row");
         self.state = state;
         self.history.extend(history);

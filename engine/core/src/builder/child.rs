@@ -5,7 +5,8 @@
 //! is compensated with its parent, in the one frozen plan and in exact reverse order; it is versioned with its parent,
 //! whose digest covers it; it has no cancel, close or end of its own; and nothing has to travel between the two.
 //!
-//! A child has only steps that can be undone, and notifications: the pivot is the parent's.
+//! A child has only steps that can be undone, notifications and waits: the pivot is the parent's. An event that it awaits
+//! is given to the parent, under the name that its step has there.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::contract::SagaData;
 use crate::definition::{Compensation, Fold, InvalidDefinition, Make, SagaDefinition, Step, StepKind, When};
 use crate::json::JsonText;
 use crate::schema;
+use crate::waiting::Wait;
 
 type Get = Arc<dyn Fn(&JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
 type Set = Arc<dyn Fn(&JsonText, &JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
@@ -71,6 +73,11 @@ impl Child {
         for step in &self.definition.steps {
             let kind = match &step.kind {
                 StepKind::Notification => StepKind::Notification,
+                StepKind::Event(event) => StepKind::Event(event.clone()),
+                StepKind::Wait(wait) => {
+                    let get = self.get.clone();
+                    StepKind::Wait(Wait { end: wait.end.of_part(move |data| get(data)) })
+                }
                 StepKind::Compensatable { compensation } => {
                     let compensation = compensation.as_ref();
                     StepKind::Compensatable { compensation: compensation.map(|c| self.compensation(c)) }

@@ -6,6 +6,7 @@ use crate::definition::{
 };
 use crate::ids::Name;
 use crate::retry::RetryPolicy;
+use crate::waiting::{AwaitedEvent, Wait};
 
 /// A step whose names have not been checked.
 pub(super) struct Draft {
@@ -29,6 +30,8 @@ pub(super) enum DraftKind {
     Pivot,
     Retriable,
     Notification,
+    Wait(Wait),
+    Event(AwaitedEvent),
 }
 
 pub(super) struct DraftCompensation {
@@ -43,20 +46,24 @@ pub(super) struct DraftCompensation {
 
 impl Draft {
     pub(super) fn check(self, saga: &str) -> Result<Step, InvalidDefinition> {
-        let of_undo = match &self.kind {
+        let of_kind = match &self.kind {
             DraftKind::Compensatable(Some(compensation)) => compensation.timeout_ms,
+            DraftKind::Event(event) => Some(event.timeout_ms),
             DraftKind::Compensatable(None)
             | DraftKind::Pivot
             | DraftKind::Retriable
-            | DraftKind::Notification => None,
+            | DraftKind::Notification
+            | DraftKind::Wait(_) => None,
         };
-        if self.timeout_ms == 0 || self.answer_within_ms == 0 || of_undo == Some(0) {
+        if self.timeout_ms == 0 || self.answer_within_ms == 0 || of_kind == Some(0) {
             return Err(InvalidDefinition::ZeroTimeout { saga: saga.to_owned(), step: self.name.to_owned() });
         }
         let kind = match self.kind {
             DraftKind::Pivot => StepKind::Pivot,
             DraftKind::Retriable => StepKind::Retriable,
             DraftKind::Notification => StepKind::Notification,
+            DraftKind::Wait(wait) => StepKind::Wait(wait),
+            DraftKind::Event(event) => StepKind::Event(event),
             DraftKind::Compensatable(None) => StepKind::Compensatable { compensation: None },
             DraftKind::Compensatable(Some(draft)) if draft.service != self.service => {
                 return Err(InvalidDefinition::OtherService {

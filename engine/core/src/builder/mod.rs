@@ -36,6 +36,7 @@ mod examples;
 mod finish;
 mod phase;
 mod settings;
+mod waiting;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -54,9 +55,9 @@ use child::Child;
 use draft::{Draft, DraftCompensation, DraftKind};
 
 pub use phase::{
-    AfterPivot, AwaitsCompensation, BeforePivot, Compensated, HasCompensation, HasStep, MayBeSkipped,
-    MayBranch, MayCompensate, MayPivot, MayRetry, NoStep, Notified, Open, Parallel, Resolved, StandsAlone,
-    Uncompensated,
+    AfterPivot, Awaits, AwaitsCompensation, BeforePivot, Compensated, HasCompensation, HasEvent, HasStep,
+    MayAwait, MayBeSkipped, MayBranch, MayCompensate, MayPivot, MayRetry, MayTurnBack, NoStep, Notified,
+    Open, Parallel, Resolved, StandsAlone, Uncompensated, Waits,
 };
 
 /// A saga definition in the making; see the [module](self).
@@ -296,6 +297,15 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         }
     }
 
+    /// The stage of the next step.
+    fn take_stage(&mut self) -> u32 {
+        let stage = self.joined_stage.unwrap_or(self.next_stage);
+        if self.joined_stage.is_none() {
+            self.next_stage += 1;
+        }
+        stage
+    }
+
     fn push<C: Command, P2, L2>(
         mut self,
         name: &'static str,
@@ -303,10 +313,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         retry: RetryPolicy,
         action: impl Fn(&D) -> C + Send + Sync + 'static,
     ) -> Builder<D, P2, L2> {
-        let stage = self.joined_stage.unwrap_or(self.next_stage);
-        if self.joined_stage.is_none() {
-            self.next_stage += 1;
-        }
+        let stage = self.take_stage();
         self.parts.push(Part::Step(Draft {
             name,
             stage,

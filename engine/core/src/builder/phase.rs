@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 
-use crate::contract::Command;
+use crate::contract::{Command, SagaData};
+use crate::waiting::OnTimeout;
 
 /// Phase: the pivot has not been passed, everything can still be undone.
 #[derive(Debug)]
@@ -64,6 +65,31 @@ pub trait MayRetry {}
 impl MayRetry for AfterPivot {}
 impl<P: MayRetry> MayRetry for Parallel<P> {}
 
+/// A phase in which events are awaited.
+pub trait MayAwait {
+    /// What follows if one does not come in time and nothing else is said.
+    const ON_TIMEOUT: OnTimeout;
+}
+impl MayAwait for BeforePivot {
+    const ON_TIMEOUT: OnTimeout = OnTimeout::TurnBack;
+}
+impl MayAwait for AfterPivot {
+    const ON_TIMEOUT: OnTimeout = OnTimeout::GoOn;
+}
+impl<P: MayAwait> MayAwait for Parallel<P> {
+    const ON_TIMEOUT: OnTimeout = P::ON_TIMEOUT;
+}
+
+/// A phase in which the saga may turn back for want of an event.
+#[diagnostic::on_unimplemented(
+    message = "a timeout that turns back after the pivot",
+    label = "the saga can no longer go back here",
+    note = "use `.or_go_on()`, which is the default here, or move this event before `.pivot(..)`"
+)]
+pub trait MayTurnBack {}
+impl MayTurnBack for BeforePivot {}
+impl<P: MayTurnBack> MayTurnBack for Parallel<P> {}
+
 /// Last step: there is none yet.
 #[derive(Debug)]
 pub enum NoStep {}
@@ -79,6 +105,12 @@ pub struct Uncompensated<C>(PhantomData<fn() -> C>);
 /// Last step: a notification, which is never answered.
 #[derive(Debug)]
 pub enum Notified {}
+/// Last step: it waits for a time.
+#[derive(Debug)]
+pub enum Waits {}
+/// Last step: it waits for an event with a payload of type `E`.
+#[derive(Debug)]
+pub struct Awaits<E>(PhantomData<fn() -> E>);
 
 /// Nothing remains to be said about the last step.
 #[diagnostic::on_unimplemented(
@@ -91,6 +123,8 @@ impl Resolved for NoStep {}
 impl<C> Resolved for Compensated<C> {}
 impl<C> Resolved for Uncompensated<C> {}
 impl Resolved for Notified {}
+impl Resolved for Waits {}
+impl<E> Resolved for Awaits<E> {}
 
 /// There is a last step, answered or not.
 #[diagnostic::on_unimplemented(
@@ -103,6 +137,8 @@ impl<C> MayBeSkipped for Open<C> {}
 impl<C> MayBeSkipped for Compensated<C> {}
 impl<C> MayBeSkipped for Uncompensated<C> {}
 impl MayBeSkipped for Notified {}
+impl MayBeSkipped for Waits {}
+impl<E> MayBeSkipped for Awaits<E> {}
 
 /// There is a last step.
 #[diagnostic::on_unimplemented(
@@ -141,3 +177,17 @@ impl<C: Command> AwaitsCompensation for Open<C> {}
 )]
 pub trait HasCompensation: HasStep {}
 impl<C: Command> HasCompensation for Compensated<C> {}
+
+/// The last step waits for an event.
+#[diagnostic::on_unimplemented(
+    message = "no event stands before this call",
+    label = "belongs to an event",
+    note = "put it after `.await_event::<Payload>(name, timeout)`"
+)]
+pub trait HasEvent {
+    /// The type of its payload.
+    type Event: SagaData;
+}
+impl<E: SagaData> HasEvent for Awaits<E> {
+    type Event = E;
+}

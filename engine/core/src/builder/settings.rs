@@ -8,6 +8,7 @@ use crate::builder::phase::{HasCompensation, HasStep};
 use crate::contract::SagaData;
 use crate::definition::{AnswersFrom, InDoubt, LateSuccess};
 use crate::retry::RetryPolicy;
+use crate::waiting::millis;
 
 impl<D: SagaData, P, L> Builder<D, P, L> {
     /// How long one attempt of the last step may stay unanswered, at least 1 ms; default 10 seconds.
@@ -48,7 +49,11 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         if let Some(step) = self.last_step() {
             step.retry = match step.kind {
                 DraftKind::Retriable => RetryPolicy { attempts_max: None, tried_ms_max: None, ..policy },
-                DraftKind::Compensatable(_) | DraftKind::Pivot | DraftKind::Notification => policy,
+                DraftKind::Compensatable(_)
+                | DraftKind::Pivot
+                | DraftKind::Notification
+                | DraftKind::Wait(_)
+                | DraftKind::Event(_) => policy,
             };
         }
         self
@@ -128,8 +133,4 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         self.deadline_ms = Some(millis(deadline));
         self
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

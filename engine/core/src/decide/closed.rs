@@ -80,6 +80,9 @@ impl Machine<'_, '_> {
             | Progress::InDoubt
             | Progress::Skipped
             | Progress::Compensated
+            | Progress::Waiting { .. }
+            | Progress::TimedOut
+            | Progress::GivenUp
             | Progress::Parked { .. } => None,
         }
     }

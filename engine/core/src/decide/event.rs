@@ -1,5 +1,6 @@
 //! The arguments and the result of a decision.
 
+use crate::decide::given::{EventVerdict, GivenEvent};
 use crate::decide::operator::{OperatorCommand, Refusal};
 use crate::definition::SagaDefinition;
 use crate::fault::FaultBook;
@@ -39,6 +40,8 @@ pub enum Event {
         /// The moment, by the journal's clock.
         asked_before: Timestamp,
     },
+    /// An event from outside is given to the saga.
+    Given(GivenEvent),
     /// An operator gives a command.
     Operator(OperatorCommand),
 }
@@ -72,6 +75,8 @@ pub enum Effect {
     Ignored,
     /// An operator command came too late or makes no sense here.
     Refused(Refusal),
+    /// An event from outside was given; the state changed if the verdict [is new](EventVerdict::is_new).
+    Given(EventVerdict),
     /// A participant took back what it had promised: keep a dead letter too.
     Contradiction,
     /// A step was to make a move that no step can make: a bug, or a row that no engine has written. The decision has

@@ -76,10 +76,14 @@ impl Machine<'_, '_> {
             self.pass(step_index);
             return Ok(());
         }
-        let payload = step.action_payload(&self.state.data)?;
         match step.kind {
-            StepKind::Notification => self.notify(step_index, payload),
+            StepKind::Wait(_) | StepKind::Event(_) => self.begin_wait(step_index)?,
+            StepKind::Notification => {
+                let payload = step.action_payload(&self.state.data)?;
+                self.notify(step_index, payload);
+            }
             StepKind::Compensatable { .. } | StepKind::Pivot | StepKind::Retriable => {
+                let payload = step.action_payload(&self.state.data)?;
                 self.ask(step_index, PendingCommand::new(Phase::Action, payload, self.ctx.now));
             }
         }
@@ -194,11 +198,12 @@ impl Machine<'_, '_> {
         }
     }
 
-    /// Sends again, or gives an attempt up, where time has run out.
+    /// Sends again, gives an attempt up or ends a wait where time has run out.
     pub(super) fn ask_due(&mut self) {
         if self.state.is_ended() {
             return;
         }
+        self.wake_due();
         let due: Vec<(usize, PendingCommand)> = self
             .state
             .open()
@@ -257,6 +262,9 @@ impl Machine<'_, '_> {
                 | Progress::InDoubt
                 | Progress::Skipped
                 | Progress::Compensated
+                | Progress::Waiting { .. }
+                | Progress::TimedOut
+                | Progress::GivenUp
                 | Progress::Parked { .. },
             )) => {}
         }

@@ -21,6 +21,8 @@
 //! - **The pivot.** From the decision that sends it, cancel loses and a deadline only starts its settlement.
 //! - **Answers that come later.** A step whose participant says so is awaited, for its own long time, and neither
 //!   retried nor given up; now and then its participant is asked again. (`awaiting.rs`)
+//! - **Waits and events.** A step may wait for a time or for an event from outside. Its end is the saga's due time, the
+//!   first event of its name counts, and nothing has to be settled or undone for it. (`waiting.rs`)
 //! - **Held up.** While a saga is parked or paused, answers are heard and nothing is sent.
 //!   ([`Hold`](crate::state::Hold))
 //! - **Operators.** An operator command moves the saga or is refused; a resolution is believed and verified.
@@ -33,6 +35,7 @@ mod awaiting;
 mod closed;
 mod event;
 mod forward;
+mod given;
 mod machine;
 mod operator;
 mod parking;
@@ -42,9 +45,11 @@ mod unsent;
 mod unwind;
 mod verbs;
 mod verification;
+mod waiting;
 mod waits;
 
 pub use event::{Context, Decision, Effect, Event, NotSent, Unsent};
+pub use given::{EventRefusal, EventVerdict, GivenEvent};
 pub use operator::{OperatorCommand, Refusal, Resolution, Verb};
 
 use crate::fault::Fault;
@@ -96,6 +101,11 @@ pub fn decide(ctx: &mut Context<'_>, state: SagaState, event: Event) -> Decision
         Event::MayBeLost { asked_before } => {
             machine.on_may_be_lost(asked_before);
             machine.moved()
+        }
+        Event::Given(event) => {
+            machine.shorten_waits();
+            let effect = machine.on_event(&event);
+            machine.finish(effect)
         }
         Event::Operator(command) => {
             machine.shorten_waits();

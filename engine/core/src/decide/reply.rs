@@ -37,6 +37,9 @@ impl Machine<'_, '_> {
         if (&reply.saga, reply.version) != (&definition.name, definition.version) {
             return self.late(&reply, "it speaks of another definition than the saga's");
         }
+        if !self.step(step_index).kind.is_sent() {
+            return self.late(&reply, "nothing is sent for this step");
+        }
         if reply.service != self.step(step_index).service {
             return self.late(&reply, "it comes from a service that was not asked");
         }

@@ -241,6 +241,9 @@ impl Machine<'_, '_> {
             | Progress::Open(_)
             | Progress::InDoubt
             | Progress::Skipped
+            | Progress::Waiting { .. }
+            | Progress::TimedOut
+            | Progress::GivenUp
             | Progress::Parked { .. } => None,
         }
     }

@@ -15,6 +15,7 @@ impl Machine<'_, '_> {
         self.state.direction = Direction::Back { cause, unwinding: Unwinding::Settling };
         // A closure that could not lead the saga on does not stop its way back.
         self.forget_reasons(|reason| reason.code == ParkCode::Definition);
+        self.give_up_waits();
         let in_doubt: Vec<usize> = self
             .state
             .open()

@@ -170,7 +170,10 @@ impl Machine<'_, '_> {
             | Progress::Fenced
             | Progress::InDoubt
             | Progress::Skipped
-            | Progress::Compensated => return,
+            | Progress::Compensated
+            | Progress::Waiting { .. }
+            | Progress::TimedOut
+            | Progress::GivenUp => return,
         };
         let waiting = PendingCommand { attempt_state: AttemptState::Backoff, until: self.ctx.now, ..pending };
         self.move_step(step_index, Progress::Open(waiting.clone()));
@@ -183,6 +186,7 @@ impl Machine<'_, '_> {
             return Err(Refusal::Moving);
         }
         self.record(HistoryEvent::Closed, who);
+        self.give_up_waits();
         let in_doubt: Vec<usize> = (0..self.state.steps.len())
             .filter(|step_index| matches!(self.doubt(*step_index), Some(Doubt::Unknown)))
             .filter(|step_index| self.state.steps[*step_index].attempts > 0)

@@ -3,7 +3,8 @@
 //! The end of a wait is stored as a time of the journal's clock. If that clock steps back by an hour, a pause of two
 //! seconds would last an hour and two seconds. A wait that lies further ahead than its own policy allows was surely set
 //! before such a step, and is measured anew from now: so no wait is ever longer than twice what its policy allows,
-//! whatever the clock does. Deadlines are times and no waits: they stay what they are.
+//! whatever the clock does. Deadlines, and the times until which a definition waits, are times of the clock: they stay what
+//! they are.
 //!
 //! A step forward needs no rule: every wait is over at once, which costs each pending command one attempt. Silence
 //! alone never decides an outcome; a deadline that has passed by that clock has passed. The time that a command was tried
@@ -13,17 +14,31 @@
 use crate::decide::machine::Machine;
 use crate::ids::{Timestamp, after_ms};
 use crate::retry::RetryPolicy;
-use crate::state::{AttemptState, PendingCommand};
+use crate::state::{AttemptState, PendingCommand, Progress};
 
 impl Machine<'_, '_> {
     /// Measures anew every wait that is longer than it can be.
     pub(super) fn shorten_waits(&mut self) {
         for step_index in 0..self.state.steps.len() {
             let step_state = &self.state.steps[step_index];
+            let waiting = match step_state.progress() {
+                Progress::Waiting { until } => self.latest_end(step_index, *until),
+                Progress::Pending
+                | Progress::Open(_)
+                | Progress::Succeeded
+                | Progress::Rejected
+                | Progress::Fenced
+                | Progress::InDoubt
+                | Progress::Skipped
+                | Progress::Compensated
+                | Progress::TimedOut
+                | Progress::GivenUp
+                | Progress::Parked { .. } => None,
+            };
             let open = step_state.open().map(|pending| self.latest(step_index, pending));
             let verification = step_state.verification().map(|pending| self.latest(step_index, pending));
             let step_state = &mut self.state.steps[step_index];
-            if let Some(latest) = open {
+            if let Some(latest) = open.or(waiting) {
                 step_state.shorten_wait(latest);
             }
             let settlement =

@@ -147,7 +147,10 @@ fn command_of(step: &Step, phase: Phase) -> Option<&Name> {
             compensation.as_ref().map(|compensation| &compensation.command)
         }
         (Phase::Compensation, StepKind::Pivot | StepKind::Retriable)
-        | (Phase::Action | Phase::Compensation | Phase::Settlement, StepKind::Notification) => None,
+        | (
+            Phase::Action | Phase::Compensation | Phase::Settlement,
+            StepKind::Notification | StepKind::Wait(_) | StepKind::Event(_),
+        ) => None,
         (
             Phase::Action | Phase::Settlement,
             StepKind::Compensatable { .. } | StepKind::Pivot | StepKind::Retriable,

@@ -35,6 +35,8 @@ pub enum CauseKind {
     Deadline,
     /// A step succeeded after it had been given up, and its policy is to undo it then.
     LateSuccess,
+    /// An event from outside did not come in time.
+    TimedOut,
 }
 
 impl CauseKind {
@@ -47,6 +49,7 @@ impl CauseKind {
             Self::Cancelled => "cancelled",
             Self::Deadline => "deadline",
             Self::LateSuccess => "late-success",
+            Self::TimedOut => "timed-out",
         }
     }
 }

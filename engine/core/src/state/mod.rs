@@ -33,5 +33,5 @@ pub use park::{ParkCode, ParkReason};
 pub use progress::Progress;
 pub use saga::{STATE_FORMAT, SagaState};
 pub use status::Status;
-pub use step::{AnsweredCommand, ResolutionKind, StepError, StepState, UnverifiedResolution};
+pub use step::{AnsweredCommand, KeptEvent, ResolutionKind, StepError, StepState, UnverifiedResolution};
 pub use transition::{IllegalTransition, ProgressKind, Transition};

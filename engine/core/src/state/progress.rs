@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Phase;
+use crate::ids::{Phase, Timestamp};
 use crate::state::command::{AttemptState, PendingCommand};
 use crate::state::park::ParkCode;
 use crate::state::transition::ProgressKind;
@@ -27,6 +27,15 @@ pub enum Progress {
     Skipped,
     /// Its effect is undone.
     Compensated,
+    /// It sends nothing, and waits for a time or an event.
+    Waiting {
+        /// When that ends, if no event comes.
+        until: Timestamp,
+    },
+    /// The event did not come in time: the saga goes on without it, or has turned back.
+    TimedOut,
+    /// It was waiting when the saga turned back or was closed.
+    GivenUp,
     /// An operator must say what becomes of it.
     Parked {
         /// The command that was pending.
@@ -51,6 +60,9 @@ impl Progress {
             Self::InDoubt => ProgressKind::InDoubt,
             Self::Skipped => ProgressKind::Skipped,
             Self::Compensated => ProgressKind::Compensated,
+            Self::Waiting { .. } => ProgressKind::Waiting,
+            Self::TimedOut => ProgressKind::TimedOut,
+            Self::GivenUp => ProgressKind::GivenUp,
             Self::Parked { pending: PendingCommand { phase: Phase::Action, .. }, .. } => {
                 ProgressKind::ParkedAction
             }
@@ -77,7 +89,8 @@ impl Progress {
                 phase: Phase::Action | Phase::Settlement,
                 attempt_state: AttemptState::Awaiting,
                 ..
-            }) => "awaiting",
+            })
+            | Self::Waiting { .. } => "awaiting",
             Self::Open(PendingCommand {
                 phase: Phase::Settlement,
                 attempt_state: AttemptState::Sent | AttemptState::Backoff,
@@ -90,6 +103,8 @@ impl Progress {
             Self::InDoubt => "in-doubt",
             Self::Skipped => "skipped",
             Self::Compensated => "compensated",
+            Self::TimedOut => "timed-out",
+            Self::GivenUp => "given-up",
             Self::Parked { .. } => "parked",
         }
     }
@@ -97,13 +112,15 @@ impl Progress {
     /// Returns true if the saga goes forward past a step that stands here.
     pub const fn is_passed(&self) -> bool {
         match self {
-            Self::Succeeded | Self::Skipped => true,
+            Self::Succeeded | Self::Skipped | Self::TimedOut => true,
             Self::Pending
             | Self::Open(_)
             | Self::Rejected
             | Self::Fenced
             | Self::InDoubt
             | Self::Compensated
+            | Self::Waiting { .. }
+            | Self::GivenUp
             | Self::Parked { .. } => false,
         }
     }

@@ -9,13 +9,14 @@ use crate::state::command::{AttemptState, PendingCommand};
 use crate::state::direction::{Direction, End};
 use crate::state::hold::Hold;
 use crate::state::park::ParkReason;
+use crate::state::progress::Progress;
 use crate::state::status::Status;
 use crate::state::step::{AnsweredCommand, StepState};
 
 /// The form in which [`SagaState`] is stored, by number. It counts on with every change after which an older program
 /// could not read a state, or would lose a part of it by writing it back: a new field, a new variant. Older
 /// coordinators leave a state with a higher number than theirs to others; this one reads every form up to its own.
-pub const STATE_FORMAT: u32 = 4;
+pub const STATE_FORMAT: u32 = 5;
 
 /// A saga: all that a decision needs to know of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,10 +67,17 @@ impl SagaState {
     pub fn due_at(&self) -> Option<Timestamp> {
         let verifications = self.verifications().map(|(_, pending)| pending.until);
         let open = self.open().map(|(_, pending)| pending.until);
+        let waits = self.waits().map(|(_, until)| until);
         match (&self.direction, &self.hold) {
             // A saga that was started inside a transaction of its caller's has sent nothing yet.
-            (Direction::Forward, Hold::None) if self.open().next().is_none() => Some(self.started_at),
-            (Direction::Forward, Hold::None) => verifications.chain(open).chain(self.deadline_at).min(),
+            (Direction::Forward, Hold::None)
+                if self.open().next().is_none() && self.waits().next().is_none() =>
+            {
+                Some(self.started_at)
+            }
+            (Direction::Forward, Hold::None) => {
+                verifications.chain(open).chain(waits).chain(self.deadline_at).min()
+            }
             (Direction::Back { .. }, Hold::None) => verifications.chain(open).min(),
             (Direction::Forward, Hold::Paused) => verifications.chain(self.deadline_at).min(),
             (Direction::Back { .. }, Hold::Paused)
@@ -83,10 +91,30 @@ impl SagaState {
         self.steps.iter().enumerate().filter_map(|(index, step)| Some((index, step.open()?)))
     }
 
-    /// Returns true if all that it waits for are answers that come later, as their participants have said.
+    /// The steps that send nothing and wait, with the ends of their waits.
+    pub fn waits(&self) -> impl Iterator<Item = (usize, Timestamp)> {
+        self.steps.iter().enumerate().filter_map(|(index, step)| match step.progress() {
+            Progress::Waiting { until } => Some((index, *until)),
+            Progress::Pending
+            | Progress::Open(_)
+            | Progress::Succeeded
+            | Progress::Rejected
+            | Progress::Fenced
+            | Progress::InDoubt
+            | Progress::Skipped
+            | Progress::Compensated
+            | Progress::TimedOut
+            | Progress::GivenUp
+            | Progress::Parked { .. } => None,
+        })
+    }
+
+    /// Returns true if all that it waits for are times, events, and answers that come later, as their participants have
+    /// said.
     pub fn is_awaiting(&self) -> bool {
-        let mut open = self.open().map(|(_, pending)| pending.attempt_state == AttemptState::Awaiting);
-        open.next().is_some_and(|first| first && open.all(|awaiting| awaiting))
+        let open = self.open().map(|(_, pending)| pending.attempt_state == AttemptState::Awaiting);
+        let mut all = open.chain(self.waits().map(|_| true));
+        all.next().is_some_and(|first| first && all.all(|awaiting| awaiting))
     }
 
     /// The pending verifications of resolutions and the indices of their steps.

@@ -27,16 +27,19 @@ pub struct StepState {
     /// How often its settlement was sent.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub settlement_attempts: u32,
-    /// When its action was first sent.
+    /// When its action was first sent, or its wait began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When it got its last final answer.
+    /// When it got its last final answer, or its wait was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
     /// The last error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StepError>,
-    /// A reply that could not be folded into the data: the closure failed, and a retry folds it.
+    /// The event that the step waits for, once it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<KeptEvent>,
+    /// A reply or an event that could not be folded into the data: the closure failed, and a retry folds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfolded: Option<JsonText>,
     /// An operator's resolution, as long as no participant has told the same.
@@ -68,6 +71,16 @@ pub enum ResolutionKind {
     Compensated,
     /// Nothing is said of it: the saga was closed.
     Unknown,
+}
+
+/// An event that was given to a step. The first of its name counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptEvent {
+    /// The key of its sender.
+    pub key: String,
+    /// Its payload, until the step takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<JsonText>,
 }
 
 /// An error of a step.
@@ -103,6 +116,7 @@ impl StepState {
             started_at: None,
             ended_at: None,
             error: None,
+            event: None,
             unfolded: None,
             unverified: None,
         }
@@ -126,10 +140,22 @@ impl StepState {
         Ok(transition)
     }
 
-    /// Ends the wait of the pending command at this time at the latest.
+    /// Ends the wait of the pending command, or of the step itself, at this time at the latest.
     pub(crate) fn shorten_wait(&mut self, latest: Timestamp) {
-        if let Progress::Open(pending) = &mut self.progress {
-            pending.until = pending.until.min(latest);
+        match &mut self.progress {
+            Progress::Open(PendingCommand { until, .. }) | Progress::Waiting { until } => {
+                *until = (*until).min(latest);
+            }
+            Progress::Pending
+            | Progress::Succeeded
+            | Progress::Rejected
+            | Progress::Fenced
+            | Progress::InDoubt
+            | Progress::Skipped
+            | Progress::Compensated
+            | Progress::TimedOut
+            | Progress::GivenUp
+            | Progress::Parked { .. } => {}
         }
     }
 
@@ -144,6 +170,9 @@ impl StepState {
             | Progress::InDoubt
             | Progress::Skipped
             | Progress::Compensated
+            | Progress::Waiting { .. }
+            | Progress::TimedOut
+            | Progress::GivenUp
             | Progress::Parked { .. } => None,
         }
     }
@@ -159,7 +188,10 @@ impl StepState {
             | Progress::Fenced
             | Progress::InDoubt
             | Progress::Skipped
-            | Progress::Compensated => None,
+            | Progress::Compensated
+            | Progress::Waiting { .. }
+            | Progress::TimedOut
+            | Progress::GivenUp => None,
         }
     }
 

@@ -53,6 +53,12 @@ progress_kinds! {
     Skipped = "skipped",
     /// Its effect is undone.
     Compensated = "compensated",
+    /// It waits for a time or an event.
+    Waiting = "waiting",
+    /// Its event did not come in time.
+    TimedOut = "timed out",
+    /// It is waited for no more.
+    GivenUp = "given up",
     /// It is parked at its action.
     ParkedAction = "parked action",
     /// It is parked at the settlement of its action.
@@ -74,12 +80,13 @@ impl Transition {
     /// Returns true if a step can make this move.
     pub const fn is_legal(self) -> bool {
         use ProgressKind::{
-            Action, Compensated, Compensation, Fenced, InDoubt, ParkedAction, ParkedCompensation,
-            ParkedSettlement, Pending, Rejected, Settlement, Skipped, Succeeded,
+            Action, Compensated, Compensation, Fenced, GivenUp, InDoubt, ParkedAction, ParkedCompensation,
+            ParkedSettlement, Pending, Rejected, Settlement, Skipped, Succeeded, TimedOut, Waiting,
         };
         match self.from {
             // A notification stands as soon as it is sent.
-            Pending => matches!(self.to, Action | Succeeded | Skipped),
+            Pending => matches!(self.to, Action | Succeeded | Skipped | Waiting),
+            Waiting => matches!(self.to, Succeeded | TimedOut | GivenUp),
             Action => {
                 matches!(self.to, Action | Settlement | Succeeded | Rejected | Fenced | ParkedAction)
             }
@@ -92,7 +99,7 @@ impl Transition {
             Succeeded => matches!(self.to, Compensation | Fenced | ParkedAction),
             Rejected | Fenced => matches!(self.to, Succeeded),
             InDoubt => matches!(self.to, Compensation),
-            Skipped | Compensated => false,
+            Skipped | Compensated | TimedOut | GivenUp => false,
             // The answer that was waited for in vain comes after all, or an operator acts.
             ParkedAction => {
                 matches!(self.to, Action | Settlement | Succeeded | Rejected | Fenced | ParkedAction)
@@ -143,7 +150,7 @@ mod tests {
             table.push_str(&format!("{}: {}\n", from.as_str(), to.join(", ")));
         }
         insta::assert_snapshot!(table, @r"
-        pending: action, succeeded, skipped
+        pending: action, succeeded, skipped, waiting
         action: action, settlement, succeeded, rejected, fenced, parked action
         settlement: settlement, succeeded, rejected, fenced, in doubt, parked settlement
         compensation: compensation, compensated, parked compensation
@@ -153,6 +160,9 @@ mod tests {
         in doubt: compensation
         skipped: 
         compensated: 
+        waiting: succeeded, timed out, given up
+        timed out: 
+        given up: 
         parked action: action, settlement, succeeded, rejected, fenced, parked action
         parked settlement: settlement, succeeded, rejected, fenced
         parked compensation: compensation, compensated

@@ -5,7 +5,8 @@
 //! does not say whether it has stored it, and has or has not. A command that is answered later is answered by its service
 //! at any moment, before a redelivery and after it, while the saga goes on or goes back, or by a person; asked to give it
 //! up, the service does or says that it cannot. A call to a third party may never arrive, or take effect without an answer,
-//! and asked what became of it the third party tells or does not. The number of disruptions in one run is bounded so that
+//! and asked what became of it the third party tells or does not. An event from outside comes at any moment, before its step
+//! and after its time, or never. The number of disruptions in one run is bounded so that
 //! the search ends; within the bound it is complete.
 
 mod fate;

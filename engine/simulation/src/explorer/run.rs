@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use redress_core::decide::{Event, OperatorCommand, Verb};
+use redress_core::decide::{Effect, Event, GivenEvent, OperatorCommand, Verb};
 use redress_core::state::{AttemptState, Transition};
-use redress_core::{CommandMessage, Name, Outcome, Phase, ReplyMessage, SagaDefinition};
+use redress_core::{CommandMessage, JsonText, Name, Outcome, Phase, ReplyMessage, SagaDefinition};
 use redress_testkit::check;
 use redress_testkit::participants::{DisabledRule, Participants, reply};
 use redress_testkit::world::{Outgoing, World, not_sent};
@@ -100,6 +100,16 @@ impl<'d> Run<'d> {
     pub(super) fn operate(&mut self, verb: Verb) {
         let command = OperatorCommand { verb, actor: "ann".to_owned(), reason: "why not".to_owned() };
         self.decide(Event::Operator(command));
+    }
+
+    /// The event of a step comes from outside; gives what becomes of it.
+    pub(super) fn give(&mut self, step: &Name, key: &str) -> Effect {
+        let payload = JsonText::of(&serde_json::json!({})).expect("an object becomes JSON");
+        let event = GivenEvent { name: step.clone(), key: key.to_owned(), payload };
+        let outgoing = self.world.decide(Event::Given(event));
+        let effect = outgoing.effect.clone();
+        self.carry_out(outgoing);
+        effect
     }
 
     /// Returns true if the answer to a step's command is awaited.

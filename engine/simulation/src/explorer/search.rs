@@ -1,6 +1,6 @@
 //! The scheduler of one run: it chooses the fate of each command, and the moment of each answer that comes later.
 
-use redress_core::decide::{Resolution, Verb};
+use redress_core::decide::{Effect, EventVerdict, Resolution, Verb};
 use redress_core::inbox::GivenAnswer;
 use redress_core::state::ParkCode;
 use redress_core::{CommandMessage, JsonText, Name, Phase};
@@ -16,6 +16,11 @@ const MOVES_MAX: usize = 400;
 /// for again, overdue, settled, kept and settled again.
 const MOMENTS_MAX: u32 = 8;
 
+/// Moments at which an event from outside may come. Enough for it to come before its step and after its time.
+const EVENT_MOMENTS_MAX: u32 = 6;
+/// The key of the event that counts.
+const FIRST: &str = "first";
+
 /// A command whose answer comes later.
 struct OpenCommand {
     command: CommandMessage,
@@ -28,6 +33,8 @@ pub(super) struct Search<'d> {
     pub(super) run: Run<'d>,
     delayed: Vec<CommandMessage>,
     questions: Vec<OpenCommand>,
+    /// Steps whose events may still come, each with the moments at which it may.
+    events: Vec<(Name, u32)>,
     /// Disruptions that are left.
     disruptions: u32,
 }
@@ -45,7 +52,45 @@ enum Act {
 
 impl<'d> Search<'d> {
     pub(super) fn new(run: Run<'d>, disruptions: u32) -> Self {
-        Self { run, delayed: Vec::new(), questions: Vec::new(), disruptions }
+        let awaited = run.world.definition().steps.iter().filter(|step| step.awaited_event().is_some());
+        let events = awaited.map(|step| (step.name.clone(), EVENT_MOMENTS_MAX)).collect();
+        Self { run, delayed: Vec::new(), questions: Vec::new(), events, disruptions }
+    }
+
+    /// An event comes from outside now, or not, or an operator cancels; returns true if something happened. One that comes
+    /// at none of its moments never does.
+    fn give_an_event(&mut self, choices: &mut Choices) -> bool {
+        let Some(nth) = self.events.iter().position(|(_, moments)| *moments > 0) else { return false };
+        let (step, moments) = &mut self.events[nth];
+        *moments -= 1;
+        match choices.pick(if self.disruptions > 0 { 3 } else { 2 }) {
+            0 => return false,
+            1 => {
+                *moments = 0;
+                let step = step.clone();
+                let effect = self.run.give(&step, FIRST);
+                self.run.story.push(format!("{step}: the event comes, {effect:?}"));
+            }
+            _ => {
+                self.disruptions -= 1;
+                self.run.story.push("an operator cancels".to_owned());
+                self.run.operate(Verb::Cancel);
+            }
+        }
+        true
+    }
+
+    /// The events come once more, and then others of their names: nothing changes any more.
+    fn give_all_again(&mut self) -> Result<(), String> {
+        for (step, _) in std::mem::take(&mut self.events) {
+            for key in [FIRST, "another"] {
+                match self.run.give(&step, key) {
+                    Effect::Given(EventVerdict::Repeated | EventVerdict::Refused(_)) => {}
+                    effect => return Err(format!("{step}: the event comes when the saga rests, {effect:?}")),
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn go_on_to_rest(&mut self, choices: &mut Choices) -> Result<(), String> {
@@ -55,9 +100,9 @@ impl<'d> Search<'d> {
                     continue;
                 }
                 self.deliver_the_delayed();
-                return Ok(());
+                return self.give_all_again();
             }
-            if self.take_a_turn(choices) {
+            if self.give_an_event(choices) || self.take_a_turn(choices) {
                 continue;
             }
             if self.run.wire.is_empty() {

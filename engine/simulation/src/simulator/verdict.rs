@@ -128,7 +128,10 @@ impl World {
                 let by_hand = last(step, HistoryEvent::Rejected).is_some_and(|no| told > Some(no));
                 past || by_hand || wrong(step).is_some()
             }
-            StepKind::Compensatable { .. } | StepKind::Notification => wrong(step) > told,
+            StepKind::Compensatable { .. }
+            | StepKind::Notification
+            | StepKind::Wait(_)
+            | StepKind::Event(_) => wrong(step) > told,
         }
     }
 }

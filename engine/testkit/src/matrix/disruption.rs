@@ -64,6 +64,9 @@ impl fmt::Display for Disruption {
 
 /// The disruptions that are possible in a phase of a step.
 pub(super) fn disruptions(step: &Step, phase: Phase) -> Vec<Disruption> {
+    if !step.kind.is_sent() {
+        return Vec::new();
+    }
     if matches!(step.kind, StepKind::Notification) {
         return if phase == Phase::Action { vec![Disruption::Lost] } else { Vec::new() };
     }

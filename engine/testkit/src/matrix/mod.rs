@@ -14,6 +14,7 @@ mod disruption;
 mod model;
 mod reach;
 mod table;
+mod waiting;
 
 use redress_core::decide::Verb;
 use redress_core::definition::{Step, StepKind};
@@ -28,6 +29,7 @@ use crate::run_result::RunResult;
 use disruption::{Disruption, delay, disruptions, evidence};
 use model::Ground;
 use reach::{Way, expected, fault, way};
+use waiting::WaitDisruption;
 
 pub use model::UnwindMatrix;
 pub use table::{Cell, Failure, Table, Unreached};
@@ -66,6 +68,9 @@ impl UnwindMatrix {
                 table.leave_out(step, grounds.len());
                 continue;
             };
+            for disruption in waiting::disruptions(step).into_iter().filter(|_| !step.kind.is_sent()) {
+                table.cells.push(self.waiting_cell(ground, step, disruption)?);
+            }
             for phase in PHASES {
                 for disruption in disruptions(step, phase) {
                     if let Some(way) = way(self, ground, step, phase) {
@@ -128,6 +133,23 @@ impl UnwindMatrix {
             .and_then(|()| caused(&run, step, disruption))
             .and_then(|()| unchanged(&run, ground, step));
         let fault = disruption.to_string();
+        match verdict {
+            Ok(()) => Ok(Cell { step: step.name.to_string(), phase, fault, end: run.status() }),
+            Err(wrong) => Err(Failure::of(&step.name, phase, &fault, wrong, &run)),
+        }
+    }
+
+    /// The cell of a step that waits.
+    fn waiting_cell(
+        &self,
+        ground: &Ground,
+        step: &Step,
+        disruption: WaitDisruption,
+    ) -> Result<Cell, Failure> {
+        let must_end = waiting::expected(&self.definition, step, disruption);
+        let run = waiting::disturbed(self.story(ground), step, disruption).play();
+        let verdict = waiting::evidence(&run, step, disruption).and_then(|()| self.must_hold(&run, must_end));
+        let (phase, fault) = (Phase::Action, disruption.to_string());
         match verdict {
             Ok(()) => Ok(Cell { step: step.name.to_string(), phase, fault, end: run.status() }),
             Err(wrong) => Err(Failure::of(&step.name, phase, &fault, wrong, &run)),

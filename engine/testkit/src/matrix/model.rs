@@ -1,6 +1,7 @@
 //! A matrix to be played, and the ground from which each of its cells starts.
 
 use redress_core::definition::Step;
+use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::{Phase, SagaDefinition};
 use serde_json::Value;
 
@@ -28,7 +29,11 @@ pub(super) struct Ground {
 impl Ground {
     /// Returns true if the step's condition holds here.
     pub(super) fn plays(&self, step: &Step) -> bool {
-        let deliveries = &self.undisturbed.deliveries;
+        let RunResult { deliveries, history, .. } = &self.undisturbed;
+        if !step.kind.is_sent() {
+            let begins = |row: &HistoryEntry| row.event == HistoryEvent::Waiting;
+            return history.iter().any(|row| begins(row) && row.step.as_ref() == Some(&step.name));
+        }
         deliveries.iter().any(|seen| seen.key.phase == Phase::Action && seen.key.step == step.name)
     }
 }

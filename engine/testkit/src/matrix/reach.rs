@@ -27,7 +27,7 @@ pub(super) fn way<'m>(
     match phase {
         Phase::Action => Some(Way { story: story(), turned_back: false }),
         Phase::Settlement => match step.kind {
-            StepKind::Retriable | StepKind::Notification => None,
+            StepKind::Retriable | StepKind::Notification | StepKind::Wait(_) | StepKind::Event(_) => None,
             StepKind::Compensatable { .. } | StepKind::Pivot => {
                 // Nothing is heard of the action until it is given up, or the deadline passes.
                 let silent = story().fault(fault(step, Phase::Action, FaultKind::DropReply, None));

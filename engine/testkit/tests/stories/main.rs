@@ -14,3 +14,4 @@ mod sale;
 mod shop;
 mod steps;
 mod unsent;
+mod waiting;

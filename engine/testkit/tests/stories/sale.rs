@@ -14,7 +14,7 @@ use crate::shop::{name, sell_faster};
 pub(crate) struct Sale {
     pub(crate) definition: SagaDefinition,
     pub(crate) state: SagaState,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
     /// The commands that the last decision sent.
     pub(crate) sent: Vec<CommandMessage>,
 }

@@ -41,8 +41,8 @@ struct Wrap {
 
 #[derive(Serialize, Deserialize, JsonSchema, Command)]
 #[command(service = "shipping", name = "ship")]
-struct Ship {
-    number: u64,
+pub(crate) struct Ship {
+    pub(crate) number: u64,
 }
 
 #[derive(Serialize, Deserialize, JsonSchema, Command)]
@@ -69,6 +69,40 @@ struct Sale {
     gift: bool,
     #[serde(default)]
     receipt: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Expense {
+    pub(crate) number: u64,
+    #[serde(default)]
+    approved_by: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Approval {
+    by: String,
+}
+
+/// A step, an approval within a day, two hours to think again, the pivot.
+pub(crate) fn expense() -> SagaDefinition {
+    saga::<Expense>("expense", 1)
+        .step("book", |e| Reserve { number: e.number })
+        .compensate(|e| Release { number: e.number })
+        .await_event::<Approval>("approval", Duration::from_secs(86_400))
+        .on_event(|e, approval| e.approved_by = Some(approval.by))
+        .wait("cool-off", |_| Duration::from_secs(7_200))
+        .pivot("pay", |e| Ship { number: e.number })
+        .build()
+}
+
+/// An event after the pivot, if its condition holds.
+pub(crate) fn pay_later(awaits: bool) -> SagaDefinition {
+    saga::<Expense>("pay-later", 1)
+        .pivot("pay", |e| Ship { number: e.number })
+        .await_event::<Approval>("approval", Duration::from_secs(3_600))
+        .when(move |_| awaits)
+        .retriable("tell", |e| Confirm { number: e.number })
+        .build()
 }
 
 /// Two steps, the pivot, and one more.

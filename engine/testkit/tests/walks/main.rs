@@ -64,7 +64,8 @@ fn tried_for_a_time() -> SagaDefinition {
 
 fn walk_all(mut show: impl FnMut(&SagaDefinition, &Decision)) {
     let fixtures = [fixtures::five_steps(2, 3), fixtures::branching(2, 3), fixtures::nested(2, 3)];
-    for definition in fixtures.into_iter().chain([two_retriables(), tried_for_a_time()]) {
+    let waiting = fixtures::waiting(2, 3, Duration::from_secs(60));
+    for definition in fixtures.into_iter().chain([two_retriables(), tried_for_a_time(), waiting]) {
         for seed in 0..WALKS {
             walk(&definition, seed, |decision| show(&definition, decision));
         }

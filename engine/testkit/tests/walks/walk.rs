@@ -4,7 +4,7 @@
 //! and twice. So a walk comes to states that no honest run does; each is one that the engine itself has made.
 
 use redress_core::decide::{
-    Context, Decision, Event, NotSent, OperatorCommand, Resolution, Unsent, Verb, decide, start,
+    Context, Decision, Event, GivenEvent, NotSent, OperatorCommand, Resolution, Unsent, Verb, decide, start,
 };
 use redress_core::fault::FaultBook;
 use redress_core::inbox::GivenAnswer;
@@ -53,7 +53,10 @@ pub(crate) fn walk(definition: &SagaDefinition, seed: u64, mut show: impl FnMut(
         if after_the_end > AFTER_THE_END {
             return;
         }
-        let event = event(&mut dice, &state, &sent, &mut now);
+        let event = match given(&mut dice, definition) {
+            Some(event) => Event::Given(event),
+            None => event(&mut dice, &state, &sent, &mut now),
+        };
         let decision = in_context(definition, now, |context| decide(context, state, event));
         show(&decision);
         sent.extend(decision.commands);
@@ -69,6 +72,20 @@ fn in_context(
     let mut faults = FaultBook::default();
     let saga_id = SagaId(Uuid::from_u128(1));
     decide(&mut Context { definition, saga_id, now, jitter: 0.0, faults: &mut faults, traceparent: None })
+}
+
+/// An event from outside, if the saga awaits one: mostly the first of its name, now and then another one or none of its type.
+fn given(dice: &mut Dice, definition: &SagaDefinition) -> Option<GivenEvent> {
+    let awaited = definition.steps.iter().filter(|step| step.awaited_event().is_some());
+    let awaited: Vec<&Name> = awaited.map(|step| &step.name).collect();
+    if awaited.is_empty() || dice.roll(12) > 0 {
+        return None;
+    }
+    let name = (*dice.pick(&awaited)?).clone();
+    let key = if dice.roll(4) > 0 { "first" } else { "second" }.to_owned();
+    let payload =
+        if dice.roll(8) > 0 { JsonText::of(&serde_json::json!({})).unwrap() } else { JsonText::null() };
+    Some(GivenEvent { name, key, payload })
 }
 
 fn event(dice: &mut Dice, state: &SagaState, sent: &[CommandMessage], now: &mut Timestamp) -> Event {
