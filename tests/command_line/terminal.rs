@@ -196,6 +196,7 @@ async fn hostile_answers_are_escaped_by_every_command() {
         &["retry", ID],
         &["fault", "list"],
         &["fault", "add", "--kind", "fail"],
+        &["fault", "remove", "7"],
         &["fault", "clear"],
         &["definitions"],
         &["definitions", "--live"],
@@ -211,8 +212,9 @@ async fn hostile_answers_are_escaped_by_every_command() {
                 let ran = run(&[command, more].concat(), &here).await;
                 let said = format!("{}{}", ran.stdout, ran.stderr);
                 assert_eq!(raw(&said), [' '; 0], "{command:?} {output} {status}: {said}");
-                let tells =
-                    matches!(command[0], "begin") || status.starts_with("200") && command.contains(&"clear");
+                let tells = matches!(command[0], "begin")
+                    || status.starts_with("200")
+                        && (command.contains(&"clear") || command.contains(&"remove"));
                 assert!(tells || said.contains("202e"), "{command:?} {output} {status}: {said}");
                 if status.starts_with("200") && output == "json" {
                     let value: Value = serde_json::from_str(&ran.stdout).unwrap();

@@ -83,6 +83,24 @@ pub(crate) async fn add_fault(State(api): State<Api>, Body(given): Body<Value>) 
     Ok((StatusCode::CREATED, Json(json!({ "id": id, "fault": fault }))).into_response())
 }
 
+pub(crate) async fn remove_fault(
+    State(api): State<Api>,
+    Named(id): Named<String>,
+) -> Result<Response, Problem> {
+    // A number that no fault can have is one that none has.
+    let is_removed = match id.parse() {
+        Ok(number) => api.engine.remove_fault(number).await?,
+        Err(_) => false,
+    };
+    if !is_removed {
+        let shown: String = id.chars().take(PATH_CHARS_MAX).collect();
+        let detail =
+            format!("there is no standing fault `{shown}`; GET /v1/faults lists those that are there");
+        return Err(Problem::new(ProblemType::UnknownFault, detail));
+    }
+    Ok(Json(json!({ "cleared": 1 })).into_response())
+}
+
 pub(crate) async fn clear_faults(State(api): State<Api>) -> Result<Response, Problem> {
     Ok(Json(json!({ "cleared": api.engine.clear_faults().await? })).into_response())
 }

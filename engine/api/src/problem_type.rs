@@ -111,6 +111,8 @@ problem_types! {
     UnknownDeadLetter = "unknown-dead-letter", NOT_FOUND, "No such dead letter";
     /// No such saga or version is known here.
     UnknownDefinition = "unknown-definition", NOT_FOUND, "No such saga definition";
+    /// There is no standing fault of this number.
+    UnknownFault = "unknown-fault", NOT_FOUND, "No such fault";
     /// There is no such path.
     UnknownPath = "unknown-path", NOT_FOUND, "No such path";
     /// There is no saga of this id.

@@ -68,6 +68,7 @@ pub const ROUTES: &[Route] = {
         route(GET, "/v1/definitions/{saga}/{version}/diagram", Reads, || get(ops::diagram)),
         route(GET, "/v1/faults", Reads, || get(ops::faults)),
         route(POST, "/v1/faults", Writes, || post(ops::add_fault)),
+        route(Method::DELETE, "/v1/faults/{fault}", Writes, || axum::routing::delete(ops::remove_fault)),
         route(Method::DELETE, "/v1/faults", Writes, || axum::routing::delete(ops::clear_faults)),
         route(GET, "/v1/dead-letters", Reads, || get(letters::list)),
         route(GET, "/v1/dead-letters/groups", Reads, || get(letters::groups)),

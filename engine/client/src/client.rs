@@ -150,6 +150,14 @@ impl Client {
         self.send(Call::add_fault(serde_json::to_value(fault).unwrap_or(Value::Null))).await
     }
 
+    /// Takes a failure away; sent once.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the problem `unknown-fault` if there is none of this number.
+    pub async fn remove_fault(&self, id: i64) -> Result<(), ClientError> {
+        self.send(Call::remove_fault(id)).await.map(drop)
+    }
+
     /// Takes all failures away and says how many there were; sent once.
     ///
     /// # Errors

@@ -68,6 +68,6 @@ pub use redress_core::{
 pub use start::{Start, StartError};
 pub use view::{
     AddedFault, Begun, Cleared, DefinitionVersion, Page, Plan, RemainingStep, RetriedPage, Saga, SagaStatus,
-    StandingFault, Step, Undo,
+    StandingFault, Step, Struck, Undo,
 };
 pub use wait::{Look, Wait, WaitNews};

@@ -280,9 +280,27 @@ pub struct StandingFault {
     pub fault: Value,
     /// How often it strikes yet; every time if nothing is said.
     pub remaining: Option<u64>,
+    /// What it has struck; nothing is said by coordinators that do not count it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub struck: Option<Struck>,
     /// Members that are not known here.
     #[serde(flatten)]
     pub more: Map<String, Value>,
+}
+
+/// What a failure has struck.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Struck {
+    /// How many commands carried it.
+    pub count: u64,
+    /// The time of the first one.
+    pub first_at: Option<String>,
+    /// The time of the last one.
+    pub last_at: Option<String>,
+    /// The last ones, the newest last: `saga_id`, `step`, `phase`, `generation`, `attempt` and `at` of each.
+    #[serde(default)]
+    pub last: Vec<Value>,
 }
 
 /// A failure that was just added.

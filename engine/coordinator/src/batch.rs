@@ -140,7 +140,7 @@ pub(crate) fn decide_batch<C: Clock>(
             batch.dead_letter(&event, LetterCode::UnknownSaga, "the saga does not exist in this journal");
         }
     }
-    batch.changes.struck = batch.faults.struck().collect();
+    batch.changes.struck = batch.faults.struck().to_vec();
     (batch.changes, batch.outcome)
 }
 
@@ -179,8 +179,14 @@ impl<C: Clock> Batch<'_, C> {
             catch_unwind(AssertUnwindSafe(|| self.fold(definition, stored.id, before.clone(), &events)));
         match decided {
             Ok(Ok(folded)) => self.keep(definition, stored.id, stored.revision, &before, folded),
-            Ok(Err(illegal)) => self.set_aside(stored.id, &events, &illegal.to_string()),
-            Err(_) => self.set_aside(stored.id, &events, "deciding on it panicked; see the log for where"),
+            Ok(Err(illegal)) => {
+                self.faults.take_back(stored.id);
+                self.set_aside(stored.id, &events, &illegal.to_string());
+            }
+            Err(_) => {
+                self.faults.take_back(stored.id);
+                self.set_aside(stored.id, &events, "deciding on it panicked; see the log for where");
+            }
         }
     }
 

@@ -82,7 +82,7 @@ impl<J: Journal, B: Bus, C: Clock> Starter<J, B, C> {
             let mut faults = journal.read_faults().await?;
             let (sagas, outgoing) = self.decide_some(starts, &mut faults, bytes_max);
             let at_rest: Vec<Option<&'static str>> = sagas.iter().map(NewSaga::at_rest).collect();
-            let struck: Vec<(i64, u32)> = faults.struck().collect();
+            let struck = faults.struck().to_vec();
             let inserted = journal.insert(sagas, struck).await?;
             Ok(Begun { inserted, outgoing, at_rest })
         };
@@ -107,6 +107,9 @@ impl<J: Journal, B: Bus, C: Clock> Starter<J, B, C> {
         let mut all_outgoing = Vec::with_capacity(starts.len());
         let mut bytes = 0;
         for Waiting { prepared, .. } in starts {
+            if faults.asks_for_tags() {
+                faults.know_tags(prepared.id, &prepared.tags);
+            }
             let (saga, outgoing) = prepared.begin(now, faults, first);
             bytes += prepared.bytes() + outgoing.bytes();
             sagas.push(saga);

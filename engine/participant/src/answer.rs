@@ -111,7 +111,11 @@ impl<S: Send + Sync + 'static> Worker<S> {
             | FaultKind::Fail
             | FaultKind::Delay { .. }
             | FaultKind::DropCommand
-            | FaultKind::CrashBeforeCommit => return None,
+            | FaultKind::CrashBeforeCommit
+            | FaultKind::CallLost
+            | FaultKind::CallLate
+            | FaultKind::CallTwice
+            | FaultKind::CallFailed => return None,
         };
         count(&self.inbox.stats.injected);
         Some(aftermath)

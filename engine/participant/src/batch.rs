@@ -204,6 +204,9 @@ impl<S: Send + Sync> Batch<'_, S> {
             }
             _ if self.calls_out(place) => self.prepare(place, now).await?,
             _ => {
+                if let Some(fault) = command.fault.as_ref().filter(|fault| self.obey && fault.is_of_call()) {
+                    tracing::warn!(key = %command.key, %fault, "the fault has nothing to strike: the handler calls nobody");
+                }
                 self.waiting_keys.insert(own);
                 self.waiting.entry((command.command.clone(), command.key.phase)).or_default().push(place);
             }

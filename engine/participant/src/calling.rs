@@ -23,6 +23,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::{sleep, timeout};
 
 use crate::call_dispatch::Response;
+use crate::call_faults::CallFault;
 use crate::call_out::{Inquiry, Purpose};
 use crate::call_store::{Changes, end_call, hold_call};
 use crate::collision::collision_pause;
@@ -93,7 +94,7 @@ pub(crate) async fn ask<S: Send + Sync>(inbox: &Inbox<S>, command: &CommandMessa
     let handler = inbox.handlers.of(command).expect("a lease is given to a handler that calls");
     sleep(lease.rest).await;
     let purpose = match lease.next {
-        Next::Call => return call(inbox, handler, lease).await,
+        Next::Call => return call(inbox, handler, command, lease).await,
         Next::InquireThenCall => Purpose::CallAgain,
         Next::Inquire => Purpose::Settle,
     };
@@ -107,16 +108,28 @@ pub(crate) async fn ask<S: Send + Sync>(inbox: &Inbox<S>, command: &CommandMessa
         (Ok(Inquiry::NeverHappened | Inquiry::Unknown), Purpose::CallAgain) => {
             // Its moment is past already: those that come next wait for it.
             handler.pacer.take(Instant::now());
-            call(inbox, handler, lease).await
+            call(inbox, handler, command, lease).await
         }
         (Err(reason), _) => Heard::Nothing(format!("what became of an earlier call is not known: {reason}")),
     }
 }
 
-async fn call<S: Send + Sync>(inbox: &Inbox<S>, handler: &Registered<S>, lease: &Lease) -> Heard {
-    count(&inbox.stats.called_out);
+async fn call<S: Send + Sync>(
+    inbox: &Inbox<S>,
+    handler: &Registered<S>,
+    command: &CommandMessage,
+    lease: &Lease,
+) -> Heard {
+    let fault = CallFault::ordered(inbox, command);
+    let calls = CallFault::calls(fault);
+    (0..calls).for_each(|_| count(&inbox.stats.called_out));
+    // The first has had its moment.
+    for _ in 1..calls {
+        let _ = handler.pacer.take(Instant::now());
+    }
     let dispatch = handler.calls_out().expect("a lease is given to a handler that calls");
-    match limited(handler, "call", dispatch.call(&inbox.author, &lease.key, &lease.request)).await {
+    let question = CallFault::play(fault, || dispatch.call(&inbox.author, &lease.key, &lease.request));
+    match limited(handler, "call", question).await {
         Ok(response) => Heard::Answer(response),
         Err(reason) => Heard::Nothing(reason),
     }

@@ -64,6 +64,7 @@ mod answer;
 mod batch;
 mod beside;
 mod call_dispatch;
+mod call_faults;
 mod call_out;
 mod call_store;
 mod calling;

@@ -124,7 +124,11 @@ impl<S: Send + Sync + 'static> Worker<S> {
             | FaultKind::DelayReply { .. }
             | FaultKind::Duplicate
             | FaultKind::CrashAfterCommit
-            | FaultKind::CrashAfterReply => return None,
+            | FaultKind::CrashAfterReply
+            | FaultKind::CallLost
+            | FaultKind::CallLate
+            | FaultKind::CallTwice
+            | FaultKind::CallFailed => return None,
         };
         count(&self.inbox.stats.injected);
         Some(disruption)
@@ -322,7 +326,13 @@ impl<S: Send + Sync + 'static> Worker<S> {
 /// A command that comes again: the fault that was ordered for its delivery has happened.
 fn without_delivery_fault(command: CommandMessage) -> CommandMessage {
     let fault = command.fault.filter(|fault| match fault {
-        FaultKind::Reject { .. } | FaultKind::Fail | FaultKind::DropReply => true,
+        FaultKind::Reject { .. }
+        | FaultKind::Fail
+        | FaultKind::DropReply
+        | FaultKind::CallLost
+        | FaultKind::CallLate
+        | FaultKind::CallTwice
+        | FaultKind::CallFailed => true,
         FaultKind::Delay { .. }
         | FaultKind::DropCommand
         | FaultKind::DelayReply { .. }

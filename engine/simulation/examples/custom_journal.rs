@@ -16,7 +16,7 @@ use redress_coordinator::ports::{
     RegisterError, Rows, SagaRow, Selection, Snapshot, StoredStart, UnderWay,
 };
 use redress_coordinator::{Config, Engine, StartRequest, SystemClock};
-use redress_core::fault::FaultBook;
+use redress_core::fault::{FaultBook, Strike};
 use redress_core::history::HistoryEntry;
 use redress_core::{JsonText, Name, Outcome, Phase, SagaDefinition, SagaId, Timestamp};
 use redress_simulation::conformance;
@@ -59,11 +59,7 @@ impl Journal for PrintingJournal {
         Ok(result)
     }
 
-    async fn insert(
-        &self,
-        sagas: Vec<NewSaga>,
-        struck: Vec<(i64, u32)>,
-    ) -> Result<Vec<Inserted>, JournalError> {
+    async fn insert(&self, sagas: Vec<NewSaga>, struck: Vec<Strike>) -> Result<Vec<Inserted>, JournalError> {
         self.0.insert(sagas, struck).await
     }
 

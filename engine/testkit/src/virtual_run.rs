@@ -262,6 +262,14 @@ impl<'d> VirtualRun<'d> {
                 self.handle_in_silence(&command);
                 self.send(ACK_WAIT_MS, Message::Command(command));
             }
+            FaultKind::CallLost => {
+                self.answer(&command, &Business::Called { done: false, answered: false }, 0);
+            }
+            FaultKind::CallLate | FaultKind::CallFailed => {
+                self.answer(&command, &Business::Called { done: true, answered: false }, 0);
+            }
+            // Its third party honours the key.
+            FaultKind::CallTwice => self.answer_as_usual(&command, 0),
         }
     }
 

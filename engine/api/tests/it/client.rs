@@ -107,6 +107,19 @@ async fn client_reads_definitions_faults_and_probes() {
     let added = client.add_fault(&json!({ "step": "charge", "kind": "fail", "times": 2 })).await.unwrap();
     let faults = client.faults().await.unwrap();
     assert_eq!((&faults.items[0].id, faults.items[0].remaining), (&added.id, Some(2)));
+    assert_eq!(faults.items[0].struck.as_ref().map(|struck| (struck.count, struck.last.len())), Some((0, 0)));
+    let id = added.id.as_i64().unwrap();
+    client.remove_fault(id).await.unwrap();
+    let gone = problem(client.remove_fault(id).await.unwrap_err());
+    assert_eq!((gone.status, gone.word()), (404, "unknown-fault"));
+    for fault in [
+        json!({ "everything": true, "kind": "delay", "ms": 5, "probability": 0.5, "seed": 7 }),
+        json!({ "phase": "any", "service": "till", "kind": "call-failed" }),
+    ] {
+        let refused = client.add_fault(&fault).await;
+        assert!(refused.as_ref().is_ok_and(|added| added.fault["kind"] == fault["kind"]), "{refused:?}");
+    }
+    client.remove_fault(id + 1).await.unwrap();
     assert_eq!(client.clear_faults().await.unwrap(), 1);
     assert_eq!(problem(client.add_fault(&json!({ "kind": "fail" })).await.unwrap_err()).status, 422);
 

@@ -30,6 +30,8 @@ const NOWHERE: [&str; 8] = [
 ];
 /// A dead letter that every journal here holds.
 const LETTER: &str = "01900000-0000-7000-8000-000000000001";
+/// A standing fault that every journal here has.
+const FAULT: &str = "1";
 const TOKEN: &str = "authorization: Bearer secret";
 
 /// Everything in the journal, table by table.
@@ -51,10 +53,12 @@ async fn everything(fixture: &Fixture) -> String {
     all
 }
 
-async fn keep_a_letter(fixture: &Fixture) {
+async fn keep_a_letter_and_a_fault(fixture: &Fixture) {
     let mut connection = PgConnection::connect(&fixture.journal).await.unwrap();
     let letter = "INSERT INTO dead_letters (id, reason, subject, headers, payload) VALUES ($1, 'Harbour', 'x', '[]', '')";
     sqlx::query(letter).bind(LETTER.parse::<uuid::Uuid>().unwrap()).execute(&mut connection).await.unwrap();
+    let fault = r#"INSERT INTO faults (fault) VALUES ('{"step":"ship","kind":"fail"}')"#;
+    sqlx::query(fault).execute(&mut connection).await.unwrap();
 }
 
 /// A body with which the request would be carried out, if it were allowed.
@@ -74,7 +78,7 @@ fn body(path: &str) -> &'static str {
 
 fn asked(method: &Method, path: &str, id: &str, headers: &str) -> String {
     let path = path.replace("{id}", id).replace("{saga}", "sell").replace("{version}", "1");
-    let path = path.replace("{letter}", LETTER).replace("{step}", "charge");
+    let path = path.replace("{letter}", LETTER).replace("{fault}", FAULT).replace("{step}", "charge");
     format!("{method} {path}\ncontent-type: application/json\nidempotency-key: k\nif-match: *\n{headers}")
 }
 
@@ -83,7 +87,7 @@ async fn stranger_is_refused_on_every_route_and_changes_nothing() {
     let stack = redress_devstack::shared().await;
     // Paused, so that nothing moves by itself while the journal is compared.
     let open = Fixture::on(stack, |config| (config.allow_faults, config.start_paused) = (true, true)).await;
-    keep_a_letter(&open).await;
+    keep_a_letter_and_a_fault(&open).await;
     let closed = open.behind("secret");
     let id = open.start("first", SALE).await.json()["id"].as_str().unwrap().to_owned();
     let paths = ROUTES.iter().map(|route| (route.path, route.effect));
@@ -125,7 +129,7 @@ async fn stranger_is_refused_on_every_route_and_changes_nothing() {
 async fn every_route_of_the_table_is_reached_with_the_token() {
     let stack = redress_devstack::shared().await;
     let open = Fixture::on(stack, |config| (config.allow_faults, config.start_paused) = (true, true)).await;
-    keep_a_letter(&open).await;
+    keep_a_letter_and_a_fault(&open).await;
     let fixture = open.behind("secret");
     for (number, route) in ROUTES.iter().enumerate() {
         let id = open.start(&format!("k{number}"), SALE).await.json()["id"].as_str().unwrap().to_owned();

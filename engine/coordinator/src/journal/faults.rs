@@ -3,19 +3,30 @@
 //! A unit of work looks at them only if there may be any: the coordinator looks every few hundred milliseconds, and at
 //! once if one is added to it. When there are some, they are locked, so that `times` is exact with any number of
 //! coordinators.
+//!
+//! Their strikes are written in the transaction of the decision that sends the struck commands, so each is counted once
+//! or, if that transaction fails, not at all. The number, the first and the last time are kept for ever, and the last
+//! [`LAST_STRIKES`] strikes themselves.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use redress_core::Timestamp;
-use redress_core::fault::{Fault, FaultBook, StandingFault};
-use serde::Serialize;
+use redress_core::fault::{Fault, FaultBook, StandingFault, Strike};
+use redress_core::{Name, Phase, SagaId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
+use uuid::Uuid;
 
 use super::pg::{MAY_BE_SOME, PgJournal};
 use crate::ports::JournalError;
 
 /// One addition more.
 const ADDITION: u64 = 2;
+
+/// Of each fault so many strikes are kept: enough to find the sagas of a test, and no more than a page shows.
+const LAST_STRIKES: i32 = 20;
 
 /// A standing fault, for people.
 #[derive(Clone, Debug, Serialize)]
@@ -28,6 +39,44 @@ pub struct ListedFault {
     pub remaining: Option<u32>,
     /// The time at which it was added.
     pub added_at: Timestamp,
+    /// What it has struck.
+    pub struck: Struck,
+}
+
+/// What a standing fault has struck.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Struck {
+    /// How many commands.
+    pub count: u64,
+    /// The time of the first one.
+    pub first_at: Option<Timestamp>,
+    /// The time of the last one.
+    pub last_at: Option<Timestamp>,
+    /// The last ones, 20 at the most, the newest last.
+    pub last: Vec<ListedStrike>,
+}
+
+/// A command that carried a standing fault.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListedStrike {
+    /// The saga that sent it.
+    pub saga_id: SagaId,
+    /// The step.
+    pub step: Name,
+    /// The phase.
+    pub phase: Phase,
+    /// 1, and one more when an operator re-opened the step.
+    pub generation: u32,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// The journal's clock.
+    pub at: Timestamp,
+}
+
+fn of_strike(strike: &Strike) -> Value {
+    let Strike { key, attempt, .. } = strike;
+    let (saga_id, step, phase, generation) = (key.saga_id, &key.step, key.phase, key.generation);
+    json!({ "saga_id": saga_id, "step": step, "phase": phase, "generation": generation, "attempt": attempt })
 }
 
 impl PgJournal {
@@ -41,16 +90,7 @@ impl PgJournal {
         )
         .fetch_all(connection)
         .await?;
-        let standing = rows.iter().filter_map(|row| {
-            let fault = serde_json::from_value(row.try_get("fault").ok()?).ok()?;
-            let remaining: Option<i32> = row.try_get("remaining").ok()?;
-            Some(StandingFault {
-                id: row.try_get("id").ok()?,
-                fault,
-                remaining: remaining.map(i32::unsigned_abs),
-            })
-        });
-        Ok(FaultBook::new(standing.collect()))
+        Ok(book(&rows))
     }
 
     /// The standing faults without a lock, for a start: `times` may be passed by a few when many begin at once.
@@ -58,12 +98,11 @@ impl PgJournal {
         if !self.may_have_faults() {
             return Ok(FaultBook::default());
         }
-        let standing = self.faults().await?.into_iter().map(|listed| StandingFault {
-            id: listed.id,
-            remaining: listed.remaining,
-            fault: listed.fault,
-        });
-        Ok(FaultBook::new(standing.filter(|s| s.remaining != Some(0)).collect()))
+        let rows = sqlx::query(
+            "SELECT id, fault, remaining FROM faults WHERE remaining IS NULL OR remaining > 0 ORDER BY id",
+        )
+        .fetch_all(&self.work);
+        Ok(book(&self.working(rows).await?))
     }
 
     pub(crate) fn may_have_faults(&self) -> bool {
@@ -93,22 +132,12 @@ impl PgJournal {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn faults(&self) -> Result<Vec<ListedFault>, JournalError> {
-        let rows = sqlx::query("SELECT id, fault, remaining, added_at FROM faults ORDER BY id")
-            .fetch_all(&self.read);
-        let rows = self.reading(rows).await?;
-        rows.iter()
-            .map(|row| {
-                let fault = serde_json::from_value(row.try_get("fault")?)
-                    .map_err(|error| JournalError::Unreadable(error.to_string()))?;
-                let remaining: Option<i32> = row.try_get("remaining")?;
-                Ok(ListedFault {
-                    id: row.try_get("id")?,
-                    fault,
-                    remaining: remaining.map(i32::unsigned_abs),
-                    added_at: row.try_get("added_at")?,
-                })
-            })
-            .collect()
+        let rows = sqlx::query(
+            "SELECT id, fault, remaining, added_at, struck, first_struck_at, last_struck_at, last_strikes \
+             FROM faults ORDER BY id",
+        )
+        .fetch_all(&self.read);
+        self.reading(rows).await?.iter().map(listed).collect()
     }
 
     /// Adds a standing fault and gives its number.
@@ -129,6 +158,15 @@ impl PgJournal {
         Ok(row.try_get("id")?)
     }
 
+    /// Takes a standing fault away; returns false if there is none of this number.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub async fn remove_fault(&self, id: i64) -> Result<bool, JournalError> {
+        let removed = sqlx::query("DELETE FROM faults WHERE id = $1").bind(id).execute(&self.read);
+        Ok(self.reading(removed).await?.rows_affected() > 0)
+    }
+
     /// Takes all standing faults away and says how many there were.
     ///
     /// # Errors
@@ -138,16 +176,81 @@ impl PgJournal {
     }
 }
 
-pub(super) async fn count_down(
+/// The faults of these rows. One that a newer coordinator has written is left to it.
+fn book(rows: &[PgRow]) -> FaultBook {
+    let standing = rows.iter().filter_map(|row| {
+        let fault = serde_json::from_value(row.try_get("fault").ok()?).ok()?;
+        let remaining: Option<i32> = row.try_get("remaining").ok()?;
+        Some(StandingFault {
+            id: row.try_get("id").ok()?,
+            fault,
+            remaining: remaining.map(i32::unsigned_abs),
+        })
+    });
+    FaultBook::new(standing.collect())
+}
+
+fn listed(row: &PgRow) -> Result<ListedFault, JournalError> {
+    let unreadable = |error: serde_json::Error| JournalError::Unreadable(error.to_string());
+    let remaining: Option<i32> = row.try_get("remaining")?;
+    let count: i64 = row.try_get("struck")?;
+    Ok(ListedFault {
+        id: row.try_get("id")?,
+        fault: serde_json::from_value(row.try_get("fault")?).map_err(unreadable)?,
+        remaining: remaining.map(i32::unsigned_abs),
+        added_at: row.try_get("added_at")?,
+        struck: Struck {
+            count: count.unsigned_abs(),
+            first_at: row.try_get("first_struck_at")?,
+            last_at: row.try_get("last_struck_at")?,
+            last: serde_json::from_value(row.try_get("last_strikes")?).map_err(unreadable)?,
+        },
+    })
+}
+
+/// Tells the book the tags of the sagas in these rows.
+pub(super) async fn tell_tags(
     connection: &mut PgConnection,
-    struck: &[(i64, u32)],
+    sagas: &[PgRow],
+    book: &mut FaultBook,
 ) -> Result<(), JournalError> {
-    for (id, times) in struck {
-        sqlx::query("UPDATE faults SET remaining = greatest(remaining - $2, 0) WHERE id = $1")
-            .bind(id)
-            .bind(i32::try_from(*times).unwrap_or(i32::MAX))
-            .execute(&mut *connection)
-            .await?;
+    let ids: Vec<Uuid> = sagas.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+    let rows = sqlx::query("SELECT id, tags FROM sagas WHERE id = ANY($1)").bind(ids);
+    for row in rows.fetch_all(connection).await? {
+        book.know_tags(SagaId(row.try_get("id")?), &row.try_get("tags")?);
+    }
+    Ok(())
+}
+
+/// Counts strikes, and keeps the last ones.
+pub(super) async fn keep_strikes(
+    connection: &mut PgConnection,
+    struck: &[Strike],
+) -> Result<(), JournalError> {
+    let mut by_fault: BTreeMap<i64, Vec<&Strike>> = BTreeMap::new();
+    for strike in struck {
+        by_fault.entry(strike.fault).or_default().push(strike);
+    }
+    // In the order of their ids, as they are locked.
+    for (id, strikes) in by_fault {
+        sqlx::query(
+            "UPDATE faults SET remaining = greatest(remaining - $2, 0), struck = struck + $2, \
+                 first_struck_at = coalesce(first_struck_at, now()), last_struck_at = now(), \
+                 last_strikes = ( \
+                     SELECT jsonb_agg(strike ORDER BY place) FROM ( \
+                         SELECT strike, place FROM jsonb_array_elements(last_strikes || ( \
+                             SELECT jsonb_agg(strike || jsonb_build_object('at', now())) \
+                             FROM jsonb_array_elements($3) AS new (strike))) \
+                             WITH ORDINALITY AS kept (strike, place) \
+                         ORDER BY place DESC LIMIT $4) AS newest) \
+             WHERE id = $1",
+        )
+        .bind(id)
+        .bind(i32::try_from(strikes.len()).unwrap_or(i32::MAX))
+        .bind(strikes.into_iter().map(of_strike).collect::<Value>())
+        .bind(LAST_STRIKES)
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ mod unit;
 mod upkeep;
 
 pub use errors::OpenJournalError;
-pub use faults::ListedFault;
+pub use faults::{ListedFault, ListedStrike, Struck};
 pub use pg::PgJournal;
 pub use reads::PAGE_BYTES_MAX;
 pub use redress_postgres::{DatabaseError, MigrateError, ensure_database};

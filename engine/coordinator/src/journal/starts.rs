@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use redress_core::fault::Strike;
 use redress_core::{SagaId, Timestamp};
 use redress_postgres::Sessions;
 use sqlx::{Connection as _, PgConnection, Row};
@@ -19,7 +20,7 @@ impl PgJournal {
     pub(super) async fn insert_all(
         &self,
         sagas: &[NewSaga],
-        struck: &[(i64, u32)],
+        struck: &[Strike],
     ) -> Result<Vec<Inserted>, JournalError> {
         let mut connection = self.work_leases.take().await.map_err(of_connecting)?;
         if struck.is_empty() && self.sessions == Sessions::Own {
@@ -32,7 +33,15 @@ impl PgJournal {
         let begun = connection.begin_with(begin(self.sessions)).await;
         let mut transaction = begun.map_err(of_connecting)?;
         let inserted = insert(&mut transaction, self.state_format, sagas).await?;
-        faults::count_down(&mut transaction, struck).await?;
+        let is_new = |strike: &&Strike| {
+            let of_saga = |(saga, inserted): (&NewSaga, &Inserted)| {
+                saga.id == strike.key.saga_id && *inserted == Inserted::New
+            };
+            sagas.iter().zip(&inserted).any(of_saga)
+        };
+        // A start that was made before sends nothing now.
+        let struck: Vec<Strike> = struck.iter().filter(is_new).cloned().collect();
+        faults::keep_strikes(&mut transaction, &struck).await?;
         transaction.commit().await.map_err(of_commit)?;
         connection.keep();
         Ok(inserted)

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use redress_core::fault::FaultBook;
+use redress_core::fault::{FaultBook, Strike};
 use redress_core::{Name, SagaDefinition, SagaId, Timestamp};
 use redress_postgres::Sessions;
 use sqlx::postgres::PgRow;
@@ -70,11 +70,7 @@ impl Journal for PgJournal {
         .await
     }
 
-    async fn insert(
-        &self,
-        sagas: Vec<NewSaga>,
-        struck: Vec<(i64, u32)>,
-    ) -> Result<Vec<Inserted>, JournalError> {
+    async fn insert(&self, sagas: Vec<NewSaga>, struck: Vec<Strike>) -> Result<Vec<Inserted>, JournalError> {
         let journal = self.clone();
         self.unit(async move { journal.insert_all(&sagas, &struck).await }).await
     }
@@ -141,7 +137,11 @@ impl PgJournal {
                 .await?
                 .try_get("now")?,
         };
-        let faults = if rows.is_empty() { Default::default() } else { self.lock_faults(connection).await? };
+        let mut faults =
+            if rows.is_empty() { Default::default() } else { self.lock_faults(connection).await? };
+        if faults.asks_for_tags() {
+            faults::tell_tags(connection, &rows, &mut faults).await?;
+        }
         let (mut sagas, mut left) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in &rows {
             match stored(row, self.state_format)? {
@@ -191,7 +191,7 @@ async fn write(
         letters::write(connection, &changes.dead_letters).await?;
     }
     if !changes.struck.is_empty() {
-        faults::count_down(connection, &changes.struck).await?;
+        faults::keep_strikes(connection, &changes.struck).await?;
     }
     for audit in &changes.audit {
         write_audit(connection, audit).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redress_core::fault::FaultBook;
+use redress_core::fault::{FaultBook, Strike};
 use redress_core::history::HistoryEntry;
 use redress_core::state::SagaState;
 use redress_core::{LetterCode, Name, SagaId, Timestamp};
@@ -60,8 +60,8 @@ pub struct Changes {
     pub history: Vec<(SagaId, HistoryEntry)>,
     /// Messages that could not be used.
     pub dead_letters: Vec<DeadLetter>,
-    /// The number of strikes of each standing fault.
-    pub struck: Vec<(i64, u32)>,
+    /// What the standing faults struck.
+    pub struck: Vec<Strike>,
     /// Operator commands for the audit log.
     pub audit: Vec<Audit>,
     /// Sagas that cannot be decided: the timer leaves them alone for a while.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use redress_core::fault::FaultBook;
+use redress_core::fault::{FaultBook, Strike};
 use redress_core::history::HistoryEntry;
 use redress_core::{Name, SagaDefinition, SagaId, Timestamp};
 use uuid::Uuid;
@@ -29,15 +29,15 @@ pub trait Journal: Clone + Send + Sync + 'static {
         decide: impl FnOnce(Snapshot) -> (Changes, T) + Send + 'static,
     ) -> impl Future<Output = Result<T, JournalError>> + Send;
 
-    /// Inserts sagas whose keys are new, all in one transaction, and returns the outcome of each. `struck` counts the
-    /// strikes of standing faults.
+    /// Inserts sagas whose keys are new, all in one transaction, and returns the outcome of each. `struck` has the
+    /// strikes of standing faults; those on sagas that are not new are not counted.
     ///
     /// # Errors
     /// As [`transact`](Self::transact).
     fn insert(
         &self,
         sagas: Vec<NewSaga>,
-        struck: Vec<(i64, u32)>,
+        struck: Vec<Strike>,
     ) -> impl Future<Output = Result<Vec<Inserted>, JournalError>> + Send;
 
     /// Keeps messages that could not be used, each once: a letter that is there already stays as it is.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use redress_core::fault::FaultBook;
+use redress_core::fault::{FaultBook, Strike};
 use redress_core::{SagaDefinition, Timestamp};
 use uuid::Uuid;
 
@@ -51,7 +51,7 @@ impl Journal for FakeJournal {
         Err(JournalError::Panicked)
     }
 
-    async fn insert(&self, _: Vec<NewSaga>, _: Vec<(i64, u32)>) -> Result<Vec<Inserted>, JournalError> {
+    async fn insert(&self, _: Vec<NewSaga>, _: Vec<Strike>) -> Result<Vec<Inserted>, JournalError> {
         Err(JournalError::Panicked)
     }
 

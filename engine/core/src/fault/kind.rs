@@ -42,6 +42,14 @@ pub enum FaultKind {
     CrashAfterCommit,
     /// The participant dies after its reply: no acknowledgement.
     CrashAfterReply,
+    /// The call to the third party is lost: it is never made, and its time passes.
+    CallLost,
+    /// The third party is called and does it, and its answer comes after the time limit of the call.
+    CallLate,
+    /// The third party is called twice with the same key; the second answer counts.
+    CallTwice,
+    /// The third party is called and does it, and answers with an error.
+    CallFailed,
 }
 
 impl FaultKind {
@@ -58,6 +66,35 @@ impl FaultKind {
             Self::CrashBeforeCommit => "crash-before-commit",
             Self::CrashAfterCommit => "crash-after-commit",
             Self::CrashAfterReply => "crash-after-reply",
+            Self::CallLost => "call-lost",
+            Self::CallLate => "call-late",
+            Self::CallTwice => "call-twice",
+            Self::CallFailed => "call-failed",
+        }
+    }
+
+    /// Returns true if it is a failure of a call to a third party.
+    pub const fn is_of_call(&self) -> bool {
+        matches!(self, Self::CallLost | Self::CallLate | Self::CallTwice | Self::CallFailed)
+    }
+
+    /// Returns true if a command of this phase can meet with it: an undo cannot be rejected, and a settlement asks a
+    /// third party and never calls it.
+    pub const fn can_strike(&self, phase: Phase) -> bool {
+        match self {
+            Self::Reject { .. } => matches!(phase, Phase::Action),
+            Self::CallLost | Self::CallLate | Self::CallTwice | Self::CallFailed => {
+                matches!(phase, Phase::Action | Phase::Compensation)
+            }
+            Self::Fail
+            | Self::Delay { .. }
+            | Self::DropCommand
+            | Self::DropReply
+            | Self::DelayReply { .. }
+            | Self::Duplicate
+            | Self::CrashBeforeCommit
+            | Self::CrashAfterCommit
+            | Self::CrashAfterReply => true,
         }
     }
 }
@@ -75,7 +112,11 @@ impl fmt::Display for FaultKind {
             | Self::Duplicate
             | Self::CrashBeforeCommit
             | Self::CrashAfterCommit
-            | Self::CrashAfterReply => Ok(()),
+            | Self::CrashAfterReply
+            | Self::CallLost
+            | Self::CallLate
+            | Self::CallTwice
+            | Self::CallFailed => Ok(()),
         }
     }
 }
@@ -97,6 +138,10 @@ impl FromStr for FaultKind {
             ("crash-before-commit", None) => Ok(Self::CrashBeforeCommit),
             ("crash-after-commit", None) => Ok(Self::CrashAfterCommit),
             ("crash-after-reply", None) => Ok(Self::CrashAfterReply),
+            ("call-lost", None) => Ok(Self::CallLost),
+            ("call-late", None) => Ok(Self::CallLate),
+            ("call-twice", None) => Ok(Self::CallTwice),
+            ("call-failed", None) => Ok(Self::CallFailed),
             _ => Err(InvalidFault::Kind(text.to_owned())),
         }
     }
@@ -108,7 +153,8 @@ pub enum InvalidFault {
     /// The kind is unknown or lacks its detail.
     #[error(
         "`{0}` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, \
-         drop-reply, delay-reply (with ms), duplicate, crash-before-commit, crash-after-commit or crash-after-reply"
+         drop-reply, delay-reply (with ms), duplicate, crash-before-commit, crash-after-commit, crash-after-reply, \
+         call-lost, call-late, call-twice or call-failed"
     )]
     Kind(String),
     /// A detail is given that the kind does not take, or lacks.
@@ -122,9 +168,26 @@ pub enum InvalidFault {
     /// `reject` on a compensation or a settlement.
     #[error("a {0} cannot be rejected: no such answer exists; use `fail` instead")]
     NotRejectable(Phase),
+    /// A fault of a third party's call, on a settlement.
+    #[error("a settlement calls no third party, it asks what became of the call: use another phase or kind")]
+    NothingCalled,
     /// Nothing says where it strikes.
-    #[error("the fault names neither saga, service, step nor command: say where it strikes")]
+    #[error(
+        "the fault does not say where it strikes: name a saga, saga_id, tag, service, step, command or phase, \
+         or say `\"everything\": true`"
+    )]
     Nowhere,
+    /// `everything`, and a condition as well.
+    #[error(
+        "the fault is to strike everything, and is bound to a condition as well: leave one of the two out"
+    )]
+    EverythingAndMore,
+    /// A phase that does not exist.
+    #[error("`{0}` is no phase: use action, compensation, settlement or any")]
+    Phase(String),
+    /// A tag that cannot be looked for.
+    #[error("`{0}` is no tag: use `name:value`")]
+    Tag(String),
     /// A number out of range.
     #[error("`{field}` is out of range: {range}")]
     Range {

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::definition::{SagaDefinition, Step, StepKind};
 use crate::fault::model::Fault;
-use crate::ids::{Name, Phase};
+use crate::ids::{Name, Phase, SagaId};
 
 /// A fault that no command could carry.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -30,13 +30,22 @@ pub enum UnmatchedFault {
         known: String,
     },
     /// No command of its phase is the one that it names.
-    #[error("the fault would strike nothing: it fits no {phase}; there are {there}")]
+    #[error(
+        "the fault would strike nothing: it fits no {}; there are {there}",
+        .phase.map_or("command of any phase", Phase::as_str)
+    )]
     NoSuchCommand {
-        /// The phase, which is `action` unless it says otherwise.
-        phase: Phase,
+        /// The phase, which is `action` unless it says otherwise; `None` for all that its kind can strike.
+        phase: Option<Phase>,
         /// The commands of that phase: step, service and command.
         there: String,
     },
+    /// It names a saga that is not in the journal.
+    #[error("the fault would strike nothing: there is no saga {0}")]
+    NoSuchSagaId(SagaId),
+    /// It was given with a start, and asks which saga it is.
+    #[error("a fault that is given with a start strikes that saga alone: leave `{0}` out")]
+    OfAStart(&'static str),
 }
 
 /// The faults of a start that cannot be used.
@@ -59,12 +68,22 @@ pub fn of_saga(
     mut given: serde_json::Value,
 ) -> Result<Vec<Fault>, InvalidFaults> {
     for fault in given.as_array_mut().into_iter().flatten() {
-        if let Some(fields) = fault.as_object_mut() {
+        if let Some(fields) = fault.as_object_mut()
+            && fields.get("everything") != Some(&true.into())
+        {
             fields.entry("saga").or_insert_with(|| definition.name.as_str().into());
         }
     }
     let faults: Vec<serde_json::Value> = serde_json::from_value(given)?;
-    faults.into_iter().map(|fault| read(fault, &[definition])).collect()
+    let read = |given| {
+        let fault = read(given, &[definition])?;
+        match (&fault.saga_id, &fault.tag) {
+            (Some(_), _) => Err(UnmatchedFault::OfAStart("saga_id").into()),
+            (None, Some(_)) => Err(UnmatchedFault::OfAStart("tag").into()),
+            (None, None) => Ok(fault),
+        }
+    };
+    faults.into_iter().map(read).collect()
 }
 
 /// A fault as given, for these definitions. A name that is not there is told before anything else that is wrong with
@@ -127,8 +146,11 @@ impl Fault {
         let fits = |want: &Option<Name>, is: &Name| want.as_ref().is_none_or(|want| want == is);
         let sagas = sagas_named(self.saga.as_ref(), definitions)?;
         let steps = sagas.iter().flat_map(|saga| &saga.steps);
-        let asked: Vec<(&Step, &Name)> =
-            steps.filter_map(|step| command_of(step, self.phase).map(|command| (step, command))).collect();
+        let phases = PHASES.into_iter().filter(|phase| self.fits_phase(*phase));
+        let phases: Vec<Phase> = phases.collect();
+        let asked: Vec<(&Step, &Name)> = steps
+            .flat_map(|step| phases.iter().filter_map(move |phase| Some((step, command_of(step, *phase)?))))
+            .collect();
         let is_struck = asked.iter().any(|(step, command)| {
             fits(&self.step, &step.name) && fits(&self.service, &step.service) && fits(&self.command, command)
         });
@@ -139,6 +161,8 @@ impl Fault {
         Err(UnmatchedFault::NoSuchCommand { phase: self.phase, there: listed(asked.into_iter().map(told)) })
     }
 }
+
+const PHASES: [Phase; 3] = [Phase::Action, Phase::Compensation, Phase::Settlement];
 
 /// The command of this phase of the step, if it is one that can be answered.
 fn command_of(step: &Step, phase: Phase) -> Option<&Name> {

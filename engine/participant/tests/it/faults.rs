@@ -90,7 +90,11 @@ fn after(kind: &FaultKind) -> Option<FaultKind> {
         FaultKind::Duplicate => Some(FaultKind::CrashBeforeCommit),
         FaultKind::CrashBeforeCommit => Some(FaultKind::CrashAfterCommit),
         FaultKind::CrashAfterCommit => Some(FaultKind::CrashAfterReply),
-        FaultKind::CrashAfterReply => None,
+        FaultKind::CrashAfterReply => Some(FaultKind::CallLost),
+        FaultKind::CallLost => Some(FaultKind::CallLate),
+        FaultKind::CallLate => Some(FaultKind::CallTwice),
+        FaultKind::CallTwice => Some(FaultKind::CallFailed),
+        FaultKind::CallFailed => None,
     }
 }
 
@@ -104,6 +108,6 @@ async fn faults_are_ignored_unless_configured() {
         assert!(told.starts_with("done"), "{fault:?}: {told}");
     }
     // Each once: nothing came again, and nothing was injected.
-    assert_eq!(till.counted(), "done 10");
+    assert_eq!(till.counted(), "done 14");
     fixture.leave([till]).await;
 }

@@ -8,7 +8,7 @@ use redress_coordinator::ports::{
     StoredStart,
 };
 use redress_core::digest::describe_difference;
-use redress_core::fault::{FaultBook, StandingFault};
+use redress_core::fault::{FaultBook, StandingFault, Strike};
 use redress_core::{SagaDefinition, SagaId, Timestamp};
 use uuid::Uuid;
 
@@ -93,11 +93,7 @@ impl Journal for MemoryJournal {
         })
     }
 
-    async fn insert(
-        &self,
-        sagas: Vec<NewSaga>,
-        struck: Vec<(i64, u32)>,
-    ) -> Result<Vec<Inserted>, JournalError> {
+    async fn insert(&self, sagas: Vec<NewSaga>, struck: Vec<Strike>) -> Result<Vec<Inserted>, JournalError> {
         Ok(self.with(|tables| tables.insert(sagas, &struck)))
     }
 

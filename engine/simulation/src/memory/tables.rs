@@ -7,7 +7,7 @@ use redress_coordinator::ports::{
     Audit, Change, Changes, DeadLetter, Fingerprint, Inserted, JournalError, LetterRow, LetterState, NewSaga,
     StoredStart,
 };
-use redress_core::fault::{FaultBook, StandingFault};
+use redress_core::fault::{FaultBook, StandingFault, Strike};
 use redress_core::history::HistoryEntry;
 use redress_core::state::SagaState;
 use redress_core::{Name, SagaId, Timestamp};
@@ -55,7 +55,11 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn fault_book(&self) -> FaultBook {
         let left = self.faults.iter().filter(|fault| fault.remaining != Some(0));
-        FaultBook::new(left.cloned().collect())
+        let mut book = FaultBook::new(left.cloned().collect());
+        if book.asks_for_tags() {
+            self.rows.iter().for_each(|(id, row)| book.know_tags(*id, &row.tags));
+        }
+        book
     }
 
     pub(super) fn start_of(&self, key: &str) -> Option<StoredStart> {
@@ -68,9 +72,18 @@ impl Tables {
     }
 
     /// Inserts the sagas whose keys are new.
-    pub(super) fn insert(&mut self, sagas: Vec<NewSaga>, struck: &[(i64, u32)]) -> Vec<Inserted> {
-        self.count_down(struck);
-        sagas.into_iter().map(|saga| self.insert_one(saga)).collect()
+    pub(super) fn insert(&mut self, sagas: Vec<NewSaga>, struck: &[Strike]) -> Vec<Inserted> {
+        let ids: Vec<SagaId> = sagas.iter().map(|saga| saga.id).collect();
+        let inserted: Vec<Inserted> = sagas.into_iter().map(|saga| self.insert_one(saga)).collect();
+        let new: Vec<SagaId> = ids
+            .into_iter()
+            .zip(&inserted)
+            .filter(|(_, is)| **is == Inserted::New)
+            .map(|(id, _)| id)
+            .collect();
+        let struck = struck.iter().filter(|strike| new.contains(&strike.key.saga_id)).cloned();
+        self.count_down(&struck.collect::<Vec<_>>());
+        inserted
     }
 
     fn insert_one(&mut self, saga: NewSaga) -> Inserted {
@@ -148,10 +161,10 @@ impl Tables {
         }
     }
 
-    fn count_down(&mut self, struck: &[(i64, u32)]) {
-        for (id, times) in struck {
-            for fault in self.faults.iter_mut().filter(|fault| fault.id == *id) {
-                fault.remaining = fault.remaining.map(|left| left.saturating_sub(*times));
+    fn count_down(&mut self, struck: &[Strike]) {
+        for strike in struck {
+            for fault in self.faults.iter_mut().filter(|fault| fault.id == strike.fault) {
+                fault.remaining = fault.remaining.map(|left| left.saturating_sub(1));
             }
         }
     }

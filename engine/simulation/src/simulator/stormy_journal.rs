@@ -8,7 +8,7 @@ use redress_coordinator::ports::{
     LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSagas,
     RegisterError, Rows, SagaRow, Selection, Snapshot, StoredStart, UnderWay,
 };
-use redress_core::fault::FaultBook;
+use redress_core::fault::{FaultBook, Strike};
 use redress_core::history::HistoryEntry;
 use redress_core::{Name, SagaDefinition, SagaId, Timestamp};
 use uuid::Uuid;
@@ -142,11 +142,7 @@ impl Journal for StormyJournal {
         self.end(result).await
     }
 
-    async fn insert(
-        &self,
-        sagas: Vec<NewSaga>,
-        struck: Vec<(i64, u32)>,
-    ) -> Result<Vec<Inserted>, JournalError> {
+    async fn insert(&self, sagas: Vec<NewSaga>, struck: Vec<Strike>) -> Result<Vec<Inserted>, JournalError> {
         self.begin().await?;
         let ids: Vec<SagaId> = sagas.iter().map(|saga| saga.id).collect();
         let mut inserted = self.inner.insert(sagas, struck).await?;

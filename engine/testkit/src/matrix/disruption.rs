@@ -218,6 +218,8 @@ impl<'l> Scene<'l> {
                 let at = |delivery: &&Delivery| delivery.answered_at == Some(sent.at);
                 must(seen.iter().filter(|seen| at(seen)).count() == 2, "was not answered twice at once")
             }
+            FaultKind::CallLost | FaultKind::CallLate | FaultKind::CallFailed => has(HistoryEvent::Failed),
+            FaultKind::CallTwice => has(HistoryEvent::Done),
             FaultKind::CrashBeforeCommit => must(came_again(&seen, false, false), "did not come again"),
             FaultKind::CrashAfterCommit => must(came_again(&seen, true, false), "did not come again"),
             FaultKind::CrashAfterReply => must(came_again(&seen, true, true), "did not come again"),

@@ -100,7 +100,12 @@ pub(super) fn expected(way: &Way<'_>, step: &Step, phase: Phase, disruption: &Di
 /// Returns true if no second attempt follows a first one that met with this.
 fn is_given_up_at_once(step: &Step, kind: &FaultKind) -> bool {
     let lasted_ms = match kind {
-        FaultKind::Reject { .. } | FaultKind::Fail => 0,
+        FaultKind::Reject { .. }
+        | FaultKind::Fail
+        | FaultKind::CallLost
+        | FaultKind::CallLate
+        | FaultKind::CallTwice
+        | FaultKind::CallFailed => 0,
         FaultKind::DropCommand
         | FaultKind::DropReply
         | FaultKind::Delay { .. }
@@ -120,23 +125,28 @@ fn given_up(kind: &FaultKind, when_late: &'static str) -> &'static str {
         FaultKind::Reject { .. } | FaultKind::Fail | FaultKind::DropCommand | FaultKind::Delay { .. } => {
             "compensated"
         }
+        // Called, and the third party tells nothing: undone as if it had happened, if the step says so.
+        FaultKind::CallLost | FaultKind::CallLate | FaultKind::CallFailed => "compensated",
         // Done, and heard of by the settlement only.
         FaultKind::DropReply | FaultKind::DelayReply { .. } => when_late,
         // Answered in time all the same.
         FaultKind::Duplicate
         | FaultKind::CrashBeforeCommit
         | FaultKind::CrashAfterCommit
-        | FaultKind::CrashAfterReply => "completed",
+        | FaultKind::CrashAfterReply
+        | FaultKind::CallTwice => "completed",
     }
 }
 
 pub(super) fn fault(step: &Step, phase: Phase, kind: FaultKind, times: Option<u32>) -> Fault {
     Fault {
         saga: None,
+        saga_id: None,
+        tag: None,
         service: None,
         step: Some(step.name.clone()),
         command: None,
-        phase,
+        phase: Some(phase),
         kind,
         times,
         probability: 1.0,

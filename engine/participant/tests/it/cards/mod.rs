@@ -4,6 +4,7 @@
 mod calls;
 mod crashes;
 mod doubt;
+mod faults;
 mod limits;
 mod payments;
 mod provider;
