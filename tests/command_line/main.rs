@@ -1,5 +1,6 @@
 //! The commands of the binary, as programs and people use them.
 
+mod chaos;
 mod commands;
 #[path = "../support/mod.rs"]
 mod support;

@@ -73,6 +73,7 @@ impl App {
             Command::Begin(args) => commands::begin::run(args, output).await,
             Command::DeadLetters(args) => commands::dead_letters::run(args, output).await,
             Command::Fault(args) => commands::fault::run(args, output).await,
+            Command::Chaos(args) => commands::chaos::run(args, output).await,
             Command::Definitions(args) => commands::definitions::run(self, args, output).await,
             Command::Bench(args) => crate::bench::run(self, args, output).await,
             Command::Migrate(args) => commands::migrate::run(self, args, output).await,

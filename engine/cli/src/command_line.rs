@@ -8,6 +8,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 
 use crate::args::{ApiArgs, LogFormat, Output};
 use crate::bench::BenchArgs;
+use crate::commands::chaos::ChaosArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::definitions::DefinitionsArgs;
@@ -35,6 +36,7 @@ const EXAMPLES: &str = "Examples:
   redress retry 0190163d-8694-739b-aea5-966c26f8ad91 --reason 'the printer is back'
   redress dead-letters replay --code unknown-command --reason 'the service is there'
   redress fault add --step ship-order --kind reject --code address-undeliverable
+  redress chaos kill postgres
   redress bench --participants echo --sagas 20000 --concurrency 1,1000
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 saga compensated, 4 saga parked, 5 not found, 6 conflict,
@@ -94,8 +96,10 @@ pub(crate) enum Command {
     Begin(ApiArgs),
     /// Show, replay and discard messages that could not be used.
     DeadLetters(DeadLettersArgs),
-    /// Inject failures.
+    /// Inject failures into commands.
     Fault(FaultArgs),
+    /// Pause, kill or wipe the private servers of `up`.
+    Chaos(ChaosArgs),
     /// Show the saga definitions of this program.
     Definitions(DefinitionsArgs),
     /// Measure throughput and latency on private servers.
@@ -179,6 +183,9 @@ mod tests {
             &["redress", "bench", "--concurrency", "1,many"],
             &["redress", "fault", "add", "--step", "ship"],
             &["redress", "dead-letters", "list", "--code", "odd"],
+            &["redress", "chaos", "kill", "service"],
+            &["redress", "chaos", "pause", "nats", "--for", "0"],
+            &["redress", "chaos", "--seed", "7"],
             &["redress", "explode"],
         ] {
             let error =

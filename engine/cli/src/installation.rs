@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use redress_coordinator::{Config, Engine, Migrations, OpenError};
-use redress_devstack::{Data, Durability, Stack, StackConfig};
+use redress_devstack::{Data, Durability, Nats, Postgres, Stack, StackConfig};
 use redress_participant::{FaultMode, ParticipantConfig, Service, ServiceConfig};
 use redress_postgres::{Target, ensure_database};
 use redress_wire::{Topology, Wire, WireConfig};
@@ -226,6 +226,16 @@ impl Servers {
             .process_group(0)
             .kill_on_drop(true);
         Ok(command)
+    }
+
+    /// The private Postgres, if there is one.
+    pub(crate) fn own_postgres(&self) -> Option<&Postgres> {
+        self.stack.as_ref().filter(|_| self.private.0).map(Stack::postgres)
+    }
+
+    /// The private NATS, if there is one.
+    pub(crate) fn own_nats(&self) -> Option<&Nats> {
+        self.stack.as_ref().filter(|_| self.private.1).map(Stack::nats)
     }
 
     /// One line on where the servers are.

@@ -14,6 +14,7 @@ mod anew;
 mod app;
 mod args;
 mod bench;
+mod chaos;
 mod client;
 mod command_line;
 mod commands;

@@ -136,6 +136,12 @@ pub enum DevstackError {
         /// Its process id.
         pid: u32,
     },
+    /// A process could not be paused.
+    #[error("process {pid} cannot be paused: it has ended, or is not ours to stop")]
+    NotPaused {
+        /// Its id.
+        pid: u32,
+    },
     /// The operating system refused something.
     #[error(
         "could not {doing} {}; check that it exists, is no link and may be used, and that the disk is not full",

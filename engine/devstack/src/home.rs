@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::error::DevstackError;
 use crate::guard::{Guard, MARKER};
 use crate::orphans;
-use crate::run_as::{RunAs, is_root};
+use crate::run_as::{RunAs, is_root, unprivileged};
 use crate::trust;
 
 /// Where kept data of root goes when the wished-for place is closed to the user of Postgres.
@@ -118,6 +118,23 @@ impl Home {
         }
         Ok(())
     }
+}
+
+/// The places at which a program that was told this directory may keep its data: where it was told and, as root, where
+/// the user of Postgres can enter.
+///
+/// # Errors
+/// [`DevstackError`] if no such place can be named.
+pub fn kept_places(dir: &Path) -> Result<Vec<PathBuf>, DevstackError> {
+    let dir = std::path::absolute(dir).map_err(DevstackError::io("find", dir))?;
+    let mut places = vec![dir.clone()];
+    if is_root() {
+        let instead = reachable(dir, unprivileged()?.as_ref(), &|_| {})?;
+        if !places.contains(&instead) {
+            places.push(instead);
+        }
+    }
+    Ok(places)
 }
 
 /// A temporary directory that the user of Postgres can enter.

@@ -13,6 +13,7 @@
 //! - **Only what is ours is used**: a directory of another user, or one that others may change, is refused
 //!   (`trust`), and children are told nothing of our environment that they do not need (`environment`).
 //! - **Postgres never runs as root**: it refuses to, so it is started as `postgres` or `nobody`.
+//! - **Nothing stays paused**: a paused process goes on after its time, and at once when we are gone (`pause`).
 //! - A restarted server comes back **on its port**, so clients reconnect by themselves.
 //!
 //! [`Stack::start`] is for the program, [`shared`] and [`FaultProxy`] for tests, [`inspect`] for `redress doctor`.
@@ -30,6 +31,7 @@ mod inspect;
 mod install;
 mod nats;
 mod orphans;
+mod pause;
 mod postgres;
 mod probe;
 mod process;
@@ -46,8 +48,10 @@ pub use config::{Data, Durability, StackConfig, StopMode};
 pub use discover::{CheckResult, Subject, Verdict};
 pub use error::DevstackError;
 pub use fault_proxy::{Drop, FaultProxy};
+pub use home::kept_places;
 pub use inspect::inspect;
 pub use nats::Nats;
+pub use pause::{PAUSE_MAX, Pause};
 pub use postgres::Postgres;
 pub use server::Server;
 pub use shared::shared;

@@ -19,6 +19,7 @@ use crate::error::DevstackError;
 use crate::guard::{Guard, Launch};
 use crate::home::Home;
 use crate::http;
+use crate::pause::Pause;
 use crate::postgres::write_secret;
 use crate::process::Rung;
 use crate::server::Server;
@@ -116,6 +117,15 @@ impl Nats {
     /// When it survives even `SIGKILL`.
     pub async fn stop(&self, mode: StopMode) -> Result<(), DevstackError> {
         self.supervisor.stop(mode).await
+    }
+
+    /// Pauses the server for at most this time, [`PAUSE_MAX`](crate::PAUSE_MAX) at the most. It goes on when that is over,
+    /// when the [`Pause`] is dropped, and when this program is gone.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn pause(&self, at_most: Duration) -> Result<Pause, DevstackError> {
+        self.supervisor.pause(at_most).await
     }
 
     /// Stops the server and starts it on the same port with the same store.

@@ -23,6 +23,7 @@ use crate::discover::Binary;
 use crate::error::DevstackError;
 use crate::guard::{Guard, Launch};
 use crate::home::Home;
+use crate::pause::Pause;
 use crate::process::Rung;
 use crate::run_as::RunAs;
 use crate::server::Server;
@@ -130,6 +131,15 @@ impl Postgres {
     /// When it survives even `SIGKILL`.
     pub async fn stop(&self, mode: StopMode) -> Result<(), DevstackError> {
         self.supervisor.stop(mode).await
+    }
+
+    /// Pauses the server for at most this time, [`PAUSE_MAX`](crate::PAUSE_MAX) at the most. It goes on when that is over,
+    /// when the [`Pause`] is dropped, and when this program is gone.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn pause(&self, at_most: Duration) -> Result<Pause, DevstackError> {
+        self.supervisor.pause(at_most).await
     }
 
     /// Stops the server and starts it on the same port with the same data.

@@ -11,6 +11,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::error::DevstackError;
+use crate::pause::Pause;
+
 /// How often an ending child is looked at.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -60,12 +63,23 @@ impl Process {
         None
     }
 
+    /// Pauses the process and its children for at most this time.
+    pub(crate) fn pause(&self, at_most: Duration) -> Result<Pause, DevstackError> {
+        let mut child = self.child.lock().expect("no panic while holding a child");
+        match child.try_wait() {
+            Ok(None) => Pause::of_child(self.pid, at_most),
+            Ok(Some(_)) | Err(_) => Err(DevstackError::NotPaused { pid: self.pid }),
+        }
+    }
+
     fn signal(&self, signal: Signal) {
         let mut child = self.child.lock().expect("no panic while holding a child");
         if matches!(child.try_wait(), Ok(None)) {
             let pid = Pid::from_raw(self.pid.try_into().expect("process ids are positive pid_t"));
             // The process may have become a zombie since: a signal to it is then without effect.
             let _ = kill(pid, signal);
+            // One that is paused would hear of it only when it goes on.
+            let _ = kill(pid, Signal::SIGCONT);
         }
     }
 }

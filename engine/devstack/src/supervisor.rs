@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use crate::config::StopMode;
 use crate::error::DevstackError;
 use crate::guard::{Guard, Launch};
+use crate::pause::Pause;
 use crate::process::{Process, Rung};
 use crate::server::Server;
 use crate::trust;
@@ -126,6 +127,14 @@ impl<S: Spec> Supervisor<S> {
         }
         *running = None;
         Ok(())
+    }
+
+    /// Pauses the server for at most this time.
+    pub(crate) async fn pause(&self, at_most: Duration) -> Result<Pause, DevstackError> {
+        match self.running.lock().await.as_ref() {
+            Some(process) => process.pause(at_most),
+            None => Err(DevstackError::NotPaused { pid: self.pid() }),
+        }
     }
 
     async fn first_start(&self) -> Result<(), DevstackError> {

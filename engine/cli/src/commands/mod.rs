@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod begin;
+pub(crate) mod chaos;
 pub(crate) mod completions;
 pub(crate) mod dead_letters;
 pub(crate) mod definitions;

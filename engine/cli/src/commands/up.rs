@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::crash::CrashAt;
 use crate::args::{AccessArgs, ServersArgs};
+use crate::chaos::Control;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, kept, shutdown_on_signal, stdin_end};
 use crate::legible::say;
@@ -99,10 +100,13 @@ pub(crate) async fn up(app: App, args: UpArgs) -> Result<Exit, Failure> {
     let names: Vec<&str> = app.services.iter().map(Service::name).collect();
     say(&servers.describe());
     say(&format!("services: {}", names.join(", ")));
+    let (control, handles) = (Control::listen(&servers), services.handles());
     let result = tokio::select! {
         result = carry(engine, listener, access, shutdown.clone()) => result,
         failure = services.trouble() => Err(failure),
+        never = control.serve(&servers, &handles) => match never {},
     };
+    drop(control);
     let stopped = services.stop().await;
     servers.stop().await;
     result.and_then(|exit| stopped.map(|()| exit))

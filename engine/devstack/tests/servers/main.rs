@@ -6,6 +6,7 @@ mod held;
 mod kept;
 mod leaving;
 mod lifecycle;
+mod paused;
 mod providing;
 mod strangers;
 
