@@ -97,7 +97,10 @@ async fn until_it_rests(client: &Client, id: SagaId, deadline: Instant) -> Resul
 /// `running charge-payment`
 fn place(saga: &Value) -> String {
     let at = saga["steps"].as_array().into_iter().flatten().find(|step| {
-        !matches!(step["status"].as_str(), Some("succeeded" | "skipped" | "pending" | "compensated"))
+        !matches!(
+            step["status"].as_str(),
+            Some("succeeded" | "skipped" | "timed-out" | "given-up" | "pending" | "compensated")
+        )
     });
     let step = at.map_or_else(Default::default, |step| render::text(&step["name"]));
     format!("{} {step}", render::text(&saga["status"]))

@@ -103,7 +103,6 @@ pub fn decide(ctx: &mut Context<'_>, state: SagaState, event: Event) -> Decision
             machine.moved()
         }
         Event::Given(event) => {
-            machine.shorten_waits();
             let effect = machine.on_event(&event);
             machine.finish(effect)
         }

@@ -53,18 +53,23 @@ impl Machine<'_, '_> {
         }
     }
 
-    /// Ends every wait whose time is over.
+    /// Ends every wait whose time is over, and goes on.
     pub(super) fn wake_due(&mut self) {
+        let mut is_over = false;
         for step_index in 0..self.state.steps.len() {
             let is_due =
                 matches!(self.progress(step_index), Progress::Waiting { until } if *until <= self.ctx.now);
             if !is_due || !self.state.hold.is_none() {
                 continue;
             }
+            is_over = true;
             match self.step(step_index).awaited_event() {
                 None => self.end_wait(step_index),
                 Some(event) => self.event_timed_out(step_index, event),
             }
+        }
+        if is_over {
+            self.advance();
         }
     }
 

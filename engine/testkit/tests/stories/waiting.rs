@@ -97,7 +97,7 @@ fn event_that_fits_no_type_or_no_name_changes_nothing() {
     the payload is not of the event's type: at `/by`, invalid type: integer `7`, expected a string
     the payload is not of the event's type: at `/`, missing field `by`
     the payload is not of the event's type: at `/amount`, this field is unknown
-    the payload is not of the event's type: at `/`, it holds a text with a NUL character
+    the payload is not of the event's type: at `/`, a text in it holds a NUL character
     the payload is not of the event's type: at `/`, an array stands where an object is expected
     ");
     for unawaited in ["book", "cool-off", "nothing"] {
