@@ -16,7 +16,8 @@
 //! - **Nothing stays paused**: a paused process goes on after its time, and at once when we are gone (`pause`).
 //! - A restarted server comes back **on its port**, so clients reconnect by themselves.
 //!
-//! [`Stack::start`] is for the program, [`shared`] and [`FaultProxy`] for tests, [`inspect`] for `redress doctor`.
+//! [`Stack::start`] is for the program, [`shared`] and [`FaultProxy`] for tests, [`NatsProxy`] for
+//! experiments with delivery, [`inspect`] for `redress doctor`.
 
 mod cache;
 mod config;
@@ -30,6 +31,7 @@ mod http;
 mod inspect;
 mod install;
 mod nats;
+mod nats_proxy;
 mod orphans;
 mod pause;
 mod postgres;
@@ -51,6 +53,7 @@ pub use fault_proxy::{Drop, FaultProxy};
 pub use home::kept_places;
 pub use inspect::inspect;
 pub use nats::Nats;
+pub use nats_proxy::{NatsFaults, NatsProxy, NatsTraffic, TrafficCount};
 pub use pause::{PAUSE_MAX, Pause};
 pub use postgres::Postgres;
 pub use server::Server;

@@ -6,6 +6,7 @@ mod held;
 mod kept;
 mod leaving;
 mod lifecycle;
+mod nats_proxy;
 mod paused;
 mod providing;
 mod strangers;
