@@ -21,11 +21,13 @@ use redress_testkit::fixtures::{self, Cancel, Confirm, Create, Data, Reserve, Sh
 
 use walk::walk;
 
-/// Form 3 adds answers that come later, and steps that are undone in doubt; form 4 the time that a command was tried.
-const CORPUS: [(u32, &str, u32); 3] = [
+/// Form 3 adds answers that come later, and steps that are undone in doubt; form 4 the time that a command was tried; form 5
+/// waits and events.
+const CORPUS: [(u32, &str, u32); 4] = [
     (2, include_str!("../corpus/states-format-2.jsonl"), 40),
     (3, include_str!("../corpus/states-format-3.jsonl"), 15),
     (4, include_str!("../corpus/states-format-4.jsonl"), 15),
+    (5, include_str!("../corpus/states-format-5.jsonl"), 15),
 ];
 
 /// Walks through each definition: some seconds' worth.
