@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use redress_coordinator::{Config, Engine, Migrations, OpenError};
 use redress_devstack::{Data, Durability, Nats, Postgres, Stack, StackConfig};
+use redress_participant::crash::CrashHook;
 use redress_participant::{FaultMode, ParticipantConfig, Service, ServiceConfig};
 use redress_postgres::{Target, ensure_database};
 use redress_wire::{Topology, Wire, WireConfig};
@@ -193,14 +194,14 @@ impl Servers {
     pub(crate) async fn run_service(
         &self,
         service: &Service,
-        faults: FaultMode,
+        (faults, crash): (FaultMode, CrashHook),
         migrations: Migrations,
         shutdown: CancellationToken,
     ) -> Result<JoinHandle<Result<(), redress_participant::ServiceError>>, Failure> {
         let database = self.service_database(service.name(), migrations).await?;
         let wire = self.wire().await?;
         let concurrency = self.service_concurrency.get();
-        let participant = ParticipantConfig { faults, concurrency, ..Default::default() };
+        let participant = ParticipantConfig { faults, concurrency, crash, ..Default::default() };
         let options = ServiceConfig { participant, migrations };
         let pool = service.open(&database, &options).await.map_err(Failure::of_service)?;
         let service = service.clone();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redress_devstack::Pause;
+use redress_participant::crash::CrashHook;
 use redress_participant::{FaultMode, Migrations, Service};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
@@ -31,9 +32,14 @@ impl Services {
     /// Begins to run services in this process.
     pub(crate) async fn here(servers: &Servers, services: &[Service]) -> Result<Self, Failure> {
         let (mut running, stop) = (JoinSet::new(), CancellationToken::new());
-        let begun = services
-            .iter()
-            .map(|service| servers.run_service(service, FaultMode::Abandon, Migrations::Apply, stop.clone()));
+        let begun = services.iter().map(|service| {
+            servers.run_service(
+                service,
+                (FaultMode::Abandon, CrashHook::default()),
+                Migrations::Apply,
+                stop.clone(),
+            )
+        });
         for serving in try_join_all(begun).await? {
             running.spawn(async move { serving.await?.map_err(Failure::of_service) });
         }

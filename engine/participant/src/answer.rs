@@ -7,7 +7,7 @@ use redress_core::{CommandMessage, LetterCode, Outcome, ReplyMessage};
 use redress_wire::{Malformed, ReplyAddress};
 
 use crate::config::{FaultMode, count};
-use crate::crash::crash;
+use crate::crash::{CrashPoint, crash};
 use crate::member::{Member, Verdict};
 use crate::worker::Worker;
 
@@ -42,7 +42,12 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let mut dies_after_reply = false;
         for (member, verdict) in ruled {
             let outcome = match verdict {
-                Verdict::Answered(outcome) => outcome,
+                Verdict::Answered(outcome) => {
+                    if outcome == Outcome::Accepted {
+                        self.inbox.config.crash.pass(CrashPoint::AfterLater, &member.command.key);
+                    }
+                    outcome
+                }
                 Verdict::Poison { code, reason } => {
                     poison.push((self.poison(&member.command, code, reason), member.ack));
                     continue;

@@ -29,6 +29,7 @@ use crate::call_store::{Changes, end_call, hold_call};
 use crate::collision::collision_pause;
 use crate::config::count;
 use crate::connection::{give_back_after_batch, lease_for_batch};
+use crate::crash::CrashPoint;
 use crate::dispatch::{HandlerResult, truncate_message};
 use crate::handler::HandlerError;
 use crate::handlers::Registered;
@@ -61,7 +62,10 @@ pub(crate) async fn carry_out<S: Send + Sync + 'static>(
     lease: &Lease,
     lock_wait: Duration,
 ) -> Result<Verdict, UnitError> {
+    let crash = &inbox.config.crash;
+    crash.pass(CrashPoint::AfterPrepare, &command.key);
     let heard = Arc::new(ask(inbox, command, lease).await);
+    crash.pass(CrashPoint::AfterCall, &command.key);
     let mut collisions = 0;
     let result = loop {
         let (of_unit, command, lease, heard) = (inbox.clone(), command.clone(), lease.clone(), heard.clone());
@@ -75,7 +79,9 @@ pub(crate) async fn carry_out<S: Send + Sync + 'static>(
             ok => break ok,
         }
     };
-    if result.is_err() {
+    if result.is_ok() {
+        crash.pass(CrashPoint::AfterConclude, &command.key);
+    } else {
         // The answer is lost, and whoever comes next need not wait. If this fails as well, the lease ends by itself.
         let (key, until) = (lease.key.to_string(), lease.called_until);
         let inbox = inbox.clone();

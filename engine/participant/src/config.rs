@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use redress_core::inbox::Retention;
 
+use crate::crash::CrashHook;
 use crate::meter::Limits;
 
 /// The treatment of injected failures.
@@ -67,6 +68,8 @@ pub struct ParticipantConfig {
     pub database_down_pause: Duration,
     /// The treatment of injected failures.
     pub faults: FaultMode,
+    /// Called at each crash point, for tests.
+    pub crash: CrashHook,
 }
 
 impl Default for ParticipantConfig {
@@ -87,6 +90,7 @@ impl Default for ParticipantConfig {
             lock_wait_max: Duration::from_secs(3),
             database_down_pause: Duration::from_secs(1),
             faults: FaultMode::Refused,
+            crash: CrashHook::default(),
         }
     }
 }

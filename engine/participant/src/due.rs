@@ -18,6 +18,7 @@ use redress_core::ReplyMessage;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::crash::CrashPoint;
 use crate::open::{self, Due};
 use crate::unit_error::UnitError;
 use crate::worker::Worker;
@@ -73,7 +74,9 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let rows = taken.await?;
         let Due { replies, taken_until } = open::due(&rows, &self.service)?;
         let Some(taken_until) = taken_until else { return Ok(Rest::None) };
+        self.pass(CrashPoint::BeforeAnswer, &replies);
         let keys = self.publish_answers(&replies).await;
+        self.pass(CrashPoint::AfterAnswer, &replies);
         let published = keys.len();
         self.inbox.stats.answered_later.fetch_add(published as u64, Ordering::Relaxed);
         self.inbox
@@ -83,6 +86,10 @@ impl<S: Send + Sync + 'static> Worker<S> {
             .await?;
         // If the broker is away, there is no use in going on.
         Ok(if published == ANSWERS_MAX as usize { Rest::Perhaps } else { Rest::None })
+    }
+
+    fn pass(&self, point: CrashPoint, replies: &[ReplyMessage]) {
+        replies.iter().for_each(|reply| self.inbox.config.crash.pass(point, &reply.key));
     }
 
     /// Publishes these replies, and gives the keys of those that the broker has stored.

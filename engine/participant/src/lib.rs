@@ -71,7 +71,7 @@ mod calling;
 mod collision;
 mod config;
 mod connection;
-mod crash;
+pub mod crash;
 mod dead_letters;
 mod dispatch;
 mod due;

@@ -7,10 +7,12 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use futures_util::future::try_join_all;
 use redress_core::Name;
+use redress_participant::crash::CrashPoint;
 use redress_participant::{FaultMode, ParticipantConfig, Service, echo};
 use redress_wire::Wire;
 use serde_json::{Value, json};
 
+use crate::args::crash::CrashAt;
 use crate::args::{Output, ServersArgs};
 use crate::commands::up::migrations;
 use crate::failure::{Exit, Failure};
@@ -38,6 +40,9 @@ pub(crate) struct ServiceArgs {
     /// Stop when standard input ends.
     #[arg(long)]
     pub(crate) until_stdin_ends: bool,
+    /// End the process at a point of the work on a command, as `after-call:charge-card:action`, for tests.
+    #[arg(long, hide = true, requires = "allow_faults")]
+    pub(crate) crash_at: Option<CrashAt<CrashPoint>>,
     #[command(flatten)]
     pub(crate) servers: ServersArgs,
 }
@@ -67,7 +72,10 @@ pub(crate) async fn run(app: App, args: ServiceArgs, output: Output) -> Result<E
     }
     let faults = if args.allow_faults { FaultMode::Exit } else { FaultMode::Refused };
     let migrations = migrations(args.no_migrate);
-    let begun = services.iter().map(|it| servers.run_service(it, faults, migrations, shutdown.clone()));
+    let crash = args.crash_at.map(CrashAt::<CrashPoint>::hook).unwrap_or_default();
+    let begun = services
+        .iter()
+        .map(|it| servers.run_service(it, (faults, crash.clone()), migrations, shutdown.clone()));
     let running = try_join_all(begun).await?;
     let wire = servers.wire().await?;
     let ready = async {

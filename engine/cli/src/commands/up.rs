@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use redress_api::{Access, bind};
+use redress_coordinator::crash::CrashPoint;
 use redress_coordinator::ports::UnderWay;
 use redress_coordinator::{Admission, Engine, Migrations};
 use redress_devstack::Durability;
@@ -141,7 +142,7 @@ pub(crate) async fn serve(app: App, args: ServeArgs) -> Result<Exit, Failure> {
             config.timer_poll = Duration::from_millis(args.timer_poll_ms.max(1));
             config.admission = if args.drain { Admission::Draining } else { Admission::Open };
             config.start_paused = args.start_paused;
-            config.crash = args.crash_at.map(CrashAt::hook).unwrap_or_default();
+            config.crash = args.crash_at.map(CrashAt::<CrashPoint>::hook).unwrap_or_default();
             config.stalled_after = Duration::from_secs(args.stalled_after_s);
             config.keep.sagas = days(args.keep_days);
             config.keep.keys = args.key_days.map(days);
