@@ -180,6 +180,8 @@ async fn readyz_and_definitions_show_mode_and_waiting_versions() {
     insta::assert_snapshot!(open.join("\n"), @r#"
     "place-order" v1 0 true
     "book-trip" v1 0 true
+    "order-by-card" v1 0 true
+    "expense" v1 0 true
     "place-order" v9 1 false
     "#);
     let begun = world.http.post(world.url("/v1/begin")).send().await.unwrap().json::<Value>().await.unwrap();

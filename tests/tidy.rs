@@ -259,7 +259,9 @@ fn what_the_compose_file_says_the_program_takes() {
     let compose = compose();
     let services = compose["services"].as_mapping().expect("services");
     let names: Vec<&str> = services.keys().filter_map(serde_norway::Value::as_str).collect();
-    assert_eq!(names, ["postgres", "nats", "order", "payment", "inventory", "shipping", "coordinator"]);
+    let expected =
+        ["postgres", "nats", "order", "payment", "inventory", "shipping", "card", "office", "coordinator"];
+    assert_eq!(names, expected);
     for (name, service) in services {
         let name = name.as_str().expect("a name");
         let check = words(&service["healthcheck"]["test"]);

@@ -109,7 +109,7 @@ mod generated;
 
 pub use generated::Generated;
 #[cfg(feature = "cli")]
-pub use redress_cli::{App, DemoStart, MissingHandler, WiringError, app, main};
+pub use redress_cli::{App, DemoAnswer, DemoStart, MissingHandler, WiringError, app, main};
 #[cfg(feature = "coordinator")]
 pub use redress_coordinator::{
     Config, EndError, Engine, FaultError, JournalError, OpenError, OperatorError, OperatorRequest,

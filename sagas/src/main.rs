@@ -1,22 +1,35 @@
-//! The demo: two sagas, four services, three orders.
+//! The demo: four sagas, six services, five orders.
 
 use std::process::ExitCode;
 
-use redress::DemoStart;
+use redress::{DemoAnswer, DemoStart};
+use redress_services::card_provider::CardProvider;
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
     redress::app(redress_sagas::all()).services(redress_services::all()).demo(orders()).main()
 }
 
-/// One order that completes, one that cannot be paid, and one that cannot be delivered.
+const GOOD: &str = "4000 0000 0000 1881";
+/// The provider charges this card, and its first answer is lost.
+const FIRST_ANSWER_LOST: &str = "4000 0000 0000 0504";
+
+/// One order that completes, one that cannot be paid, one that cannot be delivered, one that a person approves, and one
+/// whose card is charged although the provider does not say so at once.
 fn orders() -> Vec<DemoStart> {
     let start = |title, customer, address, expect, undone| DemoStart {
         title,
         saga: "place-order",
-        input: order(customer, address),
+        input: order(customer, address, 2),
         expect,
         undone,
+        ..DemoStart::default()
+    };
+    let by_card = |title, customer, address, quantity, card: &str| {
+        let mut input = order(customer, address, quantity);
+        input["card"] = json!(card);
+        let afterwards = Some(books as fn(&Value) -> String);
+        DemoStart { title, saga: "order-by-card", input, afterwards, ..DemoStart::default() }
     };
     vec![
         start("alice orders two books", "alice", "1 Harbour Street, Reykjavik", ("completed", None), &[]),
@@ -34,16 +47,48 @@ fn orders() -> Vec<DemoStart> {
             ("compensated", Some("address-undeliverable")),
             &["reserve-inventory", "charge-payment", "create-order"],
         ),
+        DemoStart {
+            answer: Some(DemoAnswer {
+                step: "approve-order",
+                actor: "carol",
+                reply: json!({ "by": "carol" }),
+            }),
+            expect: ("completed", None),
+            ..by_card(
+                "dora orders forty books by card: above 500.00 a person approves",
+                "dora",
+                "4 Station Road, Porto",
+                40,
+                GOOD,
+            )
+        },
+        DemoStart {
+            expect: ("compensated", Some("address-undeliverable")),
+            undone: &["reserve-inventory", "charge-card", "create-order"],
+            ..by_card(
+                "erin pays by card, and the provider charges and answers 504; then no carrier goes there",
+                "erin",
+                "5 Kelp Forest, Atlantis",
+                2,
+                FIRST_ANSWER_LOST,
+            )
+        },
     ]
 }
 
-fn order(customer: &str, address: &str) -> Value {
+fn order(customer: &str, address: &str, quantity: u32) -> Value {
     json!({
         "customer": customer,
         "currency": "EUR",
         "address": address,
-        "lines": [{ "sku": "book", "quantity": 2, "unit_price": 1500 }],
+        "lines": [{ "sku": "book", "quantity": quantity, "unit_price": 1500 }],
     })
+}
+
+/// The books of the card provider, which is another company.
+fn books(saga: &Value) -> String {
+    let told = CardProvider::of_the_demo().told_of(saga["id"].as_str().unwrap_or_default());
+    format!("the card provider's books: {told}")
 }
 
 #[cfg(test)]

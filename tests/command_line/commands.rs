@@ -14,8 +14,13 @@ use sqlx::Row;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-const ORDERS_UNDONE: [&[&str]; 3] =
-    [&[], &["create-order"], &["reserve-inventory", "charge-payment", "create-order"]];
+const ORDERS_UNDONE: [&[&str]; 5] = [
+    &[],
+    &["create-order"],
+    &["reserve-inventory", "charge-payment", "create-order"],
+    &[],
+    &["reserve-inventory", "charge-card", "create-order"],
+];
 
 /// Lines until one holds this.
 async fn lines_until(reader: &mut (impl AsyncBufRead + Unpin), word: &str) -> String {
@@ -47,7 +52,7 @@ fn has(family: &[TreeProcess], word: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn demo_plays_three_orders_and_leaves_nothing_behind() {
+async fn demo_plays_five_orders_and_leaves_nothing_behind() {
     let mut demo = bare().args(["demo", "--exit"]).stdout(Stdio::piped()).spawn().unwrap();
     let pid = demo.id().unwrap();
     let mut stdout = BufReader::new(demo.stdout.take().unwrap());
@@ -61,10 +66,19 @@ async fn demo_plays_three_orders_and_leaves_nothing_behind() {
     assert_eq!(demo.wait().await.unwrap().code(), Some(0));
     let told = format!("{first}{rest}");
     let ends = told.matches("completed in").count() + told.matches("compensated in").count();
-    assert_eq!((told.matches("place-order v1").count(), ends), (3, 3), "{told}");
+    let started = ["place-order v1", "order-by-card v1"].map(|saga| told.matches(saga).count());
+    assert_eq!((started, ends), ([3, 2], 5), "{told}");
     let undone: Vec<&str> =
         told.lines().filter_map(|line| line.trim().strip_prefix("undone in this order: ")).collect();
-    assert_eq!(undone, ORDERS_UNDONE[1..].iter().map(|steps| steps.join(", ")).collect::<Vec<_>>());
+    let expected = ORDERS_UNDONE.iter().filter(|steps| !steps.is_empty());
+    assert_eq!(undone, expected.map(|steps| steps.join(", ")).collect::<Vec<_>>());
+    for said in [
+        "approve-order awaits an answer; carol gives it",
+        // Asked once, and then found.
+        "requests: 1, inquiries: 1, charges: 1, refunds: 1",
+    ] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
     assert!(told.contains("insufficient-funds") && told.contains("address-undeliverable"), "{told}");
     process_tree::gone(&family, pid).await;
 }
@@ -76,7 +90,7 @@ async fn killed_demo_leaves_nothing_behind() {
     let mut demo = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = demo.stdout.take().unwrap();
     let heard = lines_until(&mut BufReader::new(demo.stderr.take().unwrap()), "listening on").await;
-    assert!(heard.contains("starting Postgres and NATS, 4 services"), "{heard}");
+    assert!(heard.contains("starting Postgres and NATS, 6 services"), "{heard}");
     assert!(heard.contains("Ctrl-C; nothing is kept"), "{heard}");
     assert_eq!(process_tree::directories(demo.id().unwrap()).len(), 1);
     let family = kill(demo).await;
@@ -131,7 +145,7 @@ async fn demo_on_given_servers_says_so() {
     demo.stderr.take().unwrap().read_to_string(&mut heard).await.unwrap();
     assert_eq!(demo.wait().await.unwrap().code(), Some(0), "{heard}");
     assert!(
-        heard.contains("starting 4 services and a coordinator on the given Postgres and NATS"),
+        heard.contains("starting 6 services and a coordinator on the given Postgres and NATS"),
         "{heard}"
     );
 
@@ -188,7 +202,7 @@ async fn migrate_makes_tables_and_can_be_repeated() {
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     assert!(first.stdout.starts_with("coordinator: up to date\n"), "{}", first.stdout);
     let again = run(&["migrate", "--output", "json"], &environment).await.json();
-    assert_eq!(again["items"].as_array().unwrap().len(), 1 + SERVICES.len());
+    assert_eq!(again["items"].as_array().unwrap().len(), 1 + redress_services::all().len());
     for (database, table) in [(name.clone(), "sagas"), (format!("{name}_payment"), "inbox")] {
         let pool = sqlx::PgPool::connect(&stack.postgres().url(&database)).await.unwrap();
         let row = sqlx::query("SELECT to_regclass($1) IS NOT NULL AS is_there").bind(table);

@@ -27,7 +27,7 @@ use crate::commands::up::{ServeArgs, UpArgs};
 use crate::commands::watch::WatchArgs;
 
 const EXAMPLES: &str = "Examples:
-  redress                                  play three orders, then serve the API
+  redress                                  play five orders, then serve the API
   redress new my-saga                      a project to begin with
   redress up --data .redress               private servers, services and API; data is kept
   redress start place-order --input @order.json --wait

@@ -29,5 +29,5 @@ mod services;
 mod wiring;
 
 pub use app::main;
-pub use program::{App, DemoStart, app};
+pub use program::{App, DemoAnswer, DemoStart, app};
 pub use wiring::{MissingHandler, WiringError};

@@ -25,7 +25,7 @@ pub struct App {
 }
 
 /// A saga that `redress demo` plays.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DemoStart {
     /// The title that is shown, in a few words.
     pub title: &'static str,
@@ -37,6 +37,22 @@ pub struct DemoStart {
     pub expect: (&'static str, Option<&'static str>),
     /// The steps that must be undone, in this order, the last one that was done first.
     pub undone: &'static [&'static str],
+    /// The answer that the demo gives, as a person over the API, once the saga awaits it.
+    pub answer: Option<DemoAnswer>,
+    /// Gives a line of text to be shown below the saga when it has ended: of books outside the engine, say. It is handed the
+    /// saga, as `GET /v1/sagas/{id}` shows it.
+    pub afterwards: Option<fn(&Value) -> String>,
+}
+
+/// An answer that a person gives to a saga of the demo. The step's definition must say `.people_may_answer()`.
+#[derive(Clone, Debug)]
+pub struct DemoAnswer {
+    /// The step that awaits its answer.
+    pub step: &'static str,
+    /// The person.
+    pub actor: &'static str,
+    /// The reply of the step's command.
+    pub reply: Value,
 }
 
 impl App {
@@ -56,8 +72,8 @@ impl App {
         self
     }
 
-    /// Sagas that `demo` plays, and that `bench --participants real` runs: the first one, and the last one as the
-    /// one that fails.
+    /// Sagas that `demo` plays, and that `bench --participants real` runs: the first one, and the last one of the same
+    /// definition as the one that fails.
     #[must_use]
     pub fn demo(mut self, demo: impl IntoIterator<Item = DemoStart>) -> Self {
         self.demo.extend(demo);

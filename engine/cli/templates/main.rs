@@ -25,6 +25,7 @@ fn demo() -> [DemoStart; 2] {
             input: json!({ "sku": "book", "quantity": 2, "address": "1 Harbour Street, Reykjavik" }),
             expect: ("completed", None),
             undone: &[],
+            ..DemoStart::default()
         },
         DemoStart {
             title: "a book, and no address",
@@ -32,6 +33,7 @@ fn demo() -> [DemoStart; 2] {
             input: json!({ "sku": "book", "quantity": 1, "address": "" }),
             expect: ("compensated", Some("no-address")),
             undone: &["reserve-goods"],
+            ..DemoStart::default()
         },
     ]
 }

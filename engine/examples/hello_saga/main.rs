@@ -98,6 +98,7 @@ fn main() -> ExitCode {
         input: json!({ "name": "Alice", "address": address }),
         expect,
         undone,
+        ..DemoStart::default()
     };
     let demo = [
         greeting("a card to Reykjavik", "1 Harbour Street, Reykjavik", ("completed", None), &[]),

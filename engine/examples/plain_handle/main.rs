@@ -123,6 +123,7 @@ fn main() -> ExitCode {
         input: json!({ "traveller": "alice", "seat": seat, "class": class }),
         expect,
         undone,
+        ..DemoStart::default()
     };
     let demo = [
         journey("a seat in the first class", 1, 1, ("completed", None), &[]),

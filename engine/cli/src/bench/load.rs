@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use redress_coordinator::{Ended, Engine, StartRequest};
-use redress_core::SagaId;
+use redress_core::{SagaDefinition, SagaId};
+use redress_participant::Service;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -35,10 +36,21 @@ pub(super) struct Measured {
     ends: HashMap<&'static str, u64>,
 }
 
+/// The services to which the saga of the load sends commands.
+pub(super) fn services_of_the_load(app: &App) -> Vec<&'static str> {
+    let saga = app.demo.first().map(|start| start.saga);
+    let of_saga = |it: &&SagaDefinition| saga.is_none_or(|saga| *it.name == *saga);
+    let steps = || app.definitions.iter().filter(of_saga).flat_map(|it| &it.steps);
+    let is_needed = |it: &&str| steps().any(|step| *step.service == **it);
+    app.services.iter().map(Service::name).filter(is_needed).collect()
+}
+
 impl Load {
     pub(super) fn new(engine: Engine, app: &App, args: &BenchArgs) -> Self {
         let fail_rate = args.fail_rate;
-        match (args.participants, app.demo.first(), app.demo.last()) {
+        let good = app.demo.first();
+        let bad = app.demo.iter().rfind(|it| good.is_some_and(|good| good.saga == it.saga));
+        match (args.participants, good, bad) {
             (Participants::Real, Some(good), Some(bad)) => {
                 let (saga, good, bad) = (good.saga, good.input.clone(), bad.input.clone());
                 Self { engine, saga, good, bad, bad_faults: None, fail_rate }

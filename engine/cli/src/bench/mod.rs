@@ -14,7 +14,6 @@ use args::Participants;
 use load::Load;
 use machine::Machine;
 use redress_devstack::{Data, Durability};
-use redress_participant::Service;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_util::sync::CancellationToken;
@@ -37,8 +36,7 @@ pub(crate) async fn run(app: App, args: BenchArgs, output: Output) -> Result<Exi
     let private = private_servers();
     let servers = Servers::open(&private, Data::Ephemeral, Durability::Full).await?;
     let echo = args.participants == Participants::Echo;
-    let names: Vec<&str> =
-        if echo { saga::SERVICES.to_vec() } else { app.services.iter().map(Service::name).collect() };
+    let names: Vec<&str> = if echo { saga::SERVICES.to_vec() } else { load::services_of_the_load(&app) };
     let mut definitions = app.definitions.clone();
     definitions.push(saga::definition());
     let engine = servers.engine(definitions, |config| config.allow_faults = echo).await?;

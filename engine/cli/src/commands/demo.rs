@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use redress_api::{Access, BindError, bind};
-use redress_coordinator::{Engine, StartRequest};
+use redress_coordinator::view::StepView;
+use redress_coordinator::{Engine, OperatorRequest, StartRequest};
+use redress_core::decide::{OperatorCommand, Verb};
+use redress_core::inbox::GivenAnswer;
+use redress_core::{JsonText, Name, SagaId};
 use redress_devstack::{Data, Durability};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -15,8 +19,8 @@ use crate::args::{AccessArgs, Output, ServersArgs};
 use crate::commands::up::access;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, shutdown_on_signal};
-use crate::legible::say;
-use crate::program::{App, DemoStart};
+use crate::legible::{legible, say};
+use crate::program::{App, DemoAnswer, DemoStart};
 use crate::render;
 use crate::services::Services;
 
@@ -36,6 +40,8 @@ pub(crate) struct DemoArgs {
 
 /// How long one saga of the demo may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a saga is looked at that is to be answered by a person.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run(app: App, args: DemoArgs, output: Output) -> Result<Exit, Failure> {
     let access = access(&args.access);
@@ -134,14 +140,21 @@ async fn listen(address: SocketAddr, access: &Access) -> Result<TcpListener, Fai
 async fn play_all(app: &App, engine: &Engine, output: Output) -> Result<(), Failure> {
     let mut items = Vec::new();
     for (number, start) in app.demo.iter().enumerate() {
-        let (mut saga, history) = play(engine, start).await?;
         if output == Output::Text {
-            let told = render::saga(&saga, Some(&history));
-            render::emit(&format!("\n{}. {}\n{told}", number + 1, start.title));
+            render::emit(&format!("\n{}. {}", number + 1, start.title));
+        }
+        let (mut saga, history) = play(engine, start, output).await?;
+        let afterwards = start.afterwards.map(|told_of| told_of(&saga));
+        if output == Output::Text {
+            let told = afterwards.iter().map(|line| format!("\n  {}", legible(line)));
+            render::emit(&format!("{}{}", render::saga(&saga, Some(&history)), told.collect::<String>()));
         }
         compare(start, &saga, &render::undone(&history))?;
         saga["title"] = json!(start.title);
         saga["undone"] = json!(render::undone(&history));
+        if let Some(told) = afterwards {
+            saga["afterwards"] = json!(told);
+        }
         items.push(saga);
     }
     if output != Output::Text {
@@ -167,7 +180,7 @@ fn compare(start: &DemoStart, saga: &Value, undone: &[&str]) -> Result<(), anyho
 }
 
 /// Starts a saga, waits for its end, and gives it with its history.
-async fn play(engine: &Engine, start: &DemoStart) -> Result<(Value, Vec<Value>), Failure> {
+async fn play(engine: &Engine, start: &DemoStart, output: Output) -> Result<(Value, Vec<Value>), Failure> {
     let request = StartRequest {
         saga: start.saga.to_owned(),
         input: start.input.clone(),
@@ -175,10 +188,39 @@ async fn play(engine: &Engine, start: &DemoStart) -> Result<(Value, Vec<Value>),
         ..StartRequest::default()
     };
     let started = engine.start_request(request).await?;
+    if let Some(answer) = &start.answer {
+        let given = give(engine, started.id, answer, output);
+        tokio::time::timeout(PATIENCE, given)
+            .await
+            .map_err(|_| anyhow::anyhow!("{} never came to await an answer", answer.step))??;
+    }
     let saga = engine.wait_ended(started.id, PATIENCE).await?;
     let history = engine.history(started.id, 0, 1_000).await?;
     let rows = history.map(|page| page.items).unwrap_or_default();
     Ok((json!(saga), rows.iter().map(|row| json!(row)).collect()))
+}
+
+/// Gives a person's answer, once the saga awaits it.
+async fn give(engine: &Engine, id: SagaId, answer: &DemoAnswer, output: Output) -> Result<(), Failure> {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        looks.tick().await;
+        let saga = engine.saga(id).await?;
+        let awaits = |step: &StepView| step.name == answer.step && step.status == "awaiting";
+        if saga.is_some_and(|saga| saga.steps.iter().any(awaits)) {
+            break;
+        }
+    }
+    let DemoAnswer { step, actor, reply } = answer;
+    if output == Output::Text {
+        let told = format!("  {step} awaits an answer; {actor} gives it: {}", legible(&reply.to_string()));
+        render::emit(&told);
+    }
+    let verb =
+        Verb::Answer { step: Name::new(*step)?, answer: GivenAnswer::Done { reply: JsonText::of(reply)? } };
+    let command = OperatorCommand { verb, actor: String::from(*actor), reason: "the demo".to_owned() };
+    engine.operate(id, OperatorRequest { command, if_match: None }).await?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -193,6 +235,7 @@ mod tests {
             input: json!({}),
             expect: ("compensated", Some("no-road")),
             undone: &["charge", "create"],
+            ..DemoStart::default()
         };
         let saga = json!({ "status": "compensated", "cause": { "code": "no-road" } });
         assert!(compare(&start, &saga, &["charge", "create"]).is_ok());
