@@ -29,6 +29,8 @@ pub(crate) use process::Process;
 
 /// The services of the demo.
 pub(crate) const SERVICES: [&str; 4] = ["order", "payment", "inventory", "shipping"];
+/// The services of the demo's expenses; a world runs them where a test asks for them.
+pub(crate) const OFFICES: [&str; 2] = ["card", "office"];
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
@@ -48,6 +50,8 @@ pub(crate) struct World {
     journal_url: String,
     journal: PgPool,
     books: Books,
+    /// Variables of its processes beside those that say where the servers are.
+    pub(crate) more: Vec<(&'static str, String)>,
     /// The definitions by which the histories are judged: the demo's, and those of the test's own engines.
     known: std::sync::Mutex<Vec<SagaDefinition>>,
     _room: SemaphorePermit<'static>,
@@ -66,14 +70,7 @@ impl World {
 
     /// The same with so many coordinators.
     pub(crate) async fn on_own_servers_with(coordinators: usize) -> Self {
-        let options = StackConfig {
-            durability: Durability::Relaxed,
-            data: Data::Ephemeral,
-            postgres: true,
-            nats: true,
-        };
-        let stack = Stack::start(options, &|_| {}).await.expect("private servers start");
-        Self::with(Arc::new(stack), coordinators, &[&SERVICES]).await
+        Self::with(own_servers().await, coordinators, &[&SERVICES]).await
     }
 
     /// So many coordinators, and a process for each group of services.
@@ -102,6 +99,7 @@ impl World {
             database,
             journal,
             books: Books { order, payment, inventory, shipping },
+            more: Vec::new(),
             known: redress_sagas::all().into_iter().collect::<Vec<_>>().into(),
             _room: room,
         };
@@ -143,14 +141,15 @@ impl World {
 
     /// The variables that make a process one of this world.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let servers = [
             ("DATABASE_URL", self.journal_url.clone()),
             ("NATS_URL", self.stack.nats().url()),
             ("REDRESS_PREFIX", self.prefix.clone()),
             ("REDRESS_ACK_WAIT_MS", "2000".to_owned()),
             ("REDRESS_STREAM_BYTES_MAX", (32 << 20).to_string()),
             ("REDRESS_LOG", std::env::var("REDRESS_LOG").unwrap_or_else(|_| "error".to_owned())),
-        ]
+        ];
+        servers.into_iter().chain(self.more.clone()).collect()
     }
 
     /// Kills a coordinator and starts another one in its place.
@@ -199,7 +198,8 @@ impl World {
 
     /// The names of all databases of this world.
     fn databases(&self) -> Vec<String> {
-        let of_services = SERVICES.iter().map(|service| format!("{}_{service}", self.database));
+        let services = SERVICES.iter().chain(&OFFICES);
+        let of_services = services.map(|service| format!("{}_{service}", self.database));
         std::iter::once(self.database.clone()).chain(of_services).collect()
     }
 
@@ -230,6 +230,13 @@ impl World {
     pub(crate) async fn nats(&self) -> async_nats::Client {
         nats(&self.stack).await
     }
+}
+
+/// Servers that no other test of this binary uses.
+pub(crate) async fn own_servers() -> Arc<Stack> {
+    let options =
+        StackConfig { durability: Durability::Relaxed, data: Data::Ephemeral, postgres: true, nats: true };
+    Arc::new(Stack::start(options, &|_| {}).await.expect("private servers start"))
 }
 
 /// A connection of the test's own to the broker.

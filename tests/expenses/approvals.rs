@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic; the helpers below are not in a test function")]
 
-mod support;
-
 use redress::{
     AnswerOrLater, Command, GiveUp, Given, HandlerError, HandlerOutcome, IdempotencyKey, SagaDefinition,
     Service, ServiceConfig, StartRequest, Tx, UndoneOrLater, answer, done, later, saga, service,
@@ -14,8 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use support::{SERVICES, World, until};
+
 use tokio_util::sync::CancellationToken;
+
+use crate::support::{self, SERVICES, World, until};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Purchase {

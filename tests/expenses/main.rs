@@ -1,0 +1,12 @@
+//! Answers that come later and calls to third parties, through whole installations on real servers: the expenses of a
+//! firm, which a person approves and a card provider pays.
+
+mod answers;
+mod approvals;
+mod books;
+mod crashes;
+mod finding;
+mod firm;
+#[path = "../support/mod.rs"]
+mod support;
+mod wipe;
