@@ -18,6 +18,7 @@ use crate::retry::RetryPolicy;
 use crate::waiting::{AwaitedEvent, Wait};
 
 pub use crate::definition_errors::{ClosureError, InvalidDefinition, InvalidInput};
+pub use crate::delivery::Delivery;
 
 pub(crate) type Make = Arc<dyn Fn(&JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
 pub(crate) type Fold = Arc<dyn Fn(&JsonText, &JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
@@ -140,6 +141,8 @@ pub struct Step {
     pub answer_within_ms: u64,
     /// Who may give an answer that comes later.
     pub answers_from: AnswersFrom,
+    /// The guarantee with which its action is delivered; a notification is delivered at most once, whatever stands here.
+    pub delivery: Delivery,
     /// JSON Schema of the command and of its reply.
     pub schemas: StepSchemas,
     pub(crate) when: Option<When>,

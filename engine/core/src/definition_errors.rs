@@ -101,6 +101,17 @@ pub enum InvalidDefinition {
         /// The step.
         step: String,
     },
+    /// People may answer a step whose participant does not remember it.
+    #[error(
+        "saga `{saga}`: step `{step}` is delivered at least once, and people may answer it: no participant remembers the \
+         step, so none can keep their answer; leave `.people_may_answer()` or `.delivery(..)` out"
+    )]
+    AnswerNotKept {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+    },
     /// The field is not of the child's type.
     #[error("saga `{saga}`: the field given to the child `{child}` is not of the type of the child's data")]
     ChildData {

@@ -11,13 +11,16 @@ use crate::waiting::{AwaitedEvent, OnTimeout};
 
 impl SagaDefinition {
     /// The [graph](Self::graph) with the digest, and beside each `retry` a `policy` that says in words how long the command is
-    /// tried and what follows then. This is what HTTP and `redress definitions` show.
+    /// tried and what follows then; and with the guarantee of each step's `delivery`. This is what HTTP and `redress definitions` show.
     pub fn described(&self) -> Value {
         let mut graph = self.graph();
         graph["digest"] = json!(self.digest);
         for (place, step) in self.steps.iter().enumerate() {
             let node = &mut graph["steps"][place];
             node["policy"] = json!(action_policy(step));
+            if let Some(delivery) = step.guarantee() {
+                node["delivery"] = json!(delivery);
+            }
             if let Some(policy) = compensation_policy(step) {
                 node["compensation"]["policy"] = json!(policy);
             }
@@ -39,7 +42,8 @@ fn action_policy(step: &Step) -> String {
             format!("awaited for at most {}, then {then}", in_words(timeout_ms))
         }
         StepKind::Compensatable { .. } | StepKind::Pivot if step.retry.is_bounded() => {
-            format!("tried {}, then settled", step.retry)
+            let then = if step.is_remembered() { "settled" } else { "left in doubt" };
+            format!("tried {}, then {then}", step.retry)
         }
         StepKind::Compensatable { .. } | StepKind::Pivot => format!("tried {}", step.retry),
     }
@@ -60,6 +64,7 @@ mod tests {
 
     use super::*;
     use crate::contract::{Command, Compensates};
+    use crate::definition::Delivery;
     use crate::retry::RetryPolicy;
     use crate::saga;
 
@@ -100,26 +105,32 @@ mod tests {
             .step("for-ever", |_| Do {})
             .no_compensation()
             .retry(RetryPolicy::FOR_EVER)
+            .step("forgotten", |_| Do {})
+            .no_compensation()
+            .delivery(Delivery::AtLeastOnce)
             .notify("tell", |_| Do {})
             .pivot("decide", |_| Do {})
             .retriable("finish", |_| Do {})
             .retry(minute.attempts(5))
+            .delivery(Delivery::AtLeastOnce)
             .build();
         let described = definition.described();
         let line = |step: &Value| {
             let words = |value: &Value| value["policy"].as_str().unwrap_or("-").to_owned();
             let name = step["name"].as_str().unwrap_or_default();
-            format!("{name}: {} | {}", words(step), words(&step["compensation"]))
+            let delivery = step["delivery"].as_str().unwrap_or("-");
+            format!("{name}: {delivery}, {} | {}", words(step), words(&step["compensation"]))
         };
         let lines: Vec<String> = described["steps"].as_array().into_iter().flatten().map(line).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
-        by-default: tried for at most 2 min, then settled | tried at most 20 times, then parked; in silence for ever
-        both: tried at most 5 times and for at most 1 min, then settled | tried for ever
-        once: tried once, then settled | tried for at most 1 min, then parked; in silence for ever
-        for-ever: tried for ever | -
-        tell: sent once | -
-        decide: tried for at most 2 min, then settled | -
-        finish: tried until it succeeds | -
+        by-default: exactly-once, tried for at most 2 min, then settled | tried at most 20 times, then parked; in silence for ever
+        both: exactly-once, tried at most 5 times and for at most 1 min, then settled | tried for ever
+        once: exactly-once, tried once, then settled | tried for at most 1 min, then parked; in silence for ever
+        for-ever: exactly-once, tried for ever | -
+        forgotten: at-least-once, tried for at most 2 min, then left in doubt | -
+        tell: at-most-once, sent once | -
+        decide: exactly-once, tried for at most 2 min, then settled | -
+        finish: at-least-once, tried until it succeeds | -
         ");
         assert_eq!(described["digest"], json!(definition.digest));
         assert_eq!(definition.graph()["steps"][0]["policy"], Value::Null, "words are no part of the graph");

@@ -3,7 +3,7 @@
 //! Names of nodes are made here and labels are quoted: a step may be named `end`, which mermaid would otherwise take
 //! for its own word.
 
-use crate::definition::{SagaDefinition, Step, StepKind};
+use crate::definition::{Delivery, SagaDefinition, Step, StepKind};
 use crate::ids::Name;
 use crate::retry::in_words;
 use crate::waiting::{AwaitedEvent, OnTimeout};
@@ -78,6 +78,9 @@ fn shape(step: &Step) -> String {
             format!("{}<br/>{}.{}", step.name, step.service, step.command)
         }
     };
+    if step.delivery == Delivery::AtLeastOnce {
+        label.push_str("<br/>at least once");
+    }
     if step.is_conditional() {
         label.push_str("<br/>if its condition holds");
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::definition::{
-    ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, InDoubt, LateSuccess, SagaDefinition, Step, StepKind,
+    ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, Delivery, InDoubt, LateSuccess, SagaDefinition, Step, StepKind,
 };
 
 impl SagaDefinition {
@@ -89,6 +89,9 @@ fn node_of_command(step: &Step) -> Value {
     }
     if step.answers_from != AnswersFrom::default() {
         node["answers_from"] = json!(step.answers_from);
+    }
+    if step.delivery != Delivery::default() {
+        node["delivery"] = json!(step.delivery);
     }
     node
 }

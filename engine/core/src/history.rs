@@ -89,7 +89,8 @@ history_events! {
     Refused = "refused",
     /// The participant says that the answer comes later.
     Accepted = "accepted",
-    /// The participant cannot say whether it happened; `detail` holds the reason.
+    /// Nobody can say whether it happened: its participant cannot, or is not asked, since it remembers nothing; `detail` holds
+    /// the reason.
     InDoubt = "in-doubt",
     /// The broker did not store it, or did not say whether it did: no attempt; `detail` holds the reason.
     NotSent = "not-sent",

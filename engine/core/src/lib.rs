@@ -19,6 +19,7 @@ pub mod dead_letter;
 pub mod decide;
 pub mod definition;
 mod definition_errors;
+mod delivery;
 mod described;
 pub mod diagram;
 pub mod digest;

@@ -78,8 +78,10 @@ pub fn plan(definition: &SagaDefinition, state: &SagaState) -> Result<Plan, Clos
         });
     let may_undo = !state.is_ended() && !pivot_passed(definition, state);
     let in_doubt = steps()
-        .filter(|(_, step_state)| {
-            may_undo && asked(step_state).is_some_and(|pending| pending.phase != Phase::Compensation)
+        .filter(|(step, step_state)| {
+            may_undo
+                && step.is_remembered()
+                && asked(step_state).is_some_and(|pending| pending.phase != Phase::Compensation)
         })
         .map(|(step, _)| step.name.clone());
     let undo = if may_undo { compensations(definition, state)? } else { Vec::new() };

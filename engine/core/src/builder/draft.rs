@@ -1,7 +1,7 @@
 //! A step in the making, and the checks that types cannot make.
 
 use crate::definition::{
-    AnswersFrom, Compensation, Fold, InDoubt, InvalidDefinition, LateSuccess, Make, Step, StepKind,
+    AnswersFrom, Compensation, Delivery, Fold, InDoubt, InvalidDefinition, LateSuccess, Make, Step, StepKind,
     StepSchemas, When,
 };
 use crate::ids::Name;
@@ -19,6 +19,7 @@ pub(super) struct Draft {
     pub(super) retry: RetryPolicy,
     pub(super) answer_within_ms: u64,
     pub(super) answers_from: AnswersFrom,
+    pub(super) delivery: Delivery,
     pub(super) schemas: StepSchemas,
     pub(super) make: Make,
     pub(super) when: Option<When>,
@@ -58,6 +59,9 @@ impl Draft {
         if self.timeout_ms == 0 || self.answer_within_ms == 0 || of_kind == Some(0) {
             return Err(InvalidDefinition::ZeroTimeout { saga: saga.to_owned(), step: self.name.to_owned() });
         }
+        if self.delivery == Delivery::AtLeastOnce && self.answers_from == AnswersFrom::ServiceAndPeople {
+            return Err(InvalidDefinition::AnswerNotKept { saga: saga.to_owned(), step: self.name.to_owned() });
+        }
         let kind = match self.kind {
             DraftKind::Pivot => StepKind::Pivot,
             DraftKind::Retriable => StepKind::Retriable,
@@ -94,6 +98,7 @@ impl Draft {
             retry: self.retry,
             answer_within_ms: self.answer_within_ms,
             answers_from: self.answers_from,
+            delivery: self.delivery,
             schemas: self.schemas,
             when: self.when,
             make: self.make,

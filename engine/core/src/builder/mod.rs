@@ -44,7 +44,7 @@ use std::sync::Arc;
 use crate::checks::same_text;
 use crate::contract::{Command, Compensates, SagaData};
 use crate::definition::{
-    ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, Examples, InDoubt, LateSuccess, Make, SagaDefinition, StepSchemas,
+    ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, Delivery, Examples, InDoubt, LateSuccess, Make, SagaDefinition, StepSchemas,
     TIMEOUT_MS_DEFAULT,
 };
 use crate::json::JsonText;
@@ -55,9 +55,9 @@ use child::Child;
 use draft::{Draft, DraftCompensation, DraftKind};
 
 pub use phase::{
-    AfterPivot, Awaits, AwaitsCompensation, BeforePivot, Compensated, HasCompensation, HasEvent, HasStep,
-    MayAwait, MayBeSkipped, MayBranch, MayCompensate, MayPivot, MayRetry, MayTurnBack, NoStep, Notified,
-    Open, Parallel, Resolved, StandsAlone, Uncompensated, Waits,
+    AfterPivot, Awaits, AwaitsCompensation, BeforePivot, Compensated, Decisive, HasCompensation, HasEvent,
+    HasStep, MayAwait, MayBeRepeated, MayBeSkipped, MayBranch, MayCompensate, MayPivot, MayRetry, MayTurnBack,
+    NoStep, Notified, Open, Parallel, Resolved, StandsAlone, Uncompensated, Waits,
 };
 
 /// A saga definition in the making; see the [module](self).
@@ -124,7 +124,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
         self,
         name: &'static str,
         action: impl Fn(&D) -> C + Send + Sync + 'static,
-    ) -> Builder<D, AfterPivot, Uncompensated<C>>
+    ) -> Builder<D, AfterPivot, Decisive<C>>
     where
         P: MayPivot + StandsAlone,
         L: Resolved,
@@ -324,6 +324,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             retry,
             answer_within_ms: ANSWER_WITHIN_MS_DEFAULT,
             answers_from: AnswersFrom::default(),
+            delivery: Delivery::default(),
             schemas: StepSchemas {
                 command: schema::of::<C>(),
                 reply: schema::of::<C::Reply>(),

@@ -102,6 +102,9 @@ pub struct Compensated<C>(PhantomData<fn() -> C>);
 /// Last step: its command is `C`, and nothing will undo it.
 #[derive(Debug)]
 pub struct Uncompensated<C>(PhantomData<fn() -> C>);
+/// Last step: its command is `C`, and it decides the saga.
+#[derive(Debug)]
+pub struct Decisive<C>(PhantomData<fn() -> C>);
 /// Last step: a notification, which is never answered.
 #[derive(Debug)]
 pub enum Notified {}
@@ -122,6 +125,7 @@ pub trait Resolved {}
 impl Resolved for NoStep {}
 impl<C> Resolved for Compensated<C> {}
 impl<C> Resolved for Uncompensated<C> {}
+impl<C> Resolved for Decisive<C> {}
 impl Resolved for Notified {}
 impl Resolved for Waits {}
 impl<E> Resolved for Awaits<E> {}
@@ -136,6 +140,7 @@ pub trait MayBeSkipped {}
 impl<C> MayBeSkipped for Open<C> {}
 impl<C> MayBeSkipped for Compensated<C> {}
 impl<C> MayBeSkipped for Uncompensated<C> {}
+impl<C> MayBeSkipped for Decisive<C> {}
 impl MayBeSkipped for Notified {}
 impl MayBeSkipped for Waits {}
 impl<E> MayBeSkipped for Awaits<E> {}
@@ -157,6 +162,9 @@ impl<C: Command> HasStep for Compensated<C> {
     type Command = C;
 }
 impl<C: Command> HasStep for Uncompensated<C> {
+    type Command = C;
+}
+impl<C: Command> HasStep for Decisive<C> {
     type Command = C;
 }
 
@@ -191,3 +199,13 @@ pub trait HasEvent {
 impl<E: SagaData> HasEvent for Awaits<E> {
     type Event = E;
 }
+
+/// The last step is neither undone nor decisive, so no participant has to remember it.
+#[diagnostic::on_unimplemented(
+    message = "a step whose delivery cannot be chosen",
+    label = "this step is undone, decides the saga, or is not answered",
+    note = "put `.delivery(..)` after `.no_compensation()` or `.retriable(..)`: a step with a compensation and the pivot are \
+            settled, so their participant must remember them; a notification is delivered at most once"
+)]
+pub trait MayBeRepeated: HasStep {}
+impl<C: Command> MayBeRepeated for Uncompensated<C> {}

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::builder::Builder;
 use crate::builder::draft::{Draft, DraftKind};
-use crate::builder::phase::{HasCompensation, HasStep};
+use crate::builder::phase::{HasCompensation, HasStep, MayBeRepeated};
 use crate::contract::SagaData;
-use crate::definition::{AnswersFrom, InDoubt, LateSuccess};
+use crate::definition::{AnswersFrom, Delivery, InDoubt, LateSuccess};
 use crate::retry::RetryPolicy;
 use crate::waiting::millis;
 
@@ -124,6 +124,35 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     {
         if let Some(step) = self.last_step() {
             step.answers_from = AnswersFrom::ServiceAndPeople;
+        }
+        self
+    }
+
+    /// The guarantee with which the last step's action is delivered; default is exactly once.
+    ///
+    /// [`Delivery::AtLeastOnce`] is for a handler that may run again without harm, and so needs neither inbox nor
+    /// database. The step is sent until it is answered. It is never settled, since no participant remembers it: if the
+    /// saga turns back while it is not answered, it is shown as `in-doubt` and left at that.
+    ///
+    /// ```
+    /// # use redress_core::definition::Delivery;
+    /// # use redress_core::{Command, saga};
+    /// # use schemars::JsonSchema;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, JsonSchema)] struct Quote { parcel: u64 }
+    /// # impl Command for Quote { const SERVICE: &'static str = "prices"; const NAME: &'static str = "quote"; type Reply = (); }
+    /// # #[derive(Serialize, Deserialize, JsonSchema)] struct Parcel { parcel: u64 }
+    /// let definition = saga::<Parcel>("send", 1)
+    ///     .step("quote", |p| Quote { parcel: p.parcel }).no_compensation().delivery(Delivery::AtLeastOnce)
+    ///     .build();
+    /// assert_eq!(definition.steps[0].guarantee(), Some("at-least-once"));
+    /// ```
+    pub fn delivery(mut self, delivery: Delivery) -> Self
+    where
+        L: MayBeRepeated,
+    {
+        if let Some(step) = self.last_step() {
+            step.delivery = delivery;
         }
         self
     }

@@ -9,7 +9,7 @@ use crate::builder::draft::{Draft, DraftKind};
 use crate::builder::phase::{Awaits, HasEvent, MayAwait, MayTurnBack, Resolved, Waits};
 use crate::builder::{Builder, Part};
 use crate::contract::SagaData;
-use crate::definition::{ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, StepSchemas, TIMEOUT_MS_DEFAULT};
+use crate::definition::{ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, Delivery, StepSchemas, TIMEOUT_MS_DEFAULT};
 use crate::ids::Timestamp;
 use crate::json::JsonText;
 use crate::retry::RetryPolicy;
@@ -139,6 +139,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             retry: RetryPolicy::ACTION,
             answer_within_ms: ANSWER_WITHIN_MS_DEFAULT,
             answers_from: AnswersFrom::default(),
+            delivery: Delivery::default(),
             schemas: StepSchemas { command: Value::Null, reply: event, compensation: None },
             when: None,
             make: Arc::new(|_| Ok(JsonText::null())),

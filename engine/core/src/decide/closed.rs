@@ -32,11 +32,27 @@ impl Machine<'_, '_> {
             self.republish_open();
             return Effect::Ignored;
         }
-        self.late(reply, "the command was answered before")
+        match self.progress(step_index) {
+            Progress::InDoubt => self.late(reply, "the step is in doubt, and its answer no longer waited for"),
+            Progress::Pending
+            | Progress::Open(_)
+            | Progress::Succeeded
+            | Progress::Rejected
+            | Progress::Fenced
+            | Progress::Skipped
+            | Progress::Compensated
+            | Progress::Waiting { .. }
+            | Progress::TimedOut
+            | Progress::GivenUp
+            | Progress::Parked { .. } => self.late(reply, "the command was answered before"),
+        }
     }
 
-    /// The earlier answer, if this reply says the opposite.
+    /// The earlier answer, if this reply says the opposite. A participant that does not remember a step promises nothing.
     fn broken_promise(&self, step_index: usize, reply: &ReplyMessage) -> Option<&'static str> {
+        if !self.step(step_index).is_remembered() {
+            return None;
+        }
         let step_state = &self.state.steps[step_index];
         if reply.key.phase == Phase::Compensation {
             let elsewhere = step_state

@@ -175,6 +175,9 @@ impl Machine<'_, '_> {
 
     /// Sends the settlement of an action, which fences the action if it never happened.
     pub(super) fn settle(&mut self, step_index: usize) {
+        if !self.step(step_index).is_remembered() {
+            return self.give_up_unremembered(step_index);
+        }
         self.ask(step_index, self.settlement(step_index));
     }
 

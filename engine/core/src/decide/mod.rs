@@ -16,6 +16,8 @@
 //!   goes out again, and silence is held against a participant only after a stored publish. (`unsent.rs`)
 //! - **Back.** From the first failure, cancel or deadline nothing new is sent forward. A step that was sent and has no
 //!   final answer is settled first; only then is the plan frozen and carried out, strictly in reverse. (`unwind.rs`)
+//! - **At least once.** A step that no participant remembers is never settled: when its answer is no longer waited for, it
+//!   is in doubt and stays so. (`unremembered.rs`)
 //! - **Stages.** The steps of a stage run side by side; the next stage starts when all of them are passed. A step
 //!   whose condition does not hold is skipped, a notification is passed as soon as it is sent.
 //! - **The pivot.** From the decision that sends it, cancel loses and a deadline only starts its settlement.
@@ -41,6 +43,7 @@ mod operator;
 mod parking;
 mod reply;
 mod resolve;
+mod unremembered;
 mod unsent;
 mod unwind;
 mod verbs;

@@ -48,7 +48,11 @@ impl Machine<'_, '_> {
             // A generation is followed by another one only when its answer was a final no.
             let is_older = reply.key.generation < step_state.generation;
             return match &reply.outcome {
-                Outcome::Done { .. } if is_older && reply.key.phase != Phase::Compensation => {
+                Outcome::Done { .. }
+                    if is_older
+                        && reply.key.phase != Phase::Compensation
+                        && self.step(step_index).is_remembered() =>
+                {
                     let promise =
                         "it had refused or fenced that generation of the step, or an operator told so";
                     self.contradiction(&reply, promise)
@@ -214,6 +218,11 @@ impl Machine<'_, '_> {
     }
 
     fn expired(&mut self, step_index: usize, pending: PendingCommand) {
+        let step = self.step(step_index);
+        if !step.is_remembered() && !matches!(step.kind, StepKind::Retriable) {
+            self.set_error(step_index, "expired", "its participant answered that the command is too old");
+            return self.give_up_unremembered(step_index);
+        }
         let message = "the participant no longer remembers this step: it may have happened or not; \
                        look there before you say which"
             .to_owned();

@@ -10,7 +10,7 @@ use crate::state::{Cause, Direction, End, ParkCode, PendingCommand, PlannedUndo,
 
 impl Machine<'_, '_> {
     /// Stops going forward. A step that was sent and has no final answer is settled, also while it waits for its retry:
-    /// its command may still lie in the stream.
+    /// its command may still lie in the stream. One that no participant remembers is in doubt, and stays so.
     pub(super) fn turn_back(&mut self, cause: Cause) {
         self.state.direction = Direction::Back { cause, unwinding: Unwinding::Settling };
         // A closure that could not lead the saga on does not stop its way back.
@@ -23,7 +23,11 @@ impl Machine<'_, '_> {
             .map(|(step_index, _)| step_index)
             .collect();
         for step_index in in_doubt {
-            self.settle(step_index);
+            if self.step(step_index).is_remembered() {
+                self.settle(step_index);
+            } else {
+                self.leave_in_doubt(step_index);
+            }
         }
         self.unwind();
     }

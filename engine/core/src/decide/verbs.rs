@@ -192,7 +192,11 @@ impl Machine<'_, '_> {
             .filter(|step_index| self.state.steps[*step_index].attempts > 0)
             .collect();
         for step_index in in_doubt {
-            self.verify(step_index, ResolutionKind::Unknown);
+            if self.step(step_index).is_remembered() {
+                self.verify(step_index, ResolutionKind::Unknown);
+            } else if self.state.steps[step_index].open().is_some() {
+                self.leave_in_doubt(step_index);
+            }
         }
         let cause = self.state.cause().cloned();
         let (actor, reason) = (command.actor.clone(), command.reason.clone());

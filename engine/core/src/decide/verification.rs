@@ -16,8 +16,11 @@ use crate::retry::RetryPolicy;
 use crate::state::{AttemptState, PendingCommand, ResolutionKind, UnverifiedResolution};
 
 impl Machine<'_, '_> {
-    /// Keeps a resolution and begins to verify it.
+    /// Keeps a resolution and begins to verify it. One about a step that no participant remembers is believed for good.
     pub(super) fn verify(&mut self, step_index: usize, resolution: ResolutionKind) {
+        if !self.step(step_index).is_remembered() {
+            return;
+        }
         let pending = self.settlement(step_index);
         let pending = self.send(step_index, pending);
         self.state.steps[step_index].unverified =

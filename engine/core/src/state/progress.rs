@@ -21,7 +21,7 @@ pub enum Progress {
     Rejected,
     /// It never happened and never will.
     Fenced,
-    /// Nobody can say whether it happened; it is undone as if it had.
+    /// Nobody can say whether it happened; it is undone as if it had, or left at that if nothing undoes it.
     InDoubt,
     /// Its condition did not hold when its turn came; it has no effect.
     Skipped,

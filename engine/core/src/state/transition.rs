@@ -88,7 +88,8 @@ impl Transition {
             Pending => matches!(self.to, Action | Succeeded | Skipped | Waiting),
             Waiting => matches!(self.to, Succeeded | TimedOut | GivenUp),
             Action => {
-                matches!(self.to, Action | Settlement | Succeeded | Rejected | Fenced | ParkedAction)
+                // In doubt without a settlement: a step that is delivered at least once, and given up.
+                matches!(self.to, Action | Settlement | Succeeded | Rejected | Fenced | InDoubt | ParkedAction)
             }
             Settlement => {
                 matches!(self.to, Settlement | Succeeded | Rejected | Fenced | InDoubt | ParkedSettlement)
@@ -151,7 +152,7 @@ mod tests {
         }
         insta::assert_snapshot!(table, @r"
         pending: action, succeeded, skipped, waiting
-        action: action, settlement, succeeded, rejected, fenced, parked action
+        action: action, settlement, succeeded, rejected, fenced, in doubt, parked action
         settlement: settlement, succeeded, rejected, fenced, in doubt, parked settlement
         compensation: compensation, compensated, parked compensation
         succeeded: compensation, fenced, parked action
