@@ -109,14 +109,14 @@ mod generated;
 
 pub use generated::Generated;
 #[cfg(feature = "cli")]
-pub use redress_cli::{App, DemoAnswer, DemoStart, MissingHandler, WiringError, app, main};
+pub use redress_cli::{App, DemoAnswer, DemoStart, MissingHandler, UnfitHandler, WiringError, app, main};
 #[cfg(feature = "coordinator")]
 pub use redress_coordinator::{
     Config, EndError, Engine, FaultError, JournalError, OpenError, OperatorError, OperatorRequest,
     SagaHandle, SagaView, StartError, StartRequest, Started, TypedStart, TypedStartError,
 };
 pub use redress_core::decide::{OperatorCommand, Resolution, Verb};
-pub use redress_core::definition::{InDoubt, LateSuccess};
+pub use redress_core::definition::{Delivery, InDoubt, LateSuccess};
 pub use redress_core::{
     Command, Compensates, EndedSaga, IdempotencyKey, Name, Phase, Rejection, RetryPolicy, SagaContract,
     SagaData, SagaDefinition, SagaEnd, SagaId, Startable, WrongData, saga,
@@ -126,11 +126,12 @@ pub use redress_macros::Command;
 pub use redress_macros::service;
 #[cfg(feature = "participant")]
 pub use redress_participant::{
-    ActionInDoubt, Answer, AnswerError, AnswerOrLater, CallOut, CommandLimits, Compensate, CompensateAll,
-    CompensateLater, FaultMode, GiveUp, Given, Handle, HandleAll, HandleLater, HandlerError, HandlerOutcome,
-    Inquiry, Keyed, Listen, MigrateError, OrLater, Participant, ParticipantConfig, Prepared, PreparedUndo,
-    Purpose, ServeError, Service, ServiceConfig, ServiceError, ServiceHandlers, Tx, UndoByCall, Undone,
-    UndoneOrLater, answer, done, inbox_migrator, later, reject, sqlx,
+    AckMode, ActionInDoubt, Answer, AnswerError, AnswerOrLater, CallOut, CommandLimits, Compensate,
+    CompensateAll, CompensateLater, FaultMode, GiveUp, Given, Handle, HandleAll, HandleAtLeastOnce,
+    HandleLater, HandlerError, HandlerOutcome, Inquiry, Keyed, Listen, ListenWithoutDatabase, MigrateError,
+    OrLater, Participant, ParticipantConfig, Prepared, PreparedUndo, Purpose, Received, ServeError, Service,
+    ServiceConfig, ServiceError, ServiceHandlers, Tx, UndoByCall, Undone, UndoneOrLater, answer, done,
+    inbox_migrator, later, reject, sqlx,
 };
 #[cfg(any(feature = "participant", feature = "coordinator"))]
 pub use redress_wire::{ConnectError, Topology, Wire, WireConfig};

@@ -190,7 +190,7 @@ impl Servers {
         })
     }
 
-    /// Begins to run a service in this process; its tables are ready then.
+    /// Begins to run a service in this process; its tables are ready then, if it has any.
     pub(crate) async fn run_service(
         &self,
         service: &Service,
@@ -198,10 +198,15 @@ impl Servers {
         migrations: Migrations,
         shutdown: CancellationToken,
     ) -> Result<JoinHandle<Result<(), redress_participant::ServiceError>>, Failure> {
-        let database = self.service_database(service.name(), migrations).await?;
-        let wire = self.wire().await?;
         let concurrency = self.service_concurrency.get();
         let participant = ParticipantConfig { faults, concurrency, crash, ..Default::default() };
+        if !service.needs_database() {
+            let (service, wire) = (service.clone(), self.wire().await?);
+            let serving = async move { service.serve_without_database(wire, participant, shutdown).await };
+            return Ok(tokio::spawn(serving));
+        }
+        let database = self.service_database(service.name(), migrations).await?;
+        let wire = self.wire().await?;
         let options = ServiceConfig { participant, migrations };
         let pool = service.open(&database, &options).await.map_err(Failure::of_service)?;
         let service = service.clone();

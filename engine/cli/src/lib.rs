@@ -30,4 +30,4 @@ mod wiring;
 
 pub use app::main;
 pub use program::{App, DemoAnswer, DemoStart, app};
-pub use wiring::{MissingHandler, WiringError};
+pub use wiring::{MissingHandler, UnfitHandler, WiringError};

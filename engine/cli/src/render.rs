@@ -167,9 +167,13 @@ fn steps(saga: &Value) -> Table {
             Some(undo) if undo > 0 => format!("{}, undo {undo}", inline(&step["attempts"])),
             Some(_) | None => inline(&step["attempts"]),
         };
+        let kind = match step["delivery"].as_str() {
+            Some("at-least-once") => format!("{}, at-least-once", text(&step["kind"])),
+            Some(_) | None => text(&step["kind"]).into_owned(),
+        };
         table.add_row([
             Cell::new(text(&step["name"])),
-            Cell::new(text(&step["kind"])),
+            Cell::new(kind),
             status_cell(&step["status"]),
             Cell::new(attempts),
             Cell::new(span(&step["started_at"], &step["ended_at"])),

@@ -52,7 +52,9 @@ impl Services {
         let mut handles = ServiceHandles::default();
         for service in services {
             // Made here, so that the processes do not race for it.
-            servers.service_database(service.name(), Migrations::Apply).await?;
+            if service.needs_database() {
+                servers.service_database(service.name(), Migrations::Apply).await?;
+            }
             let mut command = servers.service_command(&[service.name()], false)?;
             command.stdout(Stdio::null());
             let requests = handles.add(service.name());

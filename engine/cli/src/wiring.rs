@@ -1,7 +1,12 @@
-//! Checks that every command of a saga has a handler, before anything starts.
+//! Checks that every command of a saga has a handler, and one that gives the step the delivery that it wants, before
+//! anything starts.
 //!
 //! Without it a command that no service handles is refused half a minute after the first saga has sent it, and a
 //! compensation only when the first saga turns back: then the saga parks, in production.
+//!
+//! A step that is delivered exactly once is settled when it is in doubt, and undone: a handler without an inbox cannot answer
+//! for it. The other way round all is well: a step that is delivered at least once may have a handler behind an inbox,
+//! which gives more than was asked for, and costs a row of it.
 //!
 //! A program without services of its own is a coordinator alone: all of its services run elsewhere. In a program that has
 //! services, those that run elsewhere are named ([`App::remote`]). A notification needs no listener.
@@ -10,16 +15,36 @@ use std::fmt;
 
 use redress_core::definition::{Step, StepKind};
 use redress_core::{Name, Phase, SagaDefinition};
-use redress_participant::Service;
+use redress_participant::{AckMode, Service};
 use thiserror::Error;
 
 use crate::program::App;
 
-/// Commands of sagas that no service of the program handles.
+/// Commands of sagas that no service of the program handles, or not with the delivery that their step wants.
 #[derive(Debug, Error)]
-#[error("{}", lines(.missing))]
+#[error("{}", lines(.missing, .unfit))]
 pub struct WiringError {
     missing: Vec<MissingHandler>,
+    unfit: Vec<UnfitHandler>,
+}
+
+/// A handler that gives a step less than the delivery that it wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfitHandler {
+    /// The saga.
+    pub saga: Name,
+    /// The version of its definition.
+    pub version: u32,
+    /// The step.
+    pub step: Name,
+    /// The command of its action.
+    pub command: Name,
+    /// The service.
+    pub service: Name,
+    /// The delivery that the step wants, as one word.
+    pub wanted: &'static str,
+    /// When the service acknowledges the command.
+    pub given: AckMode,
 }
 
 /// A command of a saga that no service of the program handles.
@@ -46,10 +71,30 @@ impl WiringError {
     pub fn missing(&self) -> &[MissingHandler] {
         &self.missing
     }
+
+    /// The handlers that give less than the step wants, saga by saga and step by step.
+    pub fn unfit(&self) -> &[UnfitHandler] {
+        &self.unfit
+    }
 }
 
-fn lines(missing: &[MissingHandler]) -> String {
-    missing.iter().map(MissingHandler::to_string).collect::<Vec<_>>().join("\n")
+fn lines(missing: &[MissingHandler], unfit: &[UnfitHandler]) -> String {
+    let missing = missing.iter().map(MissingHandler::to_string);
+    missing.chain(unfit.iter().map(UnfitHandler::to_string)).collect::<Vec<_>>().join("\n")
+}
+
+impl fmt::Display for UnfitHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { saga, version, step, command, service, wanted, given } = self;
+        write!(
+            f,
+            "saga `{saga}` v{version}, step `{step}`: it is delivered {wanted}, and `{service}` handles `{command}` \
+             {}, without an inbox, so it could neither be settled nor undone; handle it behind one (`impl Handle`), or say \
+             `.delivery(Delivery::AtLeastOnce)` of the step, if it is not the pivot, nothing undoes it, and doing it twice \
+             does no harm",
+            given.guarantee()
+        )
+    }
 }
 
 impl fmt::Display for MissingHandler {
@@ -68,8 +113,8 @@ impl fmt::Display for MissingHandler {
 }
 
 impl App {
-    /// Checks that every action and every compensation of the sagas has a handler in a service of this program, or belongs to
-    /// a service that runs elsewhere ([`App::remote`]).
+    /// Checks that every action and every compensation of the sagas has a handler in a service of this program, one that gives
+    /// the step the delivery that it wants, or belongs to a service that runs elsewhere ([`App::remote`]).
     ///
     /// `demo`, `up`, `serve` and `service` refuse to start otherwise; a test may call it before. A program without any
     /// services is a coordinator alone, and not checked.
@@ -84,7 +129,7 @@ impl App {
     /// ```
     ///
     /// # Errors
-    /// [`WiringError`] names each saga, step and command without a handler.
+    /// [`WiringError`] names each saga, step and command without a handler, or with one that gives too little.
     pub fn check_wiring(&self) -> Result<(), WiringError> {
         if self.services.is_empty() {
             return Ok(());
@@ -94,8 +139,33 @@ impl App {
             .iter()
             .flat_map(|definition| missing(definition, &self.services, &self.remote))
             .collect();
-        if missing.is_empty() { Ok(()) } else { Err(WiringError { missing }) }
+        let unfit: Vec<UnfitHandler> =
+            self.definitions.iter().flat_map(|definition| unfit(definition, &self.services)).collect();
+        if missing.is_empty() && unfit.is_empty() { Ok(()) } else { Err(WiringError { missing, unfit }) }
     }
+}
+
+/// The handlers of these services that give a step of the saga less than it wants.
+fn unfit(definition: &SagaDefinition, services: &[Service]) -> Vec<UnfitHandler> {
+    let answered = |step: &&Step| step.kind.is_sent() && !matches!(step.kind, StepKind::Notification);
+    let steps = definition.steps.iter().filter(answered);
+    let given = |step: &Step| {
+        let service = services.iter().find(|service| service.name() == step.service.as_str())?;
+        service.ack_mode(&step.command)
+    };
+    let handled = steps.filter_map(|step| Some((step, given(step)?)));
+    let unfit = handled.filter(|(step, given)| *given == AckMode::AfterReply && !given.is_enough_for(step));
+    unfit
+        .map(|(step, given)| UnfitHandler {
+            saga: definition.name.clone(),
+            version: definition.version,
+            step: step.name.clone(),
+            command: step.command.clone(),
+            service: step.service.clone(),
+            wanted: step.guarantee().unwrap_or_default(),
+            given,
+        })
+        .collect()
 }
 
 /// The commands of a saga that none of these services handles and that belong to no remote one.
@@ -137,9 +207,11 @@ fn answered(step: &Step) -> Vec<(Phase, &Name)> {
 
 #[cfg(test)]
 mod tests {
+    use redress_core::definition::Delivery;
     use redress_core::{Command, Compensates, saga};
     use redress_participant::{
-        Answer, Compensate, Handle, Participant, Service, ServiceHandlers, Tx, Undone, done,
+        Answer, Compensate, Handle, HandleAtLeastOnce, Participant, Received, Service, ServiceHandlers, Tx,
+        Undone, done,
     };
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
@@ -217,6 +289,43 @@ mod tests {
         "#);
         let phases: Vec<Phase> = refused.missing().iter().map(|it| it.phase).collect();
         assert_eq!(phases, [Phase::Compensation, Phase::Action]);
+    }
+
+    impl Handle<Ship> for Payments {
+        async fn handle(&self, _: &mut Tx<'_>, _: Ship) -> Answer<()> {
+            done(())
+        }
+    }
+
+    impl HandleAtLeastOnce<Ship> for Payments {
+        async fn handle_at_least_once(&self, _: &Received, _: Ship) -> Answer<()> {
+            done(())
+        }
+    }
+
+    fn send(delivery: Delivery) -> SagaDefinition {
+        saga::<Sale>("send", 1).step("send-parcel", |_| Ship {}).no_compensation().delivery(delivery).build()
+    }
+
+    #[test]
+    fn exactly_once_step_with_a_handler_without_inbox_is_refused_with_remedy() {
+        let repeated = Service::new(
+            "shipping",
+            || None,
+            |it: Participant<Payments>| it.handle_at_least_once::<Ship>(),
+            Payments,
+        );
+        let kept =
+            Service::new("shipping", || None, |it: Participant<Payments>| it.handle::<Ship>(), Payments);
+        let wired =
+            |delivery, service: &Service| app([send(delivery)]).services([service.clone()]).check_wiring();
+        let refused = wired(Delivery::ExactlyOnce, &repeated).unwrap_err();
+        insta::assert_snapshot!(refused, @r"saga `send` v1, step `send-parcel`: it is delivered exactly-once, and `shipping` handles `ship` at-least-once, without an inbox, so it could neither be settled nor undone; handle it behind one (`impl Handle`), or say `.delivery(Delivery::AtLeastOnce)` of the step, if it is not the pivot, nothing undoes it, and doing it twice does no harm");
+        assert_eq!(refused.unfit()[0].given, AckMode::AfterReply);
+        assert!(wired(Delivery::AtLeastOnce, &repeated).is_ok());
+        assert!(wired(Delivery::AtLeastOnce, &kept).is_ok(), "an inbox gives more than was asked for");
+        assert!(wired(Delivery::ExactlyOnce, &kept).is_ok());
+        assert!(!repeated.needs_database() && kept.needs_database());
     }
 
     #[test]

@@ -156,6 +156,10 @@ pub struct Step {
     pub service: Option<String>,
     /// The command of its action.
     pub command: Option<String>,
+    /// The guarantee with which its action is delivered: `exactly-once`, `at-least-once` or `at-most-once`; nothing from an
+    /// older coordinator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<String>,
     /// The command of its compensation.
     pub compensation: Option<String>,
     /// Its status, as one word.

@@ -1,5 +1,6 @@
 //! A saga as people and programs see it over HTTP.
 
+use redress_core::definition::Step;
 use redress_core::state::{Cause, ParkReason, SagaState, Status, StepError};
 use redress_core::{JsonText, Name, SagaDefinition, SagaId, Timestamp};
 use serde::Serialize;
@@ -60,6 +61,8 @@ pub struct StepView {
     pub service: Option<String>,
     /// The command of its action.
     pub command: Option<String>,
+    /// The guarantee with which its action is delivered: `exactly-once`, `at-least-once` or `at-most-once`.
+    pub delivery: Option<&'static str>,
     /// The command of its compensation.
     pub compensation: Option<String>,
     /// Its status, as one word.
@@ -150,6 +153,7 @@ fn steps(
                 kind: defined.map(|d| d.kind.as_str()),
                 service: defined.map(|d| d.service.to_string()),
                 command: defined.map(|d| d.command.to_string()),
+                delivery: defined.and_then(Step::guarantee),
                 compensation: defined.and_then(|d| d.compensation()).map(|c| c.command.to_string()),
                 status: step.progress().as_str(),
                 attempts: step.attempts,

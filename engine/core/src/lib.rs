@@ -26,6 +26,7 @@ pub mod digest;
 mod ending;
 mod examples;
 pub mod fault;
+mod guarantee;
 pub mod history;
 pub mod ids;
 pub mod inbox;

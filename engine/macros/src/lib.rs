@@ -68,6 +68,7 @@ pub fn command(item: TokenStream) -> TokenStream {
 /// | `#[action]` | `C` | `Answer<R>` | `Handle<C>` |
 /// | `#[actions]` | `Vec<Keyed<C>>` | `Result<Vec<HandlerOutcome<R>>, HandlerError>` | `HandleAll<C>` |
 /// | `#[action(later, give_up = ..)]` | `C` | `AnswerOrLater<R>` | `HandleLater<C>` |
+/// | `#[action(at_least_once)]` | `C` | `Answer<R>` | `HandleAtLeastOnce<C>` |
 /// | `#[compensation(of = ..)]` | `C` | `Undone<R>` | `Compensate<C>` |
 /// | `#[compensation(of = .., later)]` | `C` | `UndoneOrLater<R>` | `CompensateLater<C>` |
 /// | `#[compensations(of = ..)]` | `Vec<Keyed<C>>` | `Result<Vec<R>, HandlerError>` | `CompensateAll<C>` |
@@ -79,6 +80,10 @@ pub fn command(item: TokenStream) -> TokenStream {
 ///
 /// `later` says that the answer may come later. `give_up` of an action names the method that gives its open question up:
 /// `async fn withdraw(&self, tx: &mut Tx<'_>, key: &IdempotencyKey) -> Result<GiveUp<R>, HandlerError>`.
+///
+/// `at_least_once` says that the handler may run again, without an inbox and without a database: it takes
+/// `received: &Received` instead of the transaction, and nothing undoes it. A service whose handlers are all of that kind
+/// is served without a database.
 ///
 /// Every mark takes the limits of its command, instead of those of the service: `concurrency = 4` is how many of it run at
 /// the same time if its handler takes long, `time_max_s = 120` is how many seconds one call may take. Both are whole numbers

@@ -1,14 +1,16 @@
-//! Sends replies and acknowledgements after the commit.
+//! Sends replies and acknowledgements: after the commit, or, where there is none, after the handler.
 
 use std::time::Duration;
 
 use redress_core::fault::FaultKind;
 use redress_core::{CommandMessage, LetterCode, Outcome, ReplyMessage};
+use redress_wire::delivery::AckHandle;
 use redress_wire::{Malformed, ReplyAddress};
 
 use crate::config::{FaultMode, count};
 use crate::crash::{CrashPoint, crash};
 use crate::member::{Member, Verdict};
+use crate::post::Post;
 use crate::worker::Worker;
 
 /// The effect of an injected failure on a delivery after the commit.
@@ -23,6 +25,14 @@ enum Aftermath {
     NoAcknowledgement,
 }
 
+/// What is left when those that were ruled on are answered.
+#[derive(Default)]
+pub(crate) struct Answered {
+    pub(crate) unruled: Unruled,
+    /// To be set aside.
+    pub(crate) poison: Vec<(Malformed, AckHandle)>,
+}
+
 /// Commands without a ruling.
 #[derive(Default)]
 pub(crate) struct Unruled {
@@ -35,6 +45,15 @@ pub(crate) struct Unruled {
 impl<S: Send + Sync + 'static> Worker<S> {
     /// After the commit: publish the replies, then acknowledge. Gives back those that were not ruled on.
     pub(crate) async fn answer(&self, ruled: Vec<(Member, Verdict)>) -> Unruled {
+        let Answered { unruled, poison } = self.post.answer(ruled).await;
+        self.dead_letter(poison).await;
+        unruled
+    }
+}
+
+impl Post {
+    /// Publishes the replies, then acknowledges. Gives back those that were not ruled on, and poison.
+    pub(crate) async fn answer(&self, ruled: Vec<(Member, Verdict)>) -> Answered {
         let mut unruled = Unruled::default();
         let mut replies = Vec::with_capacity(ruled.len());
         let mut done = Vec::with_capacity(ruled.len());
@@ -44,7 +63,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
             let outcome = match verdict {
                 Verdict::Answered(outcome) => {
                     if outcome == Outcome::Accepted {
-                        self.inbox.config.crash.pass(CrashPoint::AfterLater, &member.command.key);
+                        self.config.crash.pass(CrashPoint::AfterLater, &member.command.key);
                     }
                     outcome
                 }
@@ -72,7 +91,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 Some(Aftermath::NoReply) => done.push(member.ack),
                 Some(Aftermath::ReplyLate(pause)) => member.ack.nak(pause).await,
                 Some(Aftermath::NoAcknowledgement) => {
-                    dies_after_reply |= self.inbox.config.faults == FaultMode::Exit;
+                    dies_after_reply |= self.config.faults == FaultMode::Exit;
                     replies.push(self.reply(&member.command, outcome));
                 }
                 Some(Aftermath::Again) => {
@@ -94,8 +113,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         for ack in done {
             ack.ack().await;
         }
-        self.dead_letter(poison).await;
-        unruled
+        Answered { unruled, poison }
     }
 
     /// The failure to play after a commit, if one was ordered and is obeyed. A redelivered command is answered from
@@ -103,11 +121,9 @@ impl<S: Send + Sync + 'static> Worker<S> {
     fn injected(&self, member: &Member) -> Option<Aftermath> {
         let command = &member.command;
         let aftermath = match command.fault.as_ref()? {
-            _ if self.inbox.config.faults == FaultMode::Refused => return None,
+            _ if self.config.faults == FaultMode::Refused => return None,
             FaultKind::DropReply => Aftermath::NoReply,
-            FaultKind::CrashAfterCommit if self.inbox.config.faults == FaultMode::Exit => {
-                crash(&self.service)
-            }
+            FaultKind::CrashAfterCommit if self.config.faults == FaultMode::Exit => crash(&self.service),
             FaultKind::CrashAfterReply => Aftermath::NoAcknowledgement,
             FaultKind::CrashAfterCommit => Aftermath::Silence,
             FaultKind::DelayReply { ms } => Aftermath::ReplyLate(Duration::from_millis(*ms)),
@@ -122,7 +138,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
             | FaultKind::CallTwice
             | FaultKind::CallFailed => return None,
         };
-        count(&self.inbox.stats.injected);
+        count(&self.stats.injected);
         Some(aftermath)
     }
 

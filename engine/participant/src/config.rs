@@ -185,6 +185,8 @@ stats! {
     accepted,
     /// Answers given later and published.
     answered_later,
+    /// Commands that were sent or delivered before and whose handler ran without an inbox: perhaps once more.
+    run_again,
     /// Commands older than the inbox remembers.
     expired,
     /// Messages given up.

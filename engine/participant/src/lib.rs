@@ -3,6 +3,8 @@
 //! A participant is a service that handles commands in a database of its own. Its author writes the effect of each
 //! command ([`Handle`], [`Compensate`]) inside a transaction that the library owns; effect and stored answer commit
 //! together. What is outside this database is done by a call between two transactions ([`CallOut`], [`UndoByCall`]).
+//! What may be done again without harm needs none of that, and no database: [`HandleAtLeastOnce`]. When a message is
+//! acknowledged, and what that costs, is the subject of [`ack_mode`].
 //! The library does the rest, and a handler cannot forget it: duplicates get the stored answer, an undo that
 //! comes before its action leaves a fence, a settlement reports the outcome, poison is set aside.
 //!
@@ -58,9 +60,13 @@
 //!   `calling`. From then on nobody but the third party says that nothing happened.
 //! - A handler may answer [`later`]: the question stays open in the inbox until the service gives the [`answer`], or gives
 //!   it up: `later`, `given` and `due`.
+//! - Handlers that may run again are called beside all that: `repeated`; reply first, then acknowledge. A service that has
+//!   no other ones, and no listener with a transaction, is served without a database.
 //! - A batch that fails as a whole is run again member by member, so that the culprit fails alone.
 
+pub mod ack_mode;
 mod answer;
+mod at_least_once;
 mod batch;
 mod beside;
 mod call_dispatch;
@@ -99,14 +105,17 @@ mod participant;
 mod passing_on;
 mod pipeline;
 mod places;
+mod post;
 mod prune;
 mod quarantine;
 mod recovery;
+mod repeated;
 mod row;
 mod runs;
 mod savepoint;
 mod serve;
 mod serve_error;
+mod serve_without_database;
 mod service;
 mod store;
 mod tempo;
@@ -118,6 +127,8 @@ mod unknown;
 mod ways;
 mod worker;
 
+pub use ack_mode::AckMode;
+pub use at_least_once::{HandleAtLeastOnce, ListenWithoutDatabase, Received};
 pub use call_out::{CallOut, Inquiry, Prepared, PreparedUndo, Purpose, UndoByCall};
 pub use config::{CommandLimits, FaultMode, ParticipantConfig, Stats};
 pub use crash::EXIT_CODE_OF_INJECTED_CRASH;

@@ -1,6 +1,7 @@
-//! Hears notifications: one after the other, each in a transaction of its own.
+//! Hears notifications: one after the other, each in a transaction of its own, or without a database.
 //!
-//! No sender waits for an answer and no notification comes again, so a listener that fails costs that one notification.
+//! A notification is acknowledged before it is handled, since no stream keeps it: at most once. No sender waits for an
+//! answer and no notification comes again, so a listener that fails costs that one notification.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use redress_core::message::NotificationMessage;
-use redress_core::{Command, IdempotencyKey, Name, Phase, with_causes};
+use redress_core::{Command, IdempotencyKey, Name, with_causes};
 use redress_postgres::answered;
 use redress_wire::Wire;
 use sqlx::{Connection, PgConnection, PgPool};
@@ -19,6 +20,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::at_least_once::{ListenWithoutDatabase, Received};
 use crate::config::{Stats, count};
 use crate::connection::{give_back, lease};
 use crate::handler::{HandlerError, Listen};
@@ -49,6 +51,37 @@ impl<C: Command, S: Listen<C>> Listener<S> for TypedListener<C> {
     }
 }
 
+/// A listener without a database, its type forgotten.
+pub(crate) trait BareListener<S>: Send + Sync {
+    fn hear<'a>(
+        &'a self,
+        service: &'a S,
+        received: &'a Received,
+        notification: &'a NotificationMessage,
+    ) -> Hearing<'a>;
+}
+
+pub(crate) struct TypedBareListener<C>(pub(crate) PhantomData<fn() -> C>);
+
+impl<C: Command, S: ListenWithoutDatabase<C>> BareListener<S> for TypedBareListener<C> {
+    fn hear<'a>(
+        &'a self,
+        service: &'a S,
+        received: &'a Received,
+        notification: &'a NotificationMessage,
+    ) -> Hearing<'a> {
+        Box::pin(async move { service.listen_without_database(received, notification.payload.read()?).await })
+    }
+}
+
+/// The listener to a notification.
+pub(crate) enum Hearer<S> {
+    /// It runs in a transaction of its own.
+    InTransaction(Box<dyn Listener<S>>),
+    /// It has no database.
+    Bare(Box<dyn BareListener<S>>),
+}
+
 /// A notification was lost here.
 #[derive(Debug, Error)]
 enum Unheard {
@@ -58,12 +91,14 @@ enum Unheard {
     Unit(#[from] UnitError),
     #[error("the listener failed")]
     Listener(#[source] HandlerSource),
+    #[error("the listener needs a transaction, and the service has no database")]
+    NoDatabase,
 }
 
 impl Unheard {
     fn disposition(&self) -> Disposition {
         match self {
-            Self::NoListener(_) => Disposition::Other,
+            Self::NoListener(_) | Self::NoDatabase => Disposition::Other,
             Self::Unit(error) => error.disposition(),
             Self::Listener(error) => classify_handler_error(&**error),
         }
@@ -74,8 +109,9 @@ impl Unheard {
 pub(crate) struct Listening<S> {
     pub(crate) service: Name,
     pub(crate) author: Arc<S>,
-    pub(crate) listeners: HashMap<Name, Box<dyn Listener<S>>>,
-    pub(crate) pool: PgPool,
+    pub(crate) listeners: HashMap<Name, Hearer<S>>,
+    /// None if the service has no database.
+    pub(crate) pool: Option<PgPool>,
     pub(crate) wire: Wire,
     pub(crate) stats: Arc<Stats>,
     pub(crate) limits: Limits,
@@ -118,16 +154,34 @@ impl<S: Send + Sync + 'static> Listening<S> {
         let Some(listener) = self.listeners.get(&notification.command) else {
             return Err(Unheard::NoListener(notification.command.clone()));
         };
-        let key = IdempotencyKey {
-            saga_id: notification.saga_id,
-            step: notification.step.clone(),
-            phase: Phase::Action,
-            generation: 1,
+        let received = Received::of_notification(notification);
+        let listener = match listener {
+            Hearer::InTransaction(listener) => listener,
+            Hearer::Bare(listener) => {
+                return self.hear_bare(listener.as_ref(), &received, notification).await;
+            }
         };
-        let mut connection = lease(&self.pool, self.limits.silence).await?;
+        let pool = self.pool.as_ref().ok_or(Unheard::NoDatabase)?;
+        let mut connection = lease(pool, self.limits.silence).await?;
+        let key = received.key().clone();
         let heard = self.hear_on(&mut connection, listener.as_ref(), key, notification).await;
-        give_back(&self.pool, connection, heard.as_ref().err().map(Unheard::disposition));
+        give_back(pool, connection, heard.as_ref().err().map(Unheard::disposition));
         heard
+    }
+
+    async fn hear_bare(
+        &self,
+        listener: &dyn BareListener<S>,
+        received: &Received,
+        notification: &NotificationMessage,
+    ) -> Result<(), Unheard> {
+        let limit = self.limits.handler;
+        let heard = listener.hear(&self.author, received, notification);
+        match timeout(limit, AssertUnwindSafe(heard).catch_unwind()).await {
+            Ok(Ok(heard)) => heard.map_err(|error| Unheard::Listener(error.0)),
+            Ok(Err(_)) => Err(Unheard::Listener("the listener panicked".into())),
+            Err(_) => Err(UnitError::Overdue { limit, keys: vec![received.key().clone()] }.into()),
+        }
     }
 
     async fn hear_on(

@@ -1,5 +1,7 @@
 //! The handlers of a service as its author registers them, and the start of its work.
 
+mod without_inbox;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -10,6 +12,7 @@ use redress_postgres::{Cutoff, Leases};
 use redress_wire::Wire;
 use sqlx::PgPool;
 
+use crate::at_least_once::Repeats;
 use crate::call_dispatch::{CalledAction, CalledUndo, TypedCall};
 use crate::call_out::{CallOut, UndoByCall};
 use crate::config::{CommandLimits, ParticipantConfig, Stats};
@@ -18,9 +21,10 @@ use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, Listen};
 use crate::handlers::{Handlers, Runner};
 use crate::inbox::Inbox;
 use crate::later::{CompensateLater, HandleLater};
-use crate::listen::{Listener, Listening, TypedListener};
+use crate::listen::{Hearer, Listening, TypedListener};
 use crate::pace::Pace;
 use crate::places::connections;
+use crate::post::Post;
 use crate::serve::serve;
 use crate::serve_error::ServeError;
 use crate::ways::{Action, ActionSet, GivingUp, LaterAction, LaterUndo, Undo, UndoSet};
@@ -34,7 +38,9 @@ pub struct Participant<S> {
     /// By the command whose open questions they give up.
     give_ups: HashMap<&'static str, Runner<S>>,
     limits: HashMap<&'static str, CommandLimits>,
-    listeners: HashMap<&'static str, Box<dyn Listener<S>>>,
+    /// Handlers that may run again, and that the inbox knows nothing of.
+    repeated: HashMap<&'static str, Box<dyn Repeats<S>>>,
+    listeners: HashMap<&'static str, Hearer<S>>,
     /// A command that cannot be registered here, if there was one.
     misplaced: Option<&'static str>,
     echo: bool,
@@ -51,6 +57,7 @@ impl<S: Send + Sync + 'static> Participant<S> {
             handlers: HashMap::new(),
             give_ups: HashMap::new(),
             limits: HashMap::new(),
+            repeated: HashMap::new(),
             listeners: HashMap::new(),
             misplaced: None,
             echo: false,
@@ -135,14 +142,18 @@ impl<S: Send + Sync + 'static> Participant<S> {
 
     /// Registers the listener to the notification `C`.
     #[must_use]
-    pub fn listen<C: Command>(mut self) -> Self
+    pub fn listen<C: Command>(self) -> Self
     where
         S: Listen<C>,
     {
+        self.hear::<C>(Hearer::InTransaction(Box::new(TypedListener::<C>(PhantomData))))
+    }
+
+    fn hear<C: Command>(mut self, hearer: Hearer<S>) -> Self {
         if C::SERVICE != self.service {
             self.misplaced.get_or_insert(C::NAME);
         }
-        self.listeners.insert(C::NAME, Box::new(TypedListener::<C>(PhantomData)));
+        self.listeners.insert(C::NAME, hearer);
         self
     }
 
@@ -185,6 +196,9 @@ impl<S: Send + Sync + 'static> Participant<S> {
 
     /// Returns true if a command of this name has a handler in this phase.
     pub(crate) fn handles(&self, phase: Phase, command: &str) -> bool {
+        if self.repeated.contains_key(command) {
+            return phase == Phase::Action;
+        }
         self.handlers.get(command).map_or(self.echo, |handler| handler.phase() == phase)
     }
 
@@ -231,6 +245,36 @@ impl<S: Send + Sync + 'static> Participant<S> {
         Ok(Inbox { service, handlers, author, pool, leases, config, stats, pace, handler_time_max })
     }
 
+    fn take_listening(
+        &mut self,
+        post: &Post,
+        author: Arc<S>,
+        pool: Option<PgPool>,
+    ) -> Result<Listening<S>, ServeError> {
+        let mut listeners = HashMap::new();
+        for (command, listener) in std::mem::take(&mut self.listeners) {
+            listeners.insert(Name::new(command)?, listener);
+        }
+        Ok(Listening {
+            service: post.service.clone(),
+            author,
+            listeners,
+            pool,
+            wire: post.wire.clone(),
+            stats: post.stats.clone(),
+            limits: post.config.limits(),
+        })
+    }
+
+    fn post(&self, wire: Wire) -> Result<Arc<Post>, ServeError> {
+        if let Some(command) = self.misplaced {
+            let service = self.service.clone();
+            return Err(ServeError::OtherService { command: command.to_owned(), service });
+        }
+        let service = Name::new(&self.service)?;
+        Ok(Arc::new(Post::new(service, wire, self.stats.clone(), self.config.clone())))
+    }
+
     /// Serves on this database and this wire until `shutdown` completes; commands in flight are finished first.
     ///
     /// # Errors
@@ -242,22 +286,11 @@ impl<S: Send + Sync + 'static> Participant<S> {
         wire: Wire,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
-        let author = Arc::new(handlers);
-        let mut listeners = HashMap::new();
-        for (command, listener) in std::mem::take(&mut self.listeners) {
-            listeners.insert(Name::new(command)?, listener);
-        }
-        let inbox = Arc::new(self.into_inbox(author.clone(), pool.clone())?);
-        let listening = Listening {
-            service: inbox.service.clone(),
-            author,
-            listeners,
-            pool,
-            wire: wire.clone(),
-            stats: inbox.stats.clone(),
-            limits: inbox.config.limits(),
-        };
-        let worker = Worker::new(inbox, wire);
+        let (author, post) = (Arc::new(handlers), self.post(wire)?);
+        let repeated = self.take_repeated(&post, author.clone())?;
+        let listening = self.take_listening(&post, author.clone(), Some(pool.clone()))?;
+        let inbox = Arc::new(self.into_inbox(author, pool)?);
+        let worker = Worker::new(inbox, post, repeated);
         serve(Arc::new(worker), listening, shutdown).await
     }
 }

@@ -7,18 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redress_core::fault::FaultKind;
-use redress_core::{CommandMessage, IdempotencyKey, LetterCode, Outcome, Phase};
+use redress_core::{CommandMessage, IdempotencyKey, Outcome, Phase};
 use redress_wire::delivery::AckHandle;
 use redress_wire::{Delivery, Malformed};
 
 use crate::answer::Unruled;
-use crate::config::{FaultMode, count};
+use crate::config::count;
 use crate::dispatch::truncate_message;
 use crate::execute::execute;
 use crate::isolation::Isolation;
 use crate::lane::LanePermit;
 use crate::member::{End, Member, UnknownCommand, Verdict};
+use crate::post::{InjectedDelivery, keep_alive, without_delivery_fault};
 use crate::recovery::{Recovery, after_failure, may_be_down};
 use crate::store;
 use crate::unit_error::UnitError;
@@ -36,18 +36,13 @@ enum ClassifiedDelivery {
     Poison(Malformed, AckHandle),
     /// Perhaps of use to another instance.
     Unknown(UnknownCommand),
+    /// Not for the inbox: its handler may run again.
+    Repeated(Member),
     /// Not now.
     Later(AckHandle, Duration),
     /// Lost on the way, by order.
     Lost(AckHandle),
     /// In the hands of a participant that dies before its commit, by order.
-    Abandoned,
-}
-
-/// The effect of an injected failure on a delivery before anything is ruled.
-enum InjectedDelivery {
-    Late(Duration),
-    Lost,
     Abandoned,
 }
 
@@ -61,6 +56,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 ClassifiedDelivery::Member(member) => members.push(member),
                 ClassifiedDelivery::Poison(malformed, ack) => poison.push((malformed, ack)),
                 ClassifiedDelivery::Unknown(command) => unknown.push(command),
+                ClassifiedDelivery::Repeated(member) => self.repeated.take(member),
                 ClassifiedDelivery::Later(ack, pause) => ack.nak(pause).await,
                 ClassifiedDelivery::Lost(ack) => ack.ack().await,
                 ClassifiedDelivery::Abandoned => {}
@@ -68,7 +64,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         }
         self.run_members(members, permit).await;
         if !unknown.is_empty() {
-            poison.extend(self.pass_on(unknown).await);
+            poison.extend(self.post.pass_on(unknown).await);
         }
         self.dead_letter(poison).await;
     }
@@ -91,47 +87,23 @@ impl<S: Send + Sync + 'static> Worker<S> {
             Ok(command) => command,
             Err(malformed) => return ClassifiedDelivery::Poison(malformed, ack),
         };
-        if command.service != self.service {
-            let reason = format!("it is meant for service `{}`, not for `{}`", command.service, self.service);
-            let misaddressed = self.poison(&command, LetterCode::Misaddressed, reason);
+        if let Some(misaddressed) = self.post.misaddressed(&command) {
             return ClassifiedDelivery::Poison(misaddressed, ack);
+        }
+        if self.repeated.knows(&command) {
+            return ClassifiedDelivery::Repeated(Member { command, ack, deliveries });
         }
         // The inbox alone answers a settlement.
         if command.key.phase != Phase::Settlement && self.inbox.handlers.of(&command).is_none() {
             return ClassifiedDelivery::Unknown(UnknownCommand { command, deliveries, ack });
         }
         let command = if deliveries > 1 { without_delivery_fault(command) } else { command };
-        match self.delivery_fault(&command) {
+        match self.post.delivery_fault(&command) {
             Some(InjectedDelivery::Late(pause)) => ClassifiedDelivery::Later(ack, pause),
             Some(InjectedDelivery::Lost) => ClassifiedDelivery::Lost(ack),
             Some(InjectedDelivery::Abandoned) => ClassifiedDelivery::Abandoned,
             None => ClassifiedDelivery::Member(Member { command, ack, deliveries }),
         }
-    }
-
-    /// The failure to play before anything is ruled, if one was ordered and is obeyed.
-    fn delivery_fault(&self, command: &CommandMessage) -> Option<InjectedDelivery> {
-        let disruption = match command.fault.as_ref()? {
-            _ if self.inbox.config.faults == FaultMode::Refused => return None,
-            FaultKind::Delay { ms } => InjectedDelivery::Late(Duration::from_millis(*ms)),
-            FaultKind::DropCommand => InjectedDelivery::Lost,
-            // A process of its own dies inside the transaction, after the handler.
-            FaultKind::CrashBeforeCommit if self.inbox.config.faults == FaultMode::Exit => return None,
-            FaultKind::CrashBeforeCommit => InjectedDelivery::Abandoned,
-            FaultKind::Reject { .. }
-            | FaultKind::Fail
-            | FaultKind::DropReply
-            | FaultKind::DelayReply { .. }
-            | FaultKind::Duplicate
-            | FaultKind::CrashAfterCommit
-            | FaultKind::CrashAfterReply
-            | FaultKind::CallLost
-            | FaultKind::CallLate
-            | FaultKind::CallTwice
-            | FaultKind::CallFailed => return None,
-        };
-        count(&self.inbox.stats.injected);
-        Some(disruption)
     }
 
     /// The batch as a whole, and if that cannot be, each member alone.
@@ -320,38 +292,5 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let inbox = self.inbox.clone();
         let probe = tokio::spawn(async move { inbox.on_connection(|it| Box::pin(store::probe(it))).await });
         probe.await.unwrap_or_else(|panicked| Err(UnitError::Panicked(panicked)))
-    }
-}
-
-/// A command that comes again: the fault that was ordered for its delivery has happened.
-fn without_delivery_fault(command: CommandMessage) -> CommandMessage {
-    let fault = command.fault.filter(|fault| match fault {
-        FaultKind::Reject { .. }
-        | FaultKind::Fail
-        | FaultKind::DropReply
-        | FaultKind::CallLost
-        | FaultKind::CallLate
-        | FaultKind::CallTwice
-        | FaultKind::CallFailed => true,
-        FaultKind::Delay { .. }
-        | FaultKind::DropCommand
-        | FaultKind::DelayReply { .. }
-        | FaultKind::Duplicate
-        | FaultKind::CrashBeforeCommit
-        | FaultKind::CrashAfterCommit
-        | FaultKind::CrashAfterReply => false,
-    });
-    CommandMessage { fault, ..command }
-}
-
-/// Tells the broker, now and again, that a long batch is being worked on.
-async fn keep_alive(acks: Vec<AckHandle>, every: Duration) {
-    let mut ticks = tokio::time::interval(every);
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        for ack in &acks {
-            ack.in_progress().await;
-        }
     }
 }

@@ -148,7 +148,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         let earlier = tries.saturating_sub(1);
         if earlier >= self.inbox.config.tries_max {
             let reason = format!("it was run {earlier} times and never settled");
-            let poison = self.poison(&member.command, LetterCode::DeliveryLimit, reason);
+            let poison = self.post.poison(&member.command, LetterCode::DeliveryLimit, reason);
             self.dead_letter(vec![(poison, member.ack)]).await;
             return End::Settled;
         }

@@ -9,6 +9,7 @@ use redress_wire::Wire;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::ack_mode::AckMode;
 use crate::config::{ParticipantConfig, Stats};
 #[cfg(feature = "testing")]
 use crate::execute::Executes;
@@ -28,8 +29,22 @@ pub(crate) trait Runs: Send + Sync {
         shutdown: CancellationToken,
     ) -> (Arc<Stats>, Serving);
 
+    /// Begins to serve without a database; also gives the counters.
+    fn start_without_database(
+        &self,
+        wire: Wire,
+        config: ParticipantConfig,
+        shutdown: CancellationToken,
+    ) -> (Arc<Stats>, Serving);
+
     /// Returns true if a command of this name has a handler in this phase.
     fn handles(&self, phase: Phase, command: &str) -> bool;
+
+    /// When a command of this name is acknowledged.
+    fn ack_mode(&self, command: &str) -> Option<AckMode>;
+
+    /// Returns true if a handler of it needs a database.
+    fn needs_database(&self) -> bool;
 
     /// The connections that it needs with this tuning.
     fn connections(&self, config: &ParticipantConfig) -> u32;
@@ -83,8 +98,30 @@ where
         (stats, Box::pin(serving))
     }
 
+    fn start_without_database(
+        &self,
+        wire: Wire,
+        config: ParticipantConfig,
+        shutdown: CancellationToken,
+    ) -> (Arc<Stats>, Serving) {
+        let (participant, handlers) = (self.participant().config(config), self.handlers.clone());
+        let stats = participant.stats();
+        let serving = async move {
+            participant.serve_without_database(handlers, wire, shutdown.cancelled_owned()).await
+        };
+        (stats, Box::pin(serving))
+    }
+
     fn handles(&self, phase: Phase, command: &str) -> bool {
         self.participant().handles(phase, command)
+    }
+
+    fn ack_mode(&self, command: &str) -> Option<AckMode> {
+        self.participant().ack_mode(command)
+    }
+
+    fn needs_database(&self) -> bool {
+        self.participant().needs_database().is_some()
     }
 
     fn connections(&self, config: &ParticipantConfig) -> u32 {

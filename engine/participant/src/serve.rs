@@ -11,7 +11,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::due;
-use crate::handlers::Handlers;
 use crate::lane::LanePermit;
 use crate::listen::Listening;
 use crate::member::Member;
@@ -37,10 +36,11 @@ pub(crate) async fn serve<S: Send + Sync + 'static>(
     taken
 }
 
-impl<S> Handlers<S> {
+impl<S: Send + Sync + 'static> Worker<S> {
     /// The commands that other instances are told that this one knows.
     fn known(&self) -> Vec<KnownCommand> {
-        self.named().map(|(phase, command)| (phase, command.cloned())).collect()
+        let named = self.inbox.handlers.named().map(|(phase, command)| (phase, command.cloned()));
+        named.chain(self.repeated.known()).collect()
     }
 }
 
@@ -57,7 +57,7 @@ async fn take<S: Send + Sync + 'static>(
     };
     let mut consumer = worker.wire.commands_for(&worker.service, &inbox);
     consumer.claim().await?;
-    let _telling = worker.wire.tell_known(&worker.service, &worker.inbox.handlers.known()).await;
+    let _telling = worker.wire.tell_known(&worker.service, &worker.known()).await;
     let lanes = Arc::new(Semaphore::new(worker.inbox.config.lanes));
     let batches = Arc::new(Semaphore::new(worker.places.lanes_max));
     let alive = worker.clone();
@@ -98,6 +98,7 @@ async fn take<S: Send + Sync + 'static>(
     }
     worker.tasks.close();
     worker.tasks.wait().await;
+    worker.repeated.stop().await;
     heartbeat.abort();
     tracing::info!(service = %worker.service, "participant has stopped");
     Ok(())

@@ -19,6 +19,17 @@ pub enum ServeError {
         /// This service.
         service: String,
     },
+    /// It was to be served without a database, and a handler needs one.
+    #[error(
+        "service `{service}` needs a database: `{command}` is handled in a transaction; serve it with a pool, or handle it \
+         with `HandleAtLeastOnce` or `ListenWithoutDatabase`, which have none"
+    )]
+    NeedsDatabase {
+        /// The command, or the notification.
+        command: String,
+        /// This service.
+        service: String,
+    },
     /// Another installation takes the commands of this service.
     #[error(transparent)]
     Stranger(#[from] ConsumerError),

@@ -15,8 +15,9 @@ use sqlx::migrate::Migrator;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::ack_mode::AckMode;
 use crate::config::{ParticipantConfig, Stats};
-use crate::migrations::inbox_migrator;
+use crate::migrations::{ensure_schema, inbox_migrator};
 use crate::participant::Participant;
 use crate::runs::{Runs, runnable};
 use crate::serve_error::ServeError;
@@ -158,6 +159,12 @@ impl Service {
         Self::new(S::SERVICE, migrator, S::register, handlers)
     }
 
+    /// The service that `handlers` are for, which owns no tables: all that it has in a database is its inbox, and only if a
+    /// handler needs one. Any Postgres will do; in `redress up` it is the coordinator's server.
+    pub fn without_tables<S: ServiceHandlers + Clone>(handlers: S) -> Self {
+        Self::of(handlers, || None)
+    }
+
     /// Its name.
     pub fn name(&self) -> &'static str {
         self.name
@@ -168,6 +175,18 @@ impl Service {
         self.runs.handles(phase, command)
     }
 
+    /// When a command of this name is acknowledged, or a notification; `None` if it has neither a handler nor a listener
+    /// here. The wiring of a program holds it against the delivery that a step wants.
+    pub fn ack_mode(&self, command: &str) -> Option<AckMode> {
+        self.runs.ack_mode(command)
+    }
+
+    /// Returns true if any of its handlers needs a database. One that has only handlers that may run again, and listeners
+    /// without a transaction, needs none: [`serve_without_database`](Self::serve_without_database).
+    pub fn needs_database(&self) -> bool {
+        self.runs.needs_database()
+    }
+
     /// Creates its tables and its inbox, or brings them up to date; or only looks whether they are.
     ///
     /// # Errors
@@ -176,6 +195,12 @@ impl Service {
         let failed = |source| MigrateError { service: self.name, source };
         let user = pool.connect_options().get_username().to_owned();
         let mut connection = pool.acquire().await.map_err(|error| failed(error.into()))?;
+        match migrations {
+            Migrations::Apply => {
+                ensure_schema(&mut connection).await.map_err(|error| failed(error.into()))?;
+            }
+            Migrations::Verify => {}
+        }
         bring_up_to_date(&mut connection, inbox_migrator(), migrations, &user).await.map_err(failed)?;
         if let Some(migrator) = (self.migrator)() {
             bring_up_to_date(&mut connection, migrator, migrations, &user).await.map_err(failed)?;
@@ -245,6 +270,30 @@ impl Service {
         serving.await?;
         pool.close().await;
         Ok(())
+    }
+
+    /// Serves without a database until `shutdown`; commands in flight are finished first.
+    ///
+    /// # Errors
+    /// [`ServiceError::Serve`] if a handler of it needs a database. Trouble that comes later is waited out.
+    pub async fn serve_without_database(
+        &self,
+        wire: Wire,
+        config: ParticipantConfig,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServiceError> {
+        let (_, serving) = self.start_without_database(wire, config, shutdown);
+        Ok(serving.await?)
+    }
+
+    /// Begins to serve without a database; also gives its counters.
+    pub fn start_without_database(
+        &self,
+        wire: Wire,
+        config: ParticipantConfig,
+        shutdown: CancellationToken,
+    ) -> (Arc<Stats>, impl Future<Output = Result<(), ServeError>> + Send + 'static) {
+        self.runs.start_without_database(wire, config, shutdown)
     }
 
     /// Begins to serve on an open pool; also gives its counters.

@@ -13,7 +13,9 @@
 //! | `recovery` | decides what follows a batch that failed |
 //! | `answer` | publishes replies and acknowledges after the commit |
 //! | `quarantine` | commands that have come again and again |
+//! | `post` | its place on the wire, which needs no database |
 //! | `dead_letters`, `passing_on` | commands that this instance cannot use |
+//! | `repeated` | commands that are handled at least once, beside the inbox |
 //! | `kept_letters` | dead letters that the broker has refused, until it takes them |
 
 use std::sync::{Arc, Mutex};
@@ -27,13 +29,16 @@ use crate::beside::Beside;
 use crate::inbox::Inbox;
 use crate::member::Member;
 use crate::places::Places;
-use crate::unknown::Unknowns;
+use crate::post::Post;
+use crate::repeated::Repeated;
 
 pub(crate) struct Worker<S> {
     pub(crate) service: Name,
     pub(crate) inbox: Arc<Inbox<S>>,
     pub(crate) wire: Wire,
-    pub(crate) unknowns: Unknowns,
+    pub(crate) post: Arc<Post>,
+    /// Commands that the inbox does not remember.
+    pub(crate) repeated: Arc<Repeated<S>>,
     /// Tells the intake to stop until the database is back.
     pub(crate) database_down: Notify,
     /// What the connections are for.
@@ -50,15 +55,16 @@ pub(crate) struct Worker<S> {
 
 impl<S> Worker<S> {
     /// One that has nothing to do yet.
-    pub(crate) fn new(inbox: Arc<Inbox<S>>, wire: Wire) -> Self {
+    pub(crate) fn new(inbox: Arc<Inbox<S>>, post: Arc<Post>, repeated: Arc<Repeated<S>>) -> Self {
         let connections = inbox.pool.options().get_max_connections();
         let places = Places::of(connections, inbox.config.lanes);
         let bounds = inbox.handlers.all.iter().map(|handler| handler.bounds(inbox.config.batch_max));
         let beside = Mutex::new(Beside::new(places.beside, bounds));
         Self {
             service: inbox.service.clone(),
-            wire,
-            unknowns: Unknowns::default(),
+            wire: post.wire.clone(),
+            post,
+            repeated,
             database_down: Notify::new(),
             places,
             beside,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use redress_simulation::simulator::{Mutation, Violation, simulate};
+use redress_simulation::simulator::{Mutation, Violation, simulate, simulate_unremembered};
 
 /// Proofs from the command line.
 #[derive(Debug, Parser)]
@@ -68,7 +68,12 @@ fn play(from: u64, seeds: u64, mutation: Option<Mutation>) -> Option<Violation> 
                         if seed >= end.load(Ordering::Relaxed) {
                             return None;
                         }
-                        if let Err(violation) = simulate(seed, mutation) {
+                        // Every eighth seed is played with steps that nobody remembers as well.
+                        let unremembered = || match (seed % 8, mutation) {
+                            (0, None) => simulate_unremembered(seed, None).map(drop),
+                            (_, _) => Ok(()),
+                        };
+                        if let Err(violation) = simulate(seed, mutation).and_then(|_| unremembered()) {
                             end.fetch_min(seed, Ordering::Relaxed);
                             return Some(violation);
                         }

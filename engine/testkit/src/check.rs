@@ -35,6 +35,10 @@ pub fn effects(
                 });
             }
         };
+        let is_repeated = !step.is_remembered() && !matches!(step.kind, StepKind::Notification);
+        if is_repeated && must == 1 && stands >= 1 {
+            continue;
+        }
         let is_kept = match &step.kind {
             StepKind::Notification | StepKind::Wait(_) | StepKind::Event(_) => true,
             StepKind::Compensatable { compensation: None } => state.status_word() == "compensated",
@@ -74,6 +78,47 @@ pub fn plan(definition: &SagaDefinition, state: &SagaState) -> Result<bool, Stri
         return Err(format!("the frozen plan has {of_frozen:?}, and a reader is shown {left:?}"));
     }
     Ok(true)
+}
+
+/// A step that no participant remembers is never settled, and never said to be fenced unless an operator has said so or it
+/// was never sent; it is in doubt only with a row that says so.
+///
+/// # Errors
+/// The rule that does not hold.
+pub fn unremembered(
+    definition: &SagaDefinition,
+    state: &SagaState,
+    rows: &[HistoryEntry],
+) -> Result<(), String> {
+    for (step, step_state) in definition.steps.iter().zip(&state.steps) {
+        if step.is_remembered() || matches!(step.kind, StepKind::Notification) {
+            continue;
+        }
+        let about_it = || rows.iter().filter(|row| row.step.as_ref() == Some(&step.name));
+        let has = |event| about_it().any(|row| row.event == event);
+        if about_it().any(|row| row.phase == Some(Phase::Settlement)) {
+            return Err(format!("{} was settled, and nobody remembers it", step.name));
+        }
+        let must_be_said = match step_state.progress() {
+            Progress::Fenced => !has(HistoryEvent::Resolved) && !has(HistoryEvent::NotSent),
+            Progress::InDoubt => !has(HistoryEvent::InDoubt),
+            Progress::Pending
+            | Progress::Open(_)
+            | Progress::Succeeded
+            | Progress::Rejected
+            | Progress::Skipped
+            | Progress::Compensated
+            | Progress::Waiting { .. }
+            | Progress::TimedOut
+            | Progress::GivenUp
+            | Progress::Parked { .. } => false,
+        };
+        if must_be_said {
+            let status = step_state.progress().as_str();
+            return Err(format!("{} is said to be {status}, and nobody knows", step.name));
+        }
+    }
+    Ok(())
 }
 
 /// A history without gaps, in which every step came in its turn, forward and back.

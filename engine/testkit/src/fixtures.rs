@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redress_core::definition::{InDoubt, LateSuccess};
+use redress_core::definition::{Delivery, InDoubt, LateSuccess};
 use redress_core::{Command, CommandMessage, RetryPolicy, SagaDefinition, saga};
 use redress_macros::Command;
 use schemars::JsonSchema;
@@ -68,6 +68,16 @@ pub struct Approve {}
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
 #[command(service = "world", name = "withdraw", compensates = Approve)]
 pub struct Withdraw {}
+
+/// An action that may be done again without harm, and that nobody remembers.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "quote")]
+pub struct Quote {}
+
+/// The same, for what must succeed after the pivot.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
+#[command(service = "world", name = "announce")]
+pub struct Announce {}
 
 /// An action that calls a third party.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, Command)]
@@ -295,5 +305,35 @@ pub fn waiting(attempts_max: u32, undo_attempts_max: u32, timeout: Duration) -> 
         .on_event(|data, _| data.replies += 1)
         .retriable("confirm", |_| Confirm {})
         .deadline(timeout * 8)
+        .build()
+}
+
+/// A saga with steps that are delivered at least once: beside another one, and behind the pivot.
+pub fn unremembered(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    saga::<Data>("unremembered", 1)
+        .step("create", |_| Create {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .parallel(|stage| {
+            stage
+                .step("quote", |_| Quote {})
+                .on_reply(|data, ()| data.replies += 1)
+                .no_compensation()
+                .retry(action)
+                .delivery(Delivery::AtLeastOnce)
+                .step("charge", |_| Charge {})
+                .compensate(|_| Refund {})
+                .retry(action)
+                .compensation_retry(undo.attempts(undo_attempts_max))
+        })
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .retriable("announce", |_| Announce {})
+        .delivery(Delivery::AtLeastOnce)
+        .retriable("confirm", |_| Confirm {})
+        .deadline(Duration::from_secs(600))
         .build()
 }

@@ -9,8 +9,9 @@
 
 mod answering;
 mod calls;
+mod unremembered;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, rule};
@@ -105,6 +106,8 @@ pub struct Participants {
     effects: BTreeMap<(SagaId, Name), i32>,
     asked: BTreeMap<IdempotencyKey, Fingerprint>,
     replies: BTreeMap<Name, JsonText>,
+    /// Sagas and steps that no participant remembers.
+    unremembered: BTreeSet<(Name, Name)>,
     wrong: Option<String>,
 }
 
@@ -122,6 +125,7 @@ impl Participants {
             effects: BTreeMap::new(),
             asked: BTreeMap::new(),
             replies: BTreeMap::new(),
+            unremembered: BTreeSet::new(),
             wrong: None,
         }
     }
@@ -197,6 +201,9 @@ impl Participants {
 
     /// The ruling on a command if it came now: it says what the business would be asked.
     pub fn ruling(&self, command: &CommandMessage, now: Timestamp) -> Ruling {
+        if self.forgets(command) {
+            return Ruling::Run;
+        }
         let (own, action) = self.remembered(command);
         self.rule(command, own, action, now)
     }
@@ -216,6 +223,9 @@ impl Participants {
             if first != fingerprint {
                 self.note(format!("{}: the command was changed under its key", command.key));
             }
+        }
+        if self.forgets(command) {
+            return self.handle_unremembered(command, business);
         }
         match self.ruling(command, now) {
             Ruling::Refuse { reason } => Outcome::Refused { reason },

@@ -69,6 +69,7 @@ impl<'d> World<'d> {
         history: Vec<HistoryEntry>,
     ) -> Self {
         let now = history.iter().map(|row| row.at).max().unwrap_or_default();
+        let participants = participants.serving([definition]);
         Self { definition, now, state, history, participants }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A service is one database: a fence in another one is none. So the consumer of a service carries the id of the inbox
 //! for which it takes commands, and instances with another inbox are refused. A consumer without an id, as an older
-//! version makes it, is taken over; one that a wipe of the broker took away belongs to the first instance that makes it
-//! anew.
+//! version or a service without a database makes it, is taken over; one that a wipe of the broker took away belongs to the
+//! first instance that makes it anew.
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::pull::{Config, MessagesError};
@@ -75,17 +75,17 @@ pub(crate) async fn ensure(
     inbox: Option<&str>,
 ) -> Result<PullConsumer, ConsumerError> {
     let wanted = config(name, wire, inbox);
-    if inbox.is_none() {
-        return Ok(stream.create_consumer(wanted).await?);
-    }
     // Of two that make it in the same moment, one is told that it is there already.
-    match stream.create_consumer_strict(wanted.clone()).await {
+    match stream.create_consumer_strict(wanted).await {
         Ok(consumer) => return Ok(consumer),
         Err(error) if is_there_already(&error) => {}
         Err(error) => return Err(error.into()),
     }
     let present: PullConsumer = stream.get_consumer(&name.durable).await.map_err(ConsumerError::Refused)?;
     is_ours(&present, name, inbox)?;
+    // One that takes for no inbox leaves the consumer to whom it belongs.
+    let owner = present.cached_info().config.metadata.get(INBOX).map(String::as_str);
+    let wanted = config(name, wire, inbox.or(owner));
     Ok(stream.create_consumer(wanted).await?)
 }
 

@@ -7,7 +7,7 @@ use crate::unreadable::ConsumerName;
 use crate::wire::Wire;
 
 impl Wire {
-    /// The commands for a service; instances of a service share them.
+    /// The commands for a service that has no database; instances of a service share them.
     pub fn commands(&self, service: &Name) -> Consumer<CommandMessage> {
         Consumer::new(self.clone(), self.command_consumer(service), None)
     }

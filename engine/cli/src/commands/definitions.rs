@@ -113,7 +113,12 @@ fn with_open(mut own: Vec<Value>, counted: Vec<Value>) -> Vec<Value> {
 /// A definition with its steps, if they are known.
 fn line(item: &Value) -> String {
     let head = version_line(item);
-    let step = |step: &Value| format!("{} ({})", text(&step["name"]), text(&step["kind"]));
+    let step = |step: &Value| {
+        // By default a step is delivered exactly once, and a notification at most once.
+        let delivery = step["delivery"].as_str().filter(|delivery| *delivery == "at-least-once");
+        let delivery = delivery.map(|delivery| format!(", {delivery}")).unwrap_or_default();
+        format!("{} ({}{delivery})", text(&step["name"]), text(&step["kind"]))
+    };
     let steps: Vec<String> = item["steps"].as_array().into_iter().flatten().map(step).collect();
     let mut lines = vec![head];
     if !steps.is_empty() {
@@ -242,9 +247,11 @@ mod tests {
             step("reserve", "tried for at most 15 min, then settled", undo),
             step("ship", "tried for at most 2 min, then settled", None),
         ]});
+        let mut item = item;
+        item["steps"][2]["delivery"] = json!("at-least-once");
         insta::assert_snapshot!(line(&item), @r"
         sell v1
-          charge (compensatable) → reserve (compensatable) → ship (compensatable)
+          charge (compensatable) → reserve (compensatable) → ship (compensatable, at-least-once)
           tried for at most 2 min, then settled: charge, ship
           tried for at most 15 min, then settled: reserve
           tried at most 20 times, then parked; in silence for ever: undo of charge, undo of reserve

@@ -48,7 +48,8 @@ pub(crate) async fn run(app: App, args: MigrateArgs, output: Output) -> Result<E
         journal.close().await;
         items.push(migrated(COORDINATOR));
     }
-    for service in app.services.iter().filter(|service| is_wanted(service.name())) {
+    for service in app.services.iter().filter(|service| is_wanted(service.name()) && service.needs_database())
+    {
         let database = servers.service_database(service.name(), Migrations::Apply).await?;
         let pool =
             service.connect(&database, &ParticipantConfig::default()).await.map_err(Failure::of_service)?;

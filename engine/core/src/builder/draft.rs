@@ -60,7 +60,10 @@ impl Draft {
             return Err(InvalidDefinition::ZeroTimeout { saga: saga.to_owned(), step: self.name.to_owned() });
         }
         if self.delivery == Delivery::AtLeastOnce && self.answers_from == AnswersFrom::ServiceAndPeople {
-            return Err(InvalidDefinition::AnswerNotKept { saga: saga.to_owned(), step: self.name.to_owned() });
+            return Err(InvalidDefinition::AnswerNotKept {
+                saga: saga.to_owned(),
+                step: self.name.to_owned(),
+            });
         }
         let kind = match self.kind {
             DraftKind::Pivot => StepKind::Pivot,

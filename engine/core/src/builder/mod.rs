@@ -44,8 +44,8 @@ use std::sync::Arc;
 use crate::checks::same_text;
 use crate::contract::{Command, Compensates, SagaData};
 use crate::definition::{
-    ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, Delivery, Examples, InDoubt, LateSuccess, Make, SagaDefinition, StepSchemas,
-    TIMEOUT_MS_DEFAULT,
+    ANSWER_WITHIN_MS_DEFAULT, AnswersFrom, Delivery, Examples, InDoubt, LateSuccess, Make, SagaDefinition,
+    StepSchemas, TIMEOUT_MS_DEFAULT,
 };
 use crate::json::JsonText;
 use crate::retry::RetryPolicy;
@@ -56,8 +56,8 @@ use draft::{Draft, DraftCompensation, DraftKind};
 
 pub use phase::{
     AfterPivot, Awaits, AwaitsCompensation, BeforePivot, Compensated, Decisive, HasCompensation, HasEvent,
-    HasStep, MayAwait, MayBeRepeated, MayBeSkipped, MayBranch, MayCompensate, MayPivot, MayRetry, MayTurnBack,
-    NoStep, Notified, Open, Parallel, Resolved, StandsAlone, Uncompensated, Waits,
+    HasStep, MayAwait, MayBeRepeated, MayBeSkipped, MayBranch, MayCompensate, MayPivot, MayRetry,
+    MayTurnBack, NoStep, Notified, Open, Parallel, Resolved, StandsAlone, Uncompensated, Waits,
 };
 
 /// A saga definition in the making; see the [module](self).

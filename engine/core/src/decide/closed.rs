@@ -33,7 +33,9 @@ impl Machine<'_, '_> {
             return Effect::Ignored;
         }
         match self.progress(step_index) {
-            Progress::InDoubt => self.late(reply, "the step is in doubt, and its answer no longer waited for"),
+            Progress::InDoubt => {
+                self.late(reply, "the step is in doubt, and its answer no longer waited for")
+            }
             Progress::Pending
             | Progress::Open(_)
             | Progress::Succeeded

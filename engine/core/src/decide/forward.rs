@@ -214,6 +214,10 @@ impl Machine<'_, '_> {
             .map(|(step_index, pending)| (step_index, pending.clone()))
             .collect();
         for (step_index, pending) in due {
+            // A step before it may have turned the saga back: then this one is settled already.
+            if self.state.steps[step_index].open() != Some(&pending) {
+                continue;
+            }
             match pending.attempt_state {
                 AttemptState::Backoff => self.ask(step_index, pending),
                 AttemptState::Awaiting => self.answer_is_due(step_index, pending),

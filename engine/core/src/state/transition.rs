@@ -89,7 +89,10 @@ impl Transition {
             Waiting => matches!(self.to, Succeeded | TimedOut | GivenUp),
             Action => {
                 // In doubt without a settlement: a step that is delivered at least once, and given up.
-                matches!(self.to, Action | Settlement | Succeeded | Rejected | Fenced | InDoubt | ParkedAction)
+                matches!(
+                    self.to,
+                    Action | Settlement | Succeeded | Rejected | Fenced | InDoubt | ParkedAction
+                )
             }
             Settlement => {
                 matches!(self.to, Settlement | Succeeded | Rejected | Fenced | InDoubt | ParkedSettlement)

@@ -50,6 +50,7 @@ struct Marked {
     of: Option<Vec<Ident>>,
     later: Option<Ident>,
     give_up: Option<Ident>,
+    at_least_once: Option<Ident>,
     limits: Limits,
 }
 
@@ -69,9 +70,20 @@ impl Handler {
                 "a handler has no `#[cfg(..)]` of its own: a service knows the same commands in every build";
             return Err(Error::new(cfg.path().span(), message));
         }
-        let Marked { no_compensation, of, later, give_up, limits } = marked(kind, mark)?;
+        let Marked { no_compensation, of, later, give_up, at_least_once, limits } = marked(kind, mark)?;
         check_later(kind, later.as_ref(), give_up.as_ref())?;
-        let kind = if later.is_some() { kind.later() } else { kind };
+        if let (Some(_), Some(later)) = (&at_least_once, &later) {
+            let message =
+                "an action that is handled at least once answers at once: nothing would keep its question";
+            return Err(Error::new(later.span(), message));
+        }
+        let kind = match (&later, &at_least_once) {
+            (Some(_), _) => kind.later(),
+            (None, Some(_)) => Kind::RepeatedAction,
+            (None, None) => kind,
+        };
+        // Nobody knows whether it happened, so nothing undoes it.
+        let no_compensation = no_compensation.or(at_least_once);
         let command = command(kind, &method.sig)?;
         Ok(Some(Self {
             kind,
@@ -105,12 +117,15 @@ fn marked(kind: Kind, mark: &Attribute) -> Result<Marked> {
         "give_up" if kind.is_action() && !kind.is_set() => {
             keys::once(key, &mut marked.give_up, keys::value(key, input, "withdraw")?)
         }
+        "at_least_once" if kind.is_action() && !kind.is_set() => {
+            keys::once(key, &mut marked.at_least_once, key.clone())
+        }
         "concurrency" => keys::once(key, &mut marked.limits.concurrency, keys::number(key, input, "4")?),
         "time_max_s" => keys::once(key, &mut marked.limits.time_max_s, keys::number(key, input, "120")?),
         _ => {
             let known = match (kind.is_action(), kind.is_set()) {
                 (true, true) => "`no_compensation`",
-                (true, false) => "`no_compensation`, `later`, `give_up = ..`",
+                (true, false) => "`no_compensation`, `at_least_once`, `later`, `give_up = ..`",
                 (false, true) => "`of = ..`",
                 (false, false) => "`of = ..`, `later`",
             };
@@ -183,13 +198,21 @@ fn command(kind: Kind, signature: &Signature) -> Result<Type> {
             "a handler takes `&self` first, since a service handles many commands at once",
         ));
     }
-    let tx = arguments.next();
-    if !tx.is_some_and(|argument| typed(argument).is_some_and(is_transaction)) {
-        let span = tx.map_or(at_parentheses, Spanned::span);
-        return Err(wrong(span, "a handler takes the transaction second, as `tx: &mut Tx<'_>`"));
+    let context = arguments.next();
+    if !context.is_some_and(|argument| typed(argument).is_some_and(|of| is_context(of, kind))) {
+        let span = context.map_or(at_parentheses, Spanned::span);
+        let problem = match kind {
+            Kind::RepeatedAction => {
+                "a handler that may run again has no transaction: it takes what came with the command second, as \
+                 `received: &Received`"
+            }
+            _ => "a handler takes the transaction second, as `tx: &mut Tx<'_>`",
+        };
+        return Err(wrong(span, problem));
     }
     let Some(taken) = arguments.next().and_then(typed) else {
-        return Err(wrong(at_parentheses, "a handler takes a command after the transaction"));
+        let before = if kind == Kind::RepeatedAction { "what came with it" } else { "the transaction" };
+        return Err(wrong(at_parentheses, &format!("a handler takes a command after {before}")));
     };
     if let Some(surplus) = arguments.next() {
         return Err(wrong(surplus.span(), "a handler takes nothing after the command"));
@@ -220,10 +243,13 @@ fn typed(argument: &FnArg) -> Option<&Type> {
     }
 }
 
-fn is_transaction(of: &Type) -> bool {
+/// Returns true if a handler of this kind takes such a thing before the command.
+fn is_context(of: &Type, kind: Kind) -> bool {
     let Type::Reference(reference) = of else { return false };
     let Type::Path(path) = &*reference.elem else { return false };
-    reference.mutability.is_some() && path.path.segments.last().is_some_and(|last| last.ident == "Tx")
+    let is_shared = kind == Kind::RepeatedAction;
+    reference.mutability.is_some() != is_shared
+        && path.path.segments.last().is_some_and(|last| last.ident == kind.context())
 }
 
 /// `C` of a type that is written as `wrapper<C>`.

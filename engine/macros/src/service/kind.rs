@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     LaterAction,
     /// A compensation whose answer may come later.
     LaterCompensation,
+    /// An action that may be handled again, without an inbox.
+    RepeatedAction,
 }
 
 impl Kind {
@@ -29,7 +31,7 @@ impl Kind {
     /// The attribute.
     pub(crate) const fn mark(self) -> &'static str {
         match self {
-            Self::Action | Self::LaterAction => "action",
+            Self::Action | Self::LaterAction | Self::RepeatedAction => "action",
             Self::Actions => "actions",
             Self::Compensation | Self::LaterCompensation => "compensation",
             Self::Compensations => "compensations",
@@ -37,7 +39,7 @@ impl Kind {
     }
 
     pub(crate) const fn is_action(self) -> bool {
-        matches!(self, Self::Action | Self::Actions | Self::LaterAction)
+        matches!(self, Self::Action | Self::Actions | Self::LaterAction | Self::RepeatedAction)
     }
 
     pub(crate) const fn is_set(self) -> bool {
@@ -47,7 +49,7 @@ impl Kind {
     /// The mark of the same, for one command instead of a set, or the other way round.
     pub(crate) const fn counterpart(self) -> Self {
         match self {
-            Self::Action | Self::LaterAction => Self::Actions,
+            Self::Action | Self::LaterAction | Self::RepeatedAction => Self::Actions,
             Self::Actions => Self::Action,
             Self::Compensation | Self::LaterCompensation => Self::Compensations,
             Self::Compensations => Self::Compensation,
@@ -59,7 +61,35 @@ impl Kind {
         match self {
             Self::Action => Self::LaterAction,
             Self::Compensation => Self::LaterCompensation,
-            Self::Actions | Self::Compensations | Self::LaterAction | Self::LaterCompensation => self,
+            Self::Actions
+            | Self::Compensations
+            | Self::LaterAction
+            | Self::LaterCompensation
+            | Self::RepeatedAction => self,
+        }
+    }
+
+    /// The type behind `&` or `&mut` of what a handler takes before the command: the transaction, or what came with the
+    /// command.
+    pub(crate) const fn context(self) -> &'static str {
+        match self {
+            Self::RepeatedAction => "Received",
+            Self::Action
+            | Self::Actions
+            | Self::Compensation
+            | Self::Compensations
+            | Self::LaterAction
+            | Self::LaterCompensation => "Tx",
+        }
+    }
+
+    /// The parameter before the command.
+    pub(crate) fn context_parameter(self, roots: &Roots) -> (Ident, TokenStream) {
+        let participant = &roots.participant;
+        let named = |name: &str| Ident::new(name, proc_macro2::Span::call_site());
+        match self.context() {
+            "Received" => (named("received"), quote!(&#participant::Received)),
+            _ => (named("tx"), quote!(&mut #participant::Tx<'_>)),
         }
     }
 
@@ -71,6 +101,7 @@ impl Kind {
                 "async fn name(&self, tx: &mut Tx<'_>, commands: Vec<Keyed<C>>) \
                  -> Result<Vec<HandlerOutcome<R>>, HandlerError>"
             }
+            Self::RepeatedAction => "async fn name(&self, received: &Received, command: C) -> Answer<R>",
             Self::Compensation => "async fn name(&self, tx: &mut Tx<'_>, command: C) -> Undone<R>",
             Self::LaterAction => "async fn name(&self, tx: &mut Tx<'_>, command: C) -> AnswerOrLater<R>",
             Self::LaterCompensation => {
@@ -91,6 +122,7 @@ impl Kind {
             Self::Compensations => "compensate_all",
             Self::LaterAction => "handle_later",
             Self::LaterCompensation => "compensate_later",
+            Self::RepeatedAction => "handle_at_least_once",
         };
         Ident::new(name, proc_macro2::Span::call_site())
     }
@@ -113,6 +145,9 @@ impl Kind {
             Self::Compensations => (quote!(#participant::CompensateAll), set, all(reply)),
             Self::LaterAction => {
                 (quote!(#participant::HandleLater), one, quote!(#participant::AnswerOrLater<#reply>))
+            }
+            Self::RepeatedAction => {
+                (quote!(#participant::HandleAtLeastOnce), one, quote!(#participant::Answer<#reply>))
             }
             Self::LaterCompensation => {
                 (quote!(#participant::CompensateLater), one, quote!(#participant::UndoneOrLater<#reply>))

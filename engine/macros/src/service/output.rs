@@ -46,11 +46,13 @@ fn call(item: &ItemImpl, roots: &Roots, handler: &Handler) -> TokenStream {
         }
     });
     // An answer of another type is shown where the method says it.
-    let body = quote_spanned!(answer.resolved_at(Span::call_site())=> Self::#method(self, tx, command).await);
+    let (context, of_context) = kind.context_parameter(roots);
+    let body =
+        quote_spanned!(answer.resolved_at(Span::call_site())=> Self::#method(self, #context, command).await);
     quote! {
         #[automatically_derived]
         impl #generics #on<#command> for #this #conditions {
-            async fn #name(&self, tx: &mut #participant::Tx<'_>, command: #takes) -> #answers {
+            async fn #name(&self, #context: #of_context, command: #takes) -> #answers {
                 #body
             }
 

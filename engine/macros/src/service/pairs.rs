@@ -83,11 +83,13 @@ fn check_compensation(handlers: &[Handler], called: &[Called], handler: &Handler
             None => {
                 problems.add(name.span(), format!("`{name}` is no action of this `impl`{}", known(handlers)))
             }
-            Some(action) if action.no_compensation.is_some() => problems.add(
-                name.span(),
-                format!("`{name}` is marked `no_compensation`: take the mark away, or this compensation"),
-            ),
-            Some(_) => {}
+            Some(action) => {
+                if let Some(mark) = &action.no_compensation {
+                    let message =
+                        format!("`{name}` is marked `{mark}`: take the mark away, or this compensation");
+                    problems.add(name.span(), message);
+                }
+            }
         }
     }
 }

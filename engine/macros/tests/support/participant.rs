@@ -55,6 +55,12 @@ pub(crate) trait Handle<C: Command> {
     async fn handle(&self, tx: &mut Tx<'_>, command: C) -> Answer<C::Reply>;
 }
 
+pub(crate) struct Received;
+
+pub(crate) trait HandleAtLeastOnce<C: Command> {
+    async fn handle_at_least_once(&self, received: &Received, command: C) -> Answer<C::Reply>;
+}
+
 pub(crate) trait HandleAll<C: Command> {
     async fn handle_all(
         &self,
@@ -122,6 +128,13 @@ impl<S> Participant<S> {
     pub(crate) fn handle_all<C: Command>(self) -> Self
     where
         S: HandleAll<C>,
+    {
+        self
+    }
+
+    pub(crate) fn handle_at_least_once<C: Command>(self) -> Self
+    where
+        S: HandleAtLeastOnce<C>,
     {
         self
     }

@@ -44,3 +44,5 @@ mod till;
 mod trouble;
 #[cfg(test)]
 mod waits;
+#[cfg(test)]
+mod without_database;

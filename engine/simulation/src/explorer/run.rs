@@ -142,6 +142,7 @@ impl<'d> Run<'d> {
             return Err(wrong.to_owned());
         }
         check::effects(definition, &world.state, |step| world.effect(step))?;
+        check::unremembered(definition, &world.state, &world.history)?;
         check::history(definition, &world.history)
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use redress_core::definition::InDoubt;
-use redress_testkit::fixtures::{branching, five_steps, on_approval, on_event, paying};
+use redress_core::state::ProgressKind;
+use redress_testkit::fixtures::{branching, five_steps, on_approval, on_event, paying, unremembered};
 
 use super::*;
 
@@ -63,6 +64,18 @@ fn waits() -> SagaDefinition {
     on_event(1, 8, Duration::from_secs(60))
 }
 
+/// Each run ends with all effects, or with every effect compensated that has a compensation; nobody is asked what became of
+/// a step that nobody remembers.
+#[test]
+fn saga_with_unremembered_steps_survives_every_mix_of_two_disruptions() {
+    let found = explore(&unremembered(2, 8), DisabledRule::Nothing, 2);
+    println!("{} executions", found.executions);
+    assert_eq!(found.shortest, None);
+    assert!(found.executions > 1_000, "{} executions", found.executions);
+    let in_doubt = Transition { from: ProgressKind::Action, to: ProgressKind::InDoubt };
+    assert!(found.transitions.contains(&in_doubt));
+}
+
 /// The moves that are left need more than disruptions. A step parks for a participant that has forgotten the command or
 /// refuses it, or has failed as often as it may; it leaves that place for an operator or a late answer. A step that
 /// stands or never happened turns out not to only if its participant says two things and an operator chooses one. An
@@ -77,6 +90,7 @@ fn explorer_makes_every_move_of_a_step_that_disruptions_lead_to() {
     }
     made.extend(explore(&approval(), DisabledRule::Nothing, 1).transitions);
     made.extend(explore(&waits(), DisabledRule::Nothing, 1).transitions);
+    made.extend(explore(&unremembered(2, 8), DisabledRule::Nothing, 2).transitions);
     let left = Transition::legal().filter(|legal| !made.contains(legal));
     let left: Vec<String> = left.map(|legal| legal.to_string()).collect();
     insta::assert_snapshot!(left.join("\n"), @r"

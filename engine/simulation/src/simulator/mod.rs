@@ -62,6 +62,10 @@ static DEFINITIONS: LazyLock<[SagaDefinition; 6]> = LazyLock::new(|| {
         fixtures::paying(2, 3, InDoubt::Park),
     ]
 });
+/// Definitions with steps that are delivered at least once, which are played apart: so the seeds of the others stay what
+/// they were.
+static UNREMEMBERED: LazyLock<[SagaDefinition; 2]> =
+    LazyLock::new(|| [fixtures::five_steps(2, 3), fixtures::unremembered(2, 3)]);
 /// How long an answer that comes later is waited for: some come after it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 
@@ -91,7 +95,20 @@ pub struct Violation {
 /// # Errors
 /// [`Violation`] if anything did not hold, or panicked.
 pub fn simulate(seed: u64, mutation: Option<Mutation>) -> Result<Run, Violation> {
-    played(seed, mutation, &*DEFINITIONS)
+    let shows_in_unremembered = mutation.is_some_and(Mutation::is_about_the_unremembered);
+    if shows_in_unremembered {
+        simulate_unremembered(seed, mutation)
+    } else {
+        played(seed, mutation, &*DEFINITIONS)
+    }
+}
+
+/// Plays the installation of this seed with sagas that have steps which no participant remembers.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_unremembered(seed: u64, mutation: Option<Mutation>) -> Result<Run, Violation> {
+    played(seed, mutation, &*UNREMEMBERED)
 }
 
 fn played(

@@ -4,6 +4,8 @@
 //! no switch for it. Bugs in the order of what the coordinator does (publish before the commit, answer a waiter before it)
 //! are edits of its sources (`.ci/mutants.list`).
 
+mod unremembered;
+
 use std::borrow::Cow;
 
 use redress_coordinator::Decide;
@@ -103,9 +105,18 @@ mutations! {
     RetryTheAccepted = "retry-the-accepted",
     /// An answer that comes later is not waited for: the step is settled at once.
     SettleTheAccepted = "settle-the-accepted",
+    /// A step that no participant remembers is settled.
+    SettleTheUnremembered = "settle-the-unremembered",
+    /// A step that no participant remembers, and that is not answered, is said never to have happened.
+    TakeUnansweredForNever = "take-unanswered-for-never",
 }
 
 impl Mutation {
+    /// Returns true if it shows only in sagas with steps that no participant remembers.
+    pub(super) const fn is_about_the_unremembered(self) -> bool {
+        matches!(self, Self::SettleTheUnremembered | Self::TakeUnansweredForNever)
+    }
+
     /// The rule that the participants forget.
     pub(super) const fn without(mutation: Option<Self>) -> DisabledRule {
         match mutation {
@@ -137,7 +148,9 @@ impl Mutation {
                 | Self::PruneAnOpenSaga
                 | Self::AnswerOutsideTheTransaction
                 | Self::RetryTheAccepted
-                | Self::SettleTheAccepted,
+                | Self::SettleTheAccepted
+                | Self::SettleTheUnremembered
+                | Self::TakeUnansweredForNever,
             )
             | None => DisabledRule::Nothing,
         }
@@ -197,6 +210,8 @@ fn decide_with(mutation: Mutation, ctx: &mut Context<'_>, state: SagaState, even
             let event = misheard(mutation, event);
             decide(ctx, state, event)
         }
+        Mutation::SettleTheUnremembered => unremembered::settled(ctx, state, event),
+        Mutation::TakeUnansweredForNever => unremembered::taken_for_never(ctx, state, event),
         Mutation::SettleTheAccepted => {
             let definition = impatient(honest);
             decide(&mut with(ctx, &definition), state, event)
@@ -270,7 +285,7 @@ fn undo_forward(definition: &SagaDefinition, mut decision: Decision) -> Decision
 }
 
 /// A step that stands where no move has led it.
-fn put(step: &StepState, progress: &Progress) -> StepState {
+pub(super) fn put(step: &StepState, progress: &Progress) -> StepState {
     let mut stored = serde_json::to_value(step).expect("a step becomes JSON");
     stored["progress"] = serde_json::to_value(progress).expect("a progress becomes JSON");
     serde_json::from_value(stored).expect("a step is read as it was written")

@@ -118,7 +118,7 @@ impl World {
         }
         if self.participants.would_run(command) {
             self.count("rejected");
-            let retriable = command.key.step == *"confirm";
+            let retriable = command.key.step == *"confirm" || command.key.step == *"announce";
             // A retriable step that an operator has re-opened, and a participant that forgets, say yes the next time.
             if retriable || self.mutation == Some(Mutation::ForgetARejection) {
                 self.refusing.remove(&refuses);

@@ -32,6 +32,7 @@ impl World {
         let known = self.definition(&row.definition);
         let definition = known.ok_or_else(|| wrong("its definition is lost".to_owned()))?;
         check::history(definition, rows).map_err(wrong)?;
+        check::unremembered(definition, &row.state, rows).map_err(wrong)?;
         for entry in rows {
             let is_about_it = |before: &&HistoryEntry| before.seq < entry.seq && before.step == entry.step;
             let is_told = |before: &HistoryEntry| before.event == HistoryEvent::Resolved;
@@ -120,6 +121,10 @@ impl World {
             contradicted.max(unverifiable)
         };
         let told = last(step, HistoryEvent::Resolved);
+        // Nobody can say that it is wrong.
+        if told.is_some() && !step.is_remembered() {
+            return true;
+        }
         match step.kind {
             StepKind::Pivot => wrong(step).is_some(),
             StepKind::Retriable => {

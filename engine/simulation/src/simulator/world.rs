@@ -111,7 +111,8 @@ impl World {
             time,
             participants: Participants::new(Mutation::without(mutation))
                 .remembering(RETENTION)
-                .calls_taking(CALLS_TAKE),
+                .calls_taking(CALLS_TAKE)
+                .serving(definitions),
             refusing: BTreeSet::new(),
             failed: BTreeSet::new(),
             refused: BTreeSet::new(),

@@ -85,7 +85,8 @@ pub(super) fn disruptions(step: &Step, phase: Phase) -> Vec<Disruption> {
     ]
     .map(Disruption::Once)
     .into();
-    if phase != Phase::Settlement {
+    // No participant keeps the question of a step that it does not remember.
+    if phase != Phase::Settlement && step.is_remembered() {
         disruptions.push(Disruption::Later);
     }
     if phase == Phase::Action {
@@ -95,7 +96,7 @@ pub(super) fn disruptions(step: &Step, phase: Phase) -> Vec<Disruption> {
             let silent = [FaultKind::Fail, FaultKind::DropCommand, FaultKind::DropReply];
             disruptions.extend(silent.map(Disruption::Always));
         }
-        if !matches!(step.kind, StepKind::Retriable) {
+        if step.is_remembered() && !matches!(step.kind, StepKind::Retriable) {
             disruptions.push(Disruption::Overdue);
         }
         let undoes = |step: &Step| step.compensation().is_some_and(|undo| undo.in_doubt == InDoubt::Undo);

@@ -27,6 +27,7 @@ pub(super) fn way<'m>(
     match phase {
         Phase::Action => Some(Way { story: story(), turned_back: false }),
         Phase::Settlement => match step.kind {
+            _ if !step.is_remembered() => None,
             StepKind::Retriable | StepKind::Notification | StepKind::Wait(_) | StepKind::Event(_) => None,
             StepKind::Compensatable { .. } | StepKind::Pivot => {
                 // Nothing is heard of the action until it is given up, or the deadline passes.
@@ -79,6 +80,8 @@ pub(super) fn expected(way: &Way<'_>, step: &Step, phase: Phase, disruption: &Di
     let is_retriable = matches!(step.kind, StepKind::Retriable);
     let late = step.compensation().map_or(LateSuccess::Accept, |compensation| compensation.late_success);
     let when_late = match late {
+        // Nobody is asked what became of it.
+        _ if !step.is_remembered() => "compensated",
         LateSuccess::Compensate => "compensated",
         LateSuccess::Accept => "completed",
     };

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
 
+mod at_least_once;
 mod awaiting;
 mod doubt;
 mod finality;

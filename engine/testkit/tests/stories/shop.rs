@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redress_core::definition::{InDoubt, LateSuccess, StepKind};
+use redress_core::definition::{Delivery, InDoubt, LateSuccess, StepKind};
 use redress_core::{Name, RetryPolicy, SagaDefinition, saga};
 use redress_macros::Command;
 use redress_testkit::{RunResult, Story, check};
@@ -139,7 +139,31 @@ pub(crate) fn sell_on_approval() -> SagaDefinition {
         .build()
 }
 
-/// The same, with this policy for the action and for the compensation of its first step.
+/// A step that nobody remembers beside the payment, and another one behind the pivot.
+pub(crate) fn sell_with_quote() -> SagaDefinition {
+    let policy = RetryPolicy::ACTION.attempts(2);
+    saga::<Sale>("sell-with-quote", 1)
+        .step("reserve", |s| Reserve { number: s.number })
+        .compensate(|s| Release { number: s.number })
+        .parallel(|stage| {
+            stage
+                .step("quote", |s| Wrap { number: s.number })
+                .no_compensation()
+                .retry(policy)
+                .delivery(Delivery::AtLeastOnce)
+                .step("charge", |s| Charge { number: s.number })
+                .compensate(|s| Refund { number: s.number })
+                .retry(policy)
+        })
+        .pivot("ship", |s| Ship { number: s.number })
+        .retriable("announce", |s| Tell { number: s.number })
+        .delivery(Delivery::AtLeastOnce)
+        .retriable("confirm", |s| Confirm { number: s.number })
+        .deadline(Duration::from_secs(600))
+        .build()
+}
+
+/// The first of these, with this policy for the action and for the compensation of its first step.
 pub(crate) fn sell_with(policy: RetryPolicy) -> SagaDefinition {
     let mut definition = sell();
     let charge = &mut definition.steps[0];
@@ -206,6 +230,7 @@ pub(crate) fn sell_bundle() -> SagaDefinition {
 pub(crate) fn played(definition: &SagaDefinition, story: Story<'_>) -> RunResult {
     let run = story.play();
     check::history(definition, &run.history).unwrap();
+    check::unremembered(definition, &run.state, &run.history).unwrap();
     assert_eq!(run.wrong, None);
     if matches!(run.status(), "completed" | "compensated") {
         check::effects(definition, &run.state, |step| run.effects[step]).unwrap();

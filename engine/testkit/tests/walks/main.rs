@@ -65,7 +65,12 @@ fn tried_for_a_time() -> SagaDefinition {
 }
 
 fn walk_all(mut show: impl FnMut(&SagaDefinition, &Decision)) {
-    let fixtures = [fixtures::five_steps(2, 3), fixtures::branching(2, 3), fixtures::nested(2, 3)];
+    let fixtures = [
+        fixtures::five_steps(2, 3),
+        fixtures::branching(2, 3),
+        fixtures::nested(2, 3),
+        fixtures::unremembered(2, 3),
+    ];
     let waiting = fixtures::waiting(2, 3, Duration::from_secs(60));
     for definition in fixtures.into_iter().chain([two_retriables(), tried_for_a_time(), waiting]) {
         for seed in 0..WALKS {

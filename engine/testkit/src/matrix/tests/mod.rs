@@ -12,6 +12,7 @@ use serde_json::json;
 use super::*;
 use crate::fixtures::{
     Cancel, Confirm, Create, Release, Reserve, branching, five_steps, nested, on_approval, paying,
+    unremembered,
 };
 use crate::participants::DisabledRule;
 
@@ -121,6 +122,20 @@ fn matrix_of_a_step_that_is_answered_later_or_in_doubt() {
       completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     pay compensation
       compensated  fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply, answers-later
+    ");
+}
+
+#[test]
+fn matrix_of_a_step_that_nobody_remembers() {
+    let table = UnwindMatrix::of(unremembered(2, 8)).run().unwrap();
+    insta::assert_snapshot!([about(&table, "quote"), about(&table, "announce")].join(""), @"
+    unremembered v1: 13 cells
+    quote action
+      completed    fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
+      compensated  reject:injected, always fail, always drop-command, always drop-reply
+    unremembered v1: 10 cells
+    announce action
+      completed    reject:injected, fail, drop-command, drop-reply, delay-reply:22000, duplicate, delay:22000, crash-before-commit, crash-after-commit, crash-after-reply
     ");
 }
 
@@ -279,7 +294,9 @@ fn matrix_without_cells_fails() {
 #[test]
 fn matrix_detects_in_every_cell_a_fault_that_is_not_played() {
     let mut found: BTreeMap<&str, usize> = BTreeMap::new();
-    for definition in [five_steps(2, 8), branching(2, 8), wrap(0), paying(2, 8, InDoubt::Undo)] {
+    let definitions =
+        [five_steps(2, 8), branching(2, 8), wrap(0), paying(2, 8, InDoubt::Undo), unremembered(2, 8)];
+    for definition in definitions {
         let steps = definition.steps.clone();
         let mut matrix = UnwindMatrix::of(definition);
         for (step, phase) in steps.iter().flat_map(|step| PHASES.map(|phase| (step, phase))) {
@@ -299,19 +316,19 @@ fn matrix_detects_in_every_cell_a_fault_that_is_not_played() {
     }
     insta::assert_debug_snapshot!(found, @r#"
     {
-        "answers-later": 41,
-        "crash-after-commit": 41,
-        "crash-after-reply": 41,
-        "crash-before-commit": 41,
-        "delay": 41,
-        "delay-reply": 41,
-        "drop-command": 55,
-        "drop-reply": 41,
-        "duplicate": 41,
-        "fail": 55,
+        "answers-later": 50,
+        "crash-after-commit": 52,
+        "crash-after-reply": 52,
+        "crash-before-commit": 52,
+        "delay": 52,
+        "delay-reply": 52,
+        "drop-command": 70,
+        "drop-reply": 53,
+        "duplicate": 52,
+        "fail": 70,
         "in-doubt": 2,
         "lost": 2,
-        "reject": 17,
+        "reject": 23,
     }
     "#);
 }
