@@ -1,8 +1,10 @@
 //! Stories of steps of which nobody can say whether they happened.
 
 use redress_core::decide::{Event, Resolution, Verb};
+use redress_core::definition::InDoubt;
 use redress_core::message::Outcome;
 use redress_core::{JsonText, Phase, RetryPolicy};
+use redress_testkit::fixtures::paying;
 use redress_testkit::{Story, UnansweredCall};
 
 use crate::sale::{RETRY, Sale, done};
@@ -131,4 +133,16 @@ fn story_parks_in_doubt_until_an_operator_has_looked() {
     done action confirm 1
     completed
     ");
+}
+
+/// The next attempt calls again with the same key, and the third party has done it once.
+#[test]
+fn story_calls_again_after_an_injected_failure_of_its_call() {
+    for kind in ["call-lost", "call-late", "call-twice", "call-failed"] {
+        let definition = paying(3, 3, InDoubt::Park);
+        let fault = format!(r#"{{"step": "pay", "kind": "{kind}"}}"#);
+        let run = Story::of(&definition).given(&fault).play();
+        let paid = run.effects.iter().find(|(step, _)| step.as_str() == "pay").map(|(_, times)| *times);
+        assert_eq!((run.status(), paid), ("completed", Some(1)), "{kind}:\n{run}");
+    }
 }
