@@ -213,7 +213,7 @@ impl Call<AddedFault> {
 impl Call<Cleared> {
     /// An end of one failure, by its number; made twice it would not find it.
     pub fn remove_fault(id: i64) -> Self {
-        Self::new(Method::DELETE, &format!("/v1/faults/{id}"), Repetition::Unsafe)
+        Self::new(Method::DELETE, format!("/v1/faults/{id}"), Repetition::Unsafe)
     }
 
     /// An end of all failures that are injected; the number of them would be lost if it were made twice.
