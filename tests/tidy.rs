@@ -123,7 +123,14 @@ fn only_these_say(word: &str, allowed: &[&str]) {
 #[test]
 fn one_adapter_for_each_neighbour() {
     only_these_say("async_nats::", &["engine/wire/"]);
-    only_these_say("sqlx::", &["engine/coordinator/src/journal/", "engine/participant/", "engine/postgres/"]);
+    // The account of the lab stands for the tables of a user's service.
+    let of_postgres = [
+        "engine/coordinator/src/journal/",
+        "engine/participant/",
+        "engine/postgres/",
+        "engine/cli/src/lab/ledger.rs",
+    ];
+    only_these_say("sqlx::", &of_postgres);
 }
 
 /// The ports of the coordinator, and what is decided on them, know no runtime, no database and no broker.

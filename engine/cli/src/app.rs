@@ -76,6 +76,7 @@ impl App {
             Command::Chaos(args) => commands::chaos::run(args, output).await,
             Command::Definitions(args) => commands::definitions::run(self, args, output).await,
             Command::Bench(args) => crate::bench::run(self, args, output).await,
+            Command::Lab(args) => crate::lab::run(args, output).await,
             Command::Migrate(args) => commands::migrate::run(self, args, output).await,
             Command::Doctor(args) => commands::doctor::run(args, output).await,
             Command::Completions(args) => commands::completions::run(&args, Cli::command()),

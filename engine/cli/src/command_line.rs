@@ -25,6 +25,7 @@ use crate::commands::show::ShowArgs;
 use crate::commands::start::StartArgs;
 use crate::commands::up::{ServeArgs, UpArgs};
 use crate::commands::watch::WatchArgs;
+use crate::lab::LabArgs;
 
 const EXAMPLES: &str = "Examples:
   redress                                  play five orders, then serve the API
@@ -38,6 +39,7 @@ const EXAMPLES: &str = "Examples:
   redress fault add --step ship-order --kind reject --code address-undeliverable
   redress chaos kill postgres
   redress bench --participants echo --sagas 20000 --concurrency 1,1000
+  redress lab --loss 0.1 --latency-ms 50 --chart lab.svg
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 saga compensated, 4 saga parked, 5 not found, 6 conflict,
 7 saga closed, 69 dependency not available, 77 not allowed by the database, 78 database set up wrongly,
@@ -104,6 +106,8 @@ pub(crate) enum Command {
     Definitions(DefinitionsArgs),
     /// Measure throughput and latency on private servers.
     Bench(BenchArgs),
+    /// Try the three delivery guarantees side by side, on private servers and a bad network.
+    Lab(LabArgs),
     /// Create all tables, or bring them up to date.
     Migrate(MigrateArgs),
     /// Look at what this machine has.
@@ -181,6 +185,7 @@ mod tests {
             &["redress", "--output", "xml", "list"],
             &["redress", "up", "--http", "everywhere"],
             &["redress", "bench", "--concurrency", "1,many"],
+            &["redress", "lab", "--loss", "much"],
             &["redress", "fault", "add", "--step", "ship"],
             &["redress", "dead-letters", "list", "--code", "odd"],
             &["redress", "chaos", "kill", "service"],

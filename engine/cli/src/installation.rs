@@ -110,6 +110,17 @@ impl Servers {
         Wire::look(&self.nats_url, topology, settings).await.map_err(Failure::unavailable)
     }
 
+    /// A connection to the broker on another way, as through a proxy, with a tuning of its own.
+    pub(crate) async fn wire_by(
+        &self,
+        nats_url: &str,
+        tune: impl FnOnce(&mut WireConfig),
+    ) -> Result<Wire, Failure> {
+        let (topology, mut settings) = self.wiring()?;
+        tune(&mut settings);
+        Wire::connect(nats_url, topology, settings).await.map_err(Failure::unavailable)
+    }
+
     fn wiring(&self) -> Result<(Topology, WireConfig), Failure> {
         let topology = Topology::new(&self.prefix).map_err(Failure::usage)?;
         let settings = WireConfig {

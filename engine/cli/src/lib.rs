@@ -20,6 +20,7 @@ mod command_line;
 mod commands;
 mod failure;
 mod installation;
+mod lab;
 mod legible;
 mod logging;
 mod program;

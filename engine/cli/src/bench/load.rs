@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::args::{BenchArgs, Participants};
 use super::machine::round;
+use super::percentiles::Percentiles;
 use crate::failure::Failure;
 use crate::program::App;
 
@@ -30,7 +31,7 @@ pub(super) struct Load {
 }
 
 /// The measured values.
-pub(super) struct Measured {
+pub(crate) struct Measured {
     seconds: f64,
     latencies_ms: Vec<f64>,
     ends: HashMap<&'static str, u64>,
@@ -82,35 +83,46 @@ impl Load {
 
     /// Runs so many sagas, so many at once.
     pub(super) async fn run(&self, sagas: u64, concurrency: usize, show: bool) -> Result<Measured, Failure> {
-        let slots = Arc::new(Semaphore::new(concurrency));
-        let ended = self.engine.watch_ended();
-        let (starts, started) = mpsc::unbounded_channel();
-        let progress = if show { bar(sagas) } else { ProgressBar::hidden() };
-        let begin = Instant::now();
-        let collector = tokio::spawn({
-            let (slots, progress) = (slots.clone(), progress.clone());
-            async move {
-                let collected = collect(sagas, ended, started, &slots, progress).await;
-                slots.close();
-                collected
-            }
-        });
-        for number in 0..sagas {
-            // The collector has given up and closed the slots; it reports the reason.
-            let Ok(slot) = slots.acquire().await else { break };
-            slot.forget();
-            let (engine, request, starts) = (self.engine.clone(), self.request(number), starts.clone());
-            tokio::spawn(async move {
-                let at = Instant::now();
-                // A failed start is told by the closing of the channel, with the error beside it.
-                let _ = starts.send(engine.start_request(request).await.map(|started| (started.id, at)));
-            });
-        }
-        drop(starts);
-        let (latencies_ms, ends) = collector.await??;
-        progress.finish_and_clear();
-        Ok(Measured { seconds: begin.elapsed().as_secs_f64(), latencies_ms, ends })
+        let progress = if show { progress_bar(sagas, "") } else { ProgressBar::hidden() };
+        closed_loop(&self.engine, sagas, concurrency, progress, |number| self.request(number)).await
     }
+}
+
+/// Runs so many sagas, so many at once; `request` is called with the number of each, from 0, right before its start.
+pub(crate) async fn closed_loop(
+    engine: &Engine,
+    sagas: u64,
+    concurrency: usize,
+    progress: ProgressBar,
+    request: impl Fn(u64) -> StartRequest,
+) -> Result<Measured, Failure> {
+    let slots = Arc::new(Semaphore::new(concurrency));
+    let ended = engine.watch_ended();
+    let (starts, started) = mpsc::unbounded_channel();
+    let begin = Instant::now();
+    let collector = tokio::spawn({
+        let (slots, progress) = (slots.clone(), progress.clone());
+        async move {
+            let collected = collect(sagas, ended, started, &slots, progress).await;
+            slots.close();
+            collected
+        }
+    });
+    for number in 0..sagas {
+        // The collector has given up and closed the slots; it reports the reason.
+        let Ok(slot) = slots.acquire().await else { break };
+        slot.forget();
+        let (engine, request, starts) = (engine.clone(), request(number), starts.clone());
+        tokio::spawn(async move {
+            let at = Instant::now();
+            // A failed start is told by the closing of the channel, with the error beside it.
+            let _ = starts.send(engine.start_request(request).await.map(|started| (started.id, at)));
+        });
+    }
+    drop(starts);
+    let (latencies_ms, ends) = collector.await??;
+    progress.finish_and_clear();
+    Ok(Measured { seconds: begin.elapsed().as_secs_f64(), latencies_ms, ends })
 }
 
 type StartResult = Result<(SagaId, Instant), redress_coordinator::StartError>;
@@ -163,20 +175,23 @@ async fn collect(
     Ok((latencies_ms, ends))
 }
 
-fn bar(sagas: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} sagas, {per_sec}");
-    ProgressBar::new(sagas).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+/// A bar on the terminal, with the title before it.
+pub(crate) fn progress_bar(sagas: u64, title: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix}{bar:40} {pos}/{len} sagas, {per_sec}");
+    let bar = ProgressBar::new(sagas).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    if title.is_empty() { bar } else { bar.with_prefix(format!("{title:14}")) }
 }
 
 impl Measured {
-    pub(super) fn report(mut self, concurrency: usize) -> Value {
-        self.latencies_ms.sort_by(f64::total_cmp);
-        let at = |part: f64| {
-            let last = self.latencies_ms.len().saturating_sub(1);
-            let place = (last as f64 * part).round() as usize;
-            self.latencies_ms.get(place).map_or(0.0, |ms| round(*ms, 2))
-        };
-        let sagas = self.latencies_ms.len();
+    /// From the first start to the last end.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    pub(super) fn report(self, concurrency: usize) -> Value {
+        let latencies = Percentiles::of(self.latencies_ms);
+        let sagas = latencies.count();
+        let at = |part: f64| round(latencies.ms(part), 2);
         let count = |status: &str| self.ends.get(status).copied().unwrap_or_default();
         json!({
             "concurrency": concurrency,

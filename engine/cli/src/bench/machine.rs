@@ -57,7 +57,7 @@ impl Reading {
     }
 }
 
-pub(super) fn round(number: f64, digits: i32) -> f64 {
+pub(crate) fn round(number: f64, digits: i32) -> f64 {
     let factor = 10_f64.powi(digits);
     (number * factor).round() / factor
 }

@@ -6,6 +6,7 @@
 mod args;
 mod load;
 mod machine;
+mod percentiles;
 mod saga;
 
 use std::io::IsTerminal;
@@ -19,6 +20,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use args::BenchArgs;
+pub(crate) use load::{closed_loop, progress_bar};
+pub(crate) use machine::round;
+pub(crate) use percentiles::Percentiles;
 
 use crate::args::{Output, SERVICE_CONCURRENCY, ServersArgs};
 use crate::failure::{Exit, Failure};
@@ -85,8 +89,8 @@ pub(crate) async fn run(app: App, args: BenchArgs, output: Output) -> Result<Exi
     Ok(Exit::Ok)
 }
 
-/// Servers of the bench's own.
-fn private_servers() -> ServersArgs {
+/// Servers of the command's own, whatever the environment names.
+pub(crate) fn private_servers() -> ServersArgs {
     ServersArgs {
         database_url: None,
         nats_url: None,
