@@ -12,7 +12,9 @@ fn states(pid: u32) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let fields = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let is_ours = |fields: &Vec<&str>| fields[..2].contains(&pid.to_string().as_str());
-    fields.filter(is_ours).filter_map(|fields| fields[2].chars().next()).collect()
+    let states = fields.filter(is_ours).filter_map(|fields| fields[2].chars().next());
+    // One that has ended is reaped when its parent goes on.
+    states.filter(|state| *state != 'Z').collect()
 }
 
 fn are_paused(pid: u32) -> bool {
