@@ -8,8 +8,8 @@ use redress_core::message::NotificationMessage;
 use redress_core::{CommandMessage, JsonText, Phase, ReplyMessage};
 use redress_macros::{Command, service};
 use redress_participant::{
-    AckMode, Answer, FaultMode, Handle, HandlerError, ListenWithoutDatabase, Participant, ParticipantConfig,
-    Received, ServeError, Service, ServiceConfig, Stats, Tx, done, reject,
+    Answer, FaultMode, Handle, HandlerError, ListenWithoutDatabase, Participant, ParticipantConfig, Received,
+    ServeError, Service, Stats, Tx, done, reject,
 };
 use redress_wire::{Consumer, Topology, Wire, WireConfig};
 use schemars::JsonSchema;
@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Fixture, STREAM_BYTES_MAX, command, name, saga, told, told_in_order, until};
+use crate::fixture::{STREAM_BYTES_MAX, command, name, saga, told, told_in_order, until};
+
+mod with_database;
 
 /// Longer than any of these tests takes when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -391,63 +393,4 @@ async fn service_with_a_handler_in_a_transaction_is_not_served_without_a_databas
     let (_, serving) = mixed.start_without_database(line.wire.clone(), impatient(), CancellationToken::new());
     let refused = serving.await.unwrap_err();
     insta::assert_snapshot!(refused, @"service `prices` needs a database: `keep` is handled in a transaction; serve it with a pool, or handle it with `HandleAtLeastOnce` or `ListenWithoutDatabase`, which have none");
-}
-
-/// A service that must remember and owns no tables has its inbox in a schema of a database that others use, too.
-#[tokio::test(flavor = "multi_thread")]
-async fn service_without_tables_has_its_inbox_in_a_schema_of_any_database() {
-    let mut fixture = Fixture::new().await;
-    let shutdown = CancellationToken::new();
-    let url = format!("{}&options=-csearch_path%3Dprices", fixture.database_url);
-    let kept =
-        Service::new("prices", || None, |it: Participant<Prices>| it.handle::<Keep>(), Prices::default());
-    let config = ServiceConfig::default();
-    let pool = kept.open(&url, &config).await.unwrap();
-    let (_, serving) = kept.start(pool, fixture.wire.clone(), config.participant, shutdown.clone());
-    let task = tokio::spawn(serving);
-    let till = fixture.till().await;
-    let keep = CommandMessage { service: name("prices"), ..command(1, Phase::Action, "keep", &Keep {}) };
-    assert_eq!(fixture.ask(keep.clone()).await, "done null");
-    assert_eq!(fixture.ask(again(keep)).await, "done null");
-    let rows: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM prices.inbox").fetch_one(&fixture.pool).await.unwrap();
-    assert_eq!((rows, fixture.inbox().await.len()), (1, 0), "the other inbox is in another schema");
-    shutdown.cancel();
-    timeout(PATIENCE, task).await.unwrap().unwrap().unwrap();
-    fixture.leave([till]).await;
-}
-
-#[test]
-fn service_says_when_it_acknowledges() {
-    let modes =
-        ["quote", "shown", "keep", "juggle"].map(|command| service(Prices::default()).ack_mode(command));
-    assert_eq!(modes, [Some(AckMode::AfterReply), Some(AckMode::BeforeHandling), None, None]);
-    let kept =
-        Service::new("prices", || None, |it: Participant<Prices>| it.handle::<Keep>(), Prices::default());
-    assert_eq!(kept.ack_mode("keep"), Some(AckMode::AfterCommit));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn service_with_a_database_handles_at_least_once_beside_its_inbox() {
-    let mut fixture = Fixture::new().await;
-    let register = |it: Participant<Prices>| {
-        <Prices as redress_participant::ServiceHandlers>::register(it).handle::<Keep>()
-    };
-    let mixed = Service::new("prices", || None, register, Prices::default());
-    let pool = mixed.connect(&fixture.database_url, &impatient()).await.unwrap();
-    let shutdown = CancellationToken::new();
-    let (stats, serving) = mixed.start(pool, fixture.wire.clone(), impatient(), shutdown.clone());
-    let task = tokio::spawn(serving);
-    let keep = CommandMessage { service: name("prices"), ..command(1, Phase::Action, "keep", &Keep {}) };
-    assert_eq!(fixture.ask(keep.clone()).await, "done null");
-    assert_eq!(fixture.ask(quote(2, Say::Done)).await, r#"done "attempt 1 of test""#);
-    // The inbox would answer `fenced`, and that would be a lie.
-    let settled = fixture.ask(in_phase(Phase::Settlement, quote(2, Say::Done))).await;
-    assert!(settled.starts_with("in doubt: "), "{settled}");
-    assert_eq!(fixture.ask(in_phase(Phase::Settlement, keep)).await, "done null");
-    assert_eq!(fixture.inbox().await, ["pay/action/1 done"]);
-    assert_eq!(stats.read().iter().find(|(name, _)| *name == "in_doubt").unwrap().1, 1);
-    shutdown.cancel();
-    timeout(PATIENCE, task).await.unwrap().unwrap().unwrap();
-    fixture.leave([]).await;
 }
