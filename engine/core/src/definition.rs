@@ -15,7 +15,7 @@ use crate::data_type::DataType;
 use crate::ids::{Name, Phase};
 use crate::json::{JsonText, Unfit};
 use crate::retry::RetryPolicy;
-use crate::waiting::{AwaitedEvent, Wait};
+use crate::wait_kinds::{AwaitedEvent, Wait};
 
 pub use crate::definition_errors::{ClosureError, InvalidDefinition, InvalidInput};
 pub use crate::delivery::Delivery;

@@ -39,6 +39,7 @@ mod saga_contract;
 mod schema;
 pub mod state;
 mod unambiguous;
+mod wait_kinds;
 pub mod waiting;
 
 pub use builder::saga;
