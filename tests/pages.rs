@@ -43,21 +43,6 @@ fn problem_types_have_an_entry_each() {
 }
 
 #[test]
-fn alerts_ask_only_for_metrics_that_there_are() {
-    let operations = page("operations.md");
-    let metrics = fs::read_to_string(root().join("engine/coordinator/src/metrics.rs")).expect("the metrics");
-    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let asked =
-        chapter(&operations, "Alerts").split(|c| !is_of_name(c)).filter(|word| word.starts_with("redress_"));
-    let asked: BTreeSet<&str> = asked.collect();
-    assert!(asked.len() >= 5, "{asked:?}");
-    for name in asked {
-        let family = name.trim_start_matches("redress_").trim_end_matches("_total");
-        assert!(metrics.contains(&format!("\"{family}\"")), "there is no metric {name}");
-    }
-}
-
-#[test]
 fn codes_and_refusals_of_dead_letters_have_an_entry_each() {
     let operations = page("operations.md");
     let (codes, refusals) =

@@ -314,7 +314,7 @@ fn what_is_not_a_command_line_is_not_taken() {
     assert!(
         reads("serve", "REDRESS_TOKEN")
             && !reads("serve", "REDRESS_TOKE")
-            && !reads("service", "REDRESS_TOKEN")
+            && !reads("service", "REDRESS_HTTP")
     );
 }
 

@@ -10,14 +10,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::access::{Access, Trust};
+use crate::door::Door;
 use crate::problem::Problem;
 use crate::problem_type::ProblemType;
 use crate::routes::is_probe;
-use crate::state::Api;
 use crate::strict;
 
-pub(crate) async fn check(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let refused = strict::check(&request).err().or_else(|| refusal(&api.access, &request));
+pub(crate) async fn check(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+    let refused = strict::check(&request).err().or_else(|| refusal(&door.access, &request));
     let trust = match refused {
         None => Trust::Full,
         Some(problem) if problem.is_of_access() && is_probe(request.uri().path()) => Trust::Stranger,

@@ -1,16 +1,14 @@
-//! Definitions, faults, probes, metrics, and the answer for paths that are not there.
+//! Definitions, faults, and the answer for paths that are not there.
 
 use axum::Json;
-use axum::extract::{Extension, State};
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use redress_core::SagaDefinition;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::access::Trust;
-use crate::extract::{Asked, Body, Named};
-use crate::problem::{PATH_CHARS_MAX, Problem, RETRY_AFTER_SECONDS};
+use crate::extract::{Body, Named};
+use crate::problem::{PATH_CHARS_MAX, Problem};
 use crate::problem_type::ProblemType;
 use crate::state::Api;
 
@@ -105,53 +103,9 @@ pub(crate) async fn clear_faults(State(api): State<Api>) -> Result<Response, Pro
     Ok(Json(json!({ "cleared": api.engine.clear_faults().await? })).into_response())
 }
 
-pub(crate) async fn livez(State(api): State<Api>) -> Result<&'static str, Problem> {
-    if api.engine.is_alive() {
-        return Ok("ok\n");
-    }
-    let detail = "its NATS client has ended and has no successor; start the process anew if that stays so";
-    Err(Problem::new(ProblemType::NotAlive, detail))
-}
-
-#[derive(Deserialize)]
-pub(crate) struct ReadyQuery {
-    verbose: Option<String>,
-}
-
-pub(crate) async fn readyz(
-    State(api): State<Api>,
-    Extension(trust): Extension<Trust>,
-    Asked(query): Asked<ReadyQuery>,
-) -> Result<Response, Problem> {
-    let mut readiness = api.engine.readiness().await;
-    let tells_all = query.verbose.is_some() && trust == Trust::Full;
-    if !tells_all {
-        readiness.database = word(&readiness.database);
-        readiness.broker = word(&readiness.broker);
-    }
-    if !readiness.ready {
-        let detail = "it goes on by itself when everything is back";
-        let problem = Problem::new(ProblemType::NotReady, detail)
-            .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
-        let problem = problem.with("database", readiness.database).with("broker", readiness.broker);
-        return Err(problem.with("mode", readiness.mode));
-    }
-    Ok(if tells_all { Json(readiness).into_response() } else { "ok\n".into_response() })
-}
-
-/// All that a stranger learns of a server: its error may name hosts and users.
-fn word(state: &str) -> String {
-    if state == "ok" { "ok" } else { "unavailable" }.to_owned()
-}
-
 /// Lets a coordinator that was started paused move its sagas.
 pub(crate) async fn begin(State(api): State<Api>) -> Json<Value> {
     Json(json!({ "was_paused": api.engine.begin() }))
-}
-
-pub(crate) async fn metrics(State(api): State<Api>) -> Response {
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], api.engine.metrics().encode()).into_response()
 }
 
 pub(crate) async fn unknown_path(uri: Uri) -> Problem {

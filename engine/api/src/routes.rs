@@ -9,8 +9,9 @@ use axum::routing::{MethodRouter, get, post};
 use redress_core::LetterVerb;
 use redress_core::decide::Verb;
 
+use crate::door::Door;
 use crate::state::Api;
-use crate::{letters, operator, ops, sagas};
+use crate::{letters, operator, ops, probes, sagas};
 
 /// A path that takes a method.
 #[derive(Debug)]
@@ -78,15 +79,23 @@ pub const ROUTES: &[Route] = {
         route(POST, "/v1/dead-letters/{letter}/replay", Writes, || letters::change(LetterVerb::Replay)),
         route(POST, "/v1/dead-letters/{letter}/discard", Writes, || letters::change(LetterVerb::Discard)),
         route(POST, "/v1/begin", Writes, || post(ops::begin)),
-        route(GET, "/livez", Probes, || get(ops::livez)),
-        route(GET, "/readyz", Probes, || get(ops::readyz)),
-        route(GET, "/metrics", Reads, || get(ops::metrics)),
+        route(GET, "/livez", Probes, || get(probes::livez)),
+        route(GET, "/readyz", Probes, || get(probes::readyz)),
+        route(GET, "/metrics", Reads, || get(probes::metrics)),
     ]
 };
 
 /// The router of the table.
 pub(crate) fn all() -> Router<Api> {
     ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()))
+}
+
+/// The router of a process that has nothing but probes and metrics.
+pub(crate) fn of_probes() -> Router<Door> {
+    Router::new()
+        .route("/livez", get(probes::livez))
+        .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(probes::metrics))
 }
 
 /// Returns true if this is the path of a probe.

@@ -25,10 +25,10 @@ use tower::ServiceExt as _;
 use crate::access::Access;
 use crate::answer::{self, Leaving};
 use crate::connections::{Connections, Seat};
+use crate::door::Probed;
 use crate::limits::Limits;
 use crate::router;
 use crate::socket::Socket;
-use crate::state::Api;
 
 /// How long requests in flight may take to finish after the shutdown: a client that sends its request byte by byte
 /// must not keep the program.
@@ -81,6 +81,37 @@ pub async fn serve(
     serve_within(Limits::of_this_process(), listener, engine, access, shutdown).await
 }
 
+/// As [`serve`], for a process in which others run too: their metrics are shown with the coordinator's.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_beside(
+    listener: TcpListener,
+    engine: Engine,
+    beside: Arc<dyn Probed>,
+    access: Access,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let limits = Limits::of_this_process();
+    let router = router::of_api(engine, Some(beside), access, shutdown.clone(), limits);
+    serve_router(limits, listener, router, shutdown).await
+}
+
+/// Serves the probes and the metrics of a process that has no API until `shutdown`: `/livez`, `/readyz` and `/metrics`,
+/// with the access and the limits of [`serve`].
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_probes(
+    listener: TcpListener,
+    probed: Arc<dyn Probed>,
+    access: Access,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let router = router::of_probes(probed, access);
+    serve_router(Limits::of_this_process(), listener, router, shutdown).await
+}
+
 /// As [`serve`], within limits of the caller's.
 ///
 /// # Errors
@@ -92,8 +123,16 @@ pub async fn serve_within(
     access: Access,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let router =
-        router::guarded(Api { engine, access: Arc::new(access), shutdown: shutdown.clone(), limits });
+    let router = router::of_api(engine, None, access, shutdown.clone(), limits);
+    serve_router(limits, listener, router, shutdown).await
+}
+
+async fn serve_router(
+    limits: Limits,
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
     let connections = Connections::at_most(limits.connections);
     let mut tasks = JoinSet::new();
     let mut said = Said::default();

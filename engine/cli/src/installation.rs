@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use redress_coordinator::{Config, Engine, Migrations, OpenError};
 use redress_devstack::{Data, Durability, Nats, Postgres, Stack, StackConfig};
 use redress_participant::crash::CrashHook;
-use redress_participant::{FaultMode, ParticipantConfig, Service, ServiceConfig};
+use redress_participant::{FaultMode, Monitor, ParticipantConfig, Service, ServiceConfig};
 use redress_postgres::{Target, ensure_database};
 use redress_wire::{Topology, Wire, WireConfig};
 use tokio::process::Command;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::args::ServersArgs;
+use crate::args::{METRICS_ADDR, ServersArgs};
 use crate::failure::Failure;
 
 /// Name of the coordinator's database on a private server.
@@ -38,6 +38,8 @@ pub(crate) struct Servers {
     ack_wait: Duration,
     stream_bytes_max: i64,
     service_concurrency: NonZeroUsize,
+    /// Sees the services that run in this process.
+    pub(crate) monitor: Monitor,
 }
 
 impl Servers {
@@ -78,6 +80,7 @@ impl Servers {
             ack_wait,
             stream_bytes_max,
             service_concurrency: args.service_concurrency,
+            monitor: Monitor::default(),
         })
     }
 
@@ -95,6 +98,7 @@ impl Servers {
             ack_wait: Duration::from_millis(args.ack_wait_ms),
             stream_bytes_max: args.stream_bytes_max,
             service_concurrency: args.service_concurrency,
+            monitor: Monitor::default(),
         })
     }
 
@@ -209,8 +213,8 @@ impl Servers {
         migrations: Migrations,
         shutdown: CancellationToken,
     ) -> Result<JoinHandle<Result<(), redress_participant::ServiceError>>, Failure> {
-        let concurrency = self.service_concurrency.get();
-        let participant = ParticipantConfig { faults, concurrency, crash, ..Default::default() };
+        let (concurrency, monitor) = (self.service_concurrency.get(), self.monitor.clone());
+        let participant = ParticipantConfig { faults, concurrency, crash, monitor, ..Default::default() };
         if !service.needs_database() {
             let (service, wire) = (service.clone(), self.wire().await?);
             let serving = async move { service.serve_without_database(wire, participant, shutdown).await };
@@ -238,6 +242,8 @@ impl Servers {
             .env("REDRESS_ACK_WAIT_MS", self.ack_wait.as_millis().to_string())
             .env("REDRESS_STREAM_BYTES_MAX", self.stream_bytes_max.to_string())
             .env("REDRESS_SERVICE_CONCURRENCY", self.service_concurrency.to_string())
+            // Processes cannot share a port.
+            .env_remove(METRICS_ADDR)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)

@@ -23,6 +23,7 @@ mod installation;
 mod lab;
 mod legible;
 mod logging;
+mod probes;
 mod program;
 mod render;
 mod render_letters;

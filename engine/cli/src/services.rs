@@ -56,6 +56,8 @@ impl Services {
                 servers.service_database(service.name(), Migrations::Apply).await?;
             }
             let mut command = servers.service_command(&[service.name()], false)?;
+            // Any free port; the process says which.
+            command.args(["--metrics-addr", "127.0.0.1:0"]);
             command.stdout(Stdio::null());
             let requests = handles.add(service.name());
             running.spawn(keep(service.name(), command, stop.clone(), requests));

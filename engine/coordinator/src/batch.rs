@@ -9,13 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redress_core::decide::{Context, Decision, Effect, Event, NotSent, Refusal, Unsent};
 use redress_core::fault::FaultBook;
-use redress_core::history::HistoryEvent;
 use redress_core::message::NotificationMessage;
 use redress_core::state::{IllegalTransition, SagaState};
-use redress_core::{CommandMessage, IdempotencyKey, LetterCode, SagaDefinition, SagaId, Timestamp};
+use redress_core::{CommandMessage, IdempotencyKey, LetterCode, Name, SagaDefinition, SagaId, Timestamp};
 
 use crate::broker::{Broker, BrokerState, all_unsent};
 use crate::crash::{CrashHook, CrashPoint};
+use crate::measure::{Measures, measure};
 use crate::ports::{Bus, Change, Changes, Clock, Snapshot, Stored, StoredState};
 use crate::rules::Rules;
 use crate::waiters::Ended;
@@ -78,8 +78,8 @@ impl Outgoing {
 pub(crate) struct CommitEffects {
     pub(crate) outgoing: Outgoing,
     pub(crate) healed: u64,
-    pub(crate) ended: Vec<(String, Ended)>,
-    pub(crate) events: BTreeMap<(String, HistoryEvent), u64>,
+    pub(crate) ended: Vec<(Name, Ended)>,
+    pub(crate) measures: Vec<Measures>,
     pub(crate) refusals: Vec<(SagaId, Refusal)>,
     pub(crate) dead_letters: u64,
     /// Selected too, and not decided: with them the batch would be too large.
@@ -224,6 +224,8 @@ impl<C: Clock> Batch<'_, C> {
     ) {
         self.bytes += folded.bytes();
         let Some(state) = folded.state else { return };
+        let measures = measure(definition, before, &state, &folded.history, &folded.outgoing.commands);
+        self.outcome.measures.push(measures);
         self.outcome.healed += folded.healed;
         self.outcome.outgoing.extend(folded.outgoing);
         self.outcome.refusals.extend(folded.refusals.into_iter().map(|refusal| (id, refusal)));
@@ -234,10 +236,7 @@ impl<C: Clock> Batch<'_, C> {
         let rested = before.is_ended() || before.parked().is_some();
         if !rested && (state.is_ended() || state.parked().is_some()) {
             let ended = Ended { id, status: state.status_word() };
-            self.outcome.ended.push((definition.name.to_string(), ended));
-        }
-        for entry in &folded.history {
-            *self.outcome.events.entry((definition.name.to_string(), entry.event)).or_default() += 1;
+            self.outcome.ended.push((definition.name.clone(), ended));
         }
         let moved = folded.moved;
         self.changes.history.extend(folded.history.into_iter().map(|entry| (id, entry)));

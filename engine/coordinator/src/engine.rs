@@ -19,6 +19,7 @@ use crate::clock::JournalClock;
 use crate::config::Config;
 use crate::decider::Decider;
 use crate::end_watch;
+use crate::gauges::Gauges;
 use crate::housekeeping::Housekeeping;
 use crate::intake::Intake;
 use crate::journal::PgJournal;
@@ -135,7 +136,7 @@ impl<J: JournalReads + JournalUpkeep + JournalLetters, B: Bus, C: Clock> Engine<
         clock: C,
     ) -> Result<Self, OpenError> {
         let opened_at = journal.now().await?;
-        let (metrics, tasks) = (Arc::new(Metrics::default()), TaskTracker::new());
+        let (metrics, tasks) = (Arc::new(Metrics::new(&bus)), TaskTracker::new());
         let decider = Arc::new(Decider {
             journal,
             rules: Rules::new(registry, config.decide, clock.clone()),
@@ -206,13 +207,18 @@ impl<J: JournalReads + JournalUpkeep + JournalLetters, B: Bus, C: Clock> Engine<
         }
     }
 
-    fn housekeeping(&self) -> Housekeeping<J, C> {
+    fn housekeeping(&self) -> Housekeeping<J, B, C> {
         let Parts { config, decider, publisher, tasks, .. } = &*self.parts;
         Housekeeping {
+            gauges: Gauges::new(
+                decider.clone(),
+                publisher.bus.clone(),
+                publisher.metrics.clone(),
+                config.stalled_after,
+            ),
             decider: decider.clone(),
             metrics: publisher.metrics.clone(),
             tasks: tasks.clone(),
-            stalled_after: config.stalled_after,
             keep: config.keep,
             letter_room: config.letter_room,
             prune_every: config.prune_every,
@@ -269,7 +275,7 @@ impl<J, B, C> Engine<J, B, C> {
 
     /// The coordinator's metrics.
     pub fn metrics(&self) -> &Metrics {
-        &self.parts.publisher.metrics
+        self.parts.publisher.metrics.seeded(self.definitions())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The periodic chores: counting open sagas and dead letters, and pruning old rows.
+//! The periodic chores: reading the gauges anew (`gauges`), and pruning old rows.
 //!
 //! Any number of coordinators may do it at once: rows that another one is about to prune are passed over. Nothing here
 //! touches an open saga, and a failure only means that it is done later.
@@ -6,16 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redress_core::LetterStatus;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::decider::Decider;
-use crate::metrics::{LetterKind, Metrics, Version};
+use crate::gauges::Gauges;
+use crate::metrics::Metrics;
 use crate::pauses::Ticks;
-use crate::ports::{
-    Clock, JournalError, JournalLetters, JournalUpkeep, Keep, LetterFilter, LetterRoom, OpenSagas,
-};
+use crate::ports::{Bus, Clock, JournalError, JournalLetters, JournalUpkeep, Keep, LetterRoom};
 
 /// How often the gauges are read anew: often enough for a dashboard, seldom enough for the database.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -27,22 +25,21 @@ const PRUNE_BATCH_MAX: i64 = 500;
 const REPLAY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The periodic chores of a coordinator.
-pub(crate) struct Housekeeping<J, C> {
+pub(crate) struct Housekeeping<J, B, C> {
+    pub(crate) gauges: Gauges<J, B, C>,
     pub(crate) decider: Arc<Decider<J, C>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: TaskTracker,
-    /// A saga that goes on by itself for longer than this is counted as stalled.
-    pub(crate) stalled_after: Duration,
     pub(crate) keep: Keep,
     pub(crate) letter_room: LetterRoom,
     pub(crate) prune_every: Duration,
 }
 
-impl<J: JournalUpkeep + JournalLetters, C: Clock> Housekeeping<J, C> {
+impl<J: JournalUpkeep + JournalLetters, B: Bus, C: Clock> Housekeeping<J, B, C> {
     /// Does them until the shutdown.
-    pub(crate) async fn run(self, shutdown: CancellationToken) {
-        let clock = &self.decider.clock;
-        let mut ticks = Ticks::new(clock, LOOK_EVERY);
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let clock = self.decider.clock.clone();
+        let mut ticks = Ticks::new(&clock, LOOK_EVERY);
         let mut prune_at = clock.monotonic() + self.prune_every;
         loop {
             tokio::select! {
@@ -50,12 +47,13 @@ impl<J: JournalUpkeep + JournalLetters, C: Clock> Housekeeping<J, C> {
                 () = shutdown.cancelled() => break,
                 () = ticks.tick() => {}
             }
-            if let Err(error) = self.look().await {
-                tracing::debug!(%error, "open sagas not counted");
-            }
-            if let Err(error) = self.look_at_letters().await {
-                tracing::debug!(%error, "dead letters not counted");
-            }
+            let sagas = self.gauges.look_at_sagas().await;
+            let letters = match self.give_letters_back().await {
+                Ok(()) => self.gauges.look_at_letters().await,
+                Err(error) => Err(error),
+            };
+            self.gauges.note_journal(sagas.and(letters));
+            self.gauges.look_at_services().await;
             if clock.monotonic() >= prune_at {
                 prune_at = clock.monotonic() + self.prune_every;
                 self.prune(&shutdown).await;
@@ -63,43 +61,13 @@ impl<J: JournalUpkeep + JournalLetters, C: Clock> Housekeeping<J, C> {
         }
     }
 
-    /// Reads the gauges anew, and logs the versions that no coordinator here can carry on.
-    async fn look(&self) -> Result<(), JournalError> {
-        let Decider { journal, rules, .. } = &*self.decider;
-        let open = journal.open_sagas().await?;
-        self.metrics.open.clear();
-        for OpenSagas { saga, version, count } in open {
-            let known = rules.registry.all().iter().any(|d| *d.name == *saga && d.version == version);
-            if !known {
-                tracing::warn!(
-                    saga,
-                    version,
-                    count,
-                    "open sagas of a version that is unknown here wait for a coordinator that knows it"
-                );
-            }
-            let label = Version { known: if known { "true" } else { "false" }, saga, version };
-            self.metrics.open.get_or_create(&label).set(count);
-        }
-        let stalled = journal.stalled(self.stalled_after).await?;
-        self.metrics.stalled.set(stalled);
-        Ok(())
-    }
-
-    /// Counts the letters that wait for an operator, and keeps those again whose replay has no end.
-    async fn look_at_letters(&self) -> Result<(), JournalError> {
+    /// Keeps those letters again whose replay has no end.
+    async fn give_letters_back(&self) -> Result<(), JournalError> {
         let journal = self.decider.journal.clone();
         let given_back = self.tasks.spawn(async move { journal.give_back_letters(REPLAY_TIME_MAX).await });
         let given_back = given_back.await.unwrap_or(Err(JournalError::Panicked))?;
         if given_back > 0 {
             tracing::warn!(given_back, "dead letters whose replay had no end are kept as before");
-        }
-        let kept = LetterFilter { status: Some(LetterStatus::Kept), ..LetterFilter::default() };
-        let groups = self.decider.journal.letter_groups(&kept).await?;
-        self.metrics.dead_letters_kept.clear();
-        for group in groups {
-            let kind = LetterKind { source: group.source, code: group.code.as_str() };
-            self.metrics.dead_letters_kept.get_or_create(&kind).set(group.count);
         }
         Ok(())
     }

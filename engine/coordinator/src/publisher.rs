@@ -12,7 +12,8 @@ use crate::batch_size::{BatchSize, SharedLimit};
 use crate::broker::Broker;
 use crate::crash::CrashHook;
 use crate::decider::Decider;
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::Metrics;
+use crate::metrics::labels::{Kind, NameLabel};
 use crate::ports::{Bus, Clock, Journal, JournalError};
 use crate::room::Room;
 use crate::units::{BatchWork, Failed, Isolation, run_batch};
@@ -59,12 +60,12 @@ impl<J: Journal, B: Bus, C: Clock> Publisher<J, B, C> {
     /// Counts and wakes the waiters; returns the messages to be published.
     fn count(&self, outcome: CommitEffects) -> Outgoing {
         let metrics = &self.metrics;
-        for ((saga, event), times) in outcome.events {
-            metrics.events.get_or_create(&Kind { saga, kind: event.as_str() }).inc_by(times);
+        for measures in outcome.measures {
+            metrics.count(measures);
         }
         let mut ended: Vec<Ended> = Vec::with_capacity(outcome.ended.len());
         for (saga, end) in outcome.ended {
-            metrics.ended.get_or_create(&Kind { saga, kind: end.status }).inc();
+            metrics.ended.get_or_create(&Kind { saga: NameLabel(saga), kind: end.status }).inc();
             ended.push(end);
         }
         metrics.commands.inc_by(outcome.outgoing.commands.len() as u64);

@@ -13,7 +13,7 @@ use crate::batch::Outgoing;
 use crate::batch_size::{BatchSize, SharedLimit};
 use crate::broker::BrokerState;
 use crate::decider::Decider;
-use crate::metrics::Kind;
+use crate::metrics::labels::{Kind, NameLabel};
 use crate::ports::{Bus, Clock, Inserted, Journal, JournalError, NewSaga};
 use crate::prepared::Prepared;
 use crate::publisher::Publisher;
@@ -157,7 +157,7 @@ impl<J: Journal, B: Bus, C: Clock> Starter<J, B, C> {
             if !is_ours {
                 continue;
             }
-            let saga = prepared.definition.name.to_string();
+            let saga = NameLabel::from(&prepared.definition.name);
             metrics.started.get_or_create(&Kind { saga, kind: "start" }).inc();
             ended.extend(at_rest.map(|status| Ended { id: prepared.id, status }));
             to_send.extend(outgoing);

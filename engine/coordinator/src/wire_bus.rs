@@ -1,5 +1,6 @@
 //! JetStream as the coordinator's bus.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redress_core::decide::{NotSent, Unsent};
@@ -12,7 +13,8 @@ use redress_wire::{Consumer, DeadLetters, Delivery, Malformed, PublishError, Wir
 use uuid::Uuid;
 
 use crate::ports::{
-    Acknowledge, Bus, BusHealth, COORDINATOR, DeadLetter, Incoming, Letters, RawMessage, Replies, TakenLetter,
+    Acknowledge, Backlog, Bus, BusHealth, COORDINATOR, DeadLetter, Incoming, Letters, RawMessage, Replies,
+    TakenLetter, Traffic,
 };
 
 impl Bus for Wire {
@@ -69,6 +71,34 @@ impl Bus for Wire {
 
     fn is_alive(&self) -> bool {
         Self::is_alive(self)
+    }
+
+    async fn backlog(&self, service: &Name) -> Option<Backlog> {
+        match Self::backlog(self, service).await {
+            // A service that never ran here has nothing in hand.
+            Ok(found) => Some(found.map_or_else(Backlog::default, |it| Backlog {
+                requests: it.requests,
+                pending: it.pending,
+                in_flight: it.in_flight,
+                delivered: it.delivered,
+            })),
+            Err(error) => {
+                tracing::debug!(%service, %error, "the broker does not say what waits for the service");
+                None
+            }
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        let stats = self.stats();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic {
+            published: read(&stats.published),
+            publish_failures: read(&stats.publish_failures),
+            redeliveries: read(&stats.redeliveries),
+            reconnects: read(&stats.reconnects),
+            rebuilds: read(&stats.rebuilds),
+        }
     }
 
     fn raw_reply(&self, reply: &ReplyMessage) -> RawMessage {

@@ -199,6 +199,12 @@ impl<T> Beside<T> {
         (self.queues.iter().map(|queue| queue.running).sum(), waiting)
     }
 
+    /// Of each handler: calls that run, commands that wait, and calls that may run beside each other.
+    pub(crate) fn loads(&self) -> Vec<(usize, usize, usize)> {
+        let load = |queue: &Queue<T>| (queue.running, queue.waiting.len(), queue.bounds.concurrency);
+        self.queues.iter().map(load).collect()
+    }
+
     fn has_place(&self, handler: usize) -> bool {
         let Queue { bounds, running, .. } = &self.queues[handler];
         if *running >= bounds.concurrency {

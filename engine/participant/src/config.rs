@@ -1,13 +1,15 @@
-//! The configuration of a participant, and its counters.
+//! The configuration of a participant.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redress_core::inbox::Retention;
 
 use crate::crash::CrashHook;
 use crate::meter::Limits;
+use crate::monitor::Monitor;
+pub use crate::stats::Stats;
+pub(crate) use crate::stats::count;
 
 /// The treatment of injected failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -70,6 +72,8 @@ pub struct ParticipantConfig {
     pub faults: FaultMode,
     /// Called at each crash point, for tests.
     pub crash: CrashHook,
+    /// Sees the service at work; the same one for all services of a program that are shown together.
+    pub monitor: Monitor,
 }
 
 impl Default for ParticipantConfig {
@@ -91,6 +95,7 @@ impl Default for ParticipantConfig {
             database_down_pause: Duration::from_secs(1),
             faults: FaultMode::Refused,
             crash: CrashHook::default(),
+            monitor: Monitor::default(),
         }
     }
 }
@@ -144,85 +149,4 @@ impl ParticipantConfig {
         }
         self
     }
-}
-
-macro_rules! stats {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// The counts of a participant since its start.
-        #[derive(Debug, Default)]
-        pub struct Stats { $($(#[$doc])* pub $name: AtomicU64),+ }
-
-        impl Stats {
-            /// Adds the counts of another one.
-            pub(crate) fn add(&self, other: &Self) {
-                $(self.$name.fetch_add(other.$name.load(Ordering::Relaxed), Ordering::Relaxed);)+
-            }
-
-            /// Names and values, for logs and tests.
-            pub fn read(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed))),+]
-            }
-        }
-    };
-}
-
-stats! {
-    /// Handlers that said `done`.
-    done,
-    /// Handlers that said no.
-    rejected,
-    /// Attempts that failed.
-    failed,
-    /// Commands answered from memory.
-    duplicates,
-    /// Actions refused because of a fence.
-    fenced,
-    /// Compensations that had nothing to undo.
-    null_compensations,
-    /// Settlements answered.
-    settled,
-    /// Handlers that said that the answer comes later.
-    accepted,
-    /// Answers given later and published.
-    answered_later,
-    /// Commands that were sent or delivered before and whose handler ran without an inbox: perhaps once more.
-    run_again,
-    /// Commands older than the inbox remembers.
-    expired,
-    /// Messages given up.
-    dead_letters,
-    /// Those of them of which the broker kept only a reduced letter.
-    dead_letters_reduced,
-    /// Those of them that the broker refused and the service's own database keeps.
-    dead_letters_kept_here,
-    /// Those that the service's own database kept and the broker has taken since.
-    dead_letters_forwarded,
-    /// Those of them that are kept nowhere but in the log.
-    dead_letters_lost,
-    /// Batches that had to be run again.
-    batch_retries,
-    /// Commands that ran beside the batches, because their handler takes long.
-    ran_beside,
-    /// Of now: calls that run beside the batches.
-    running_beside,
-    /// Of now: commands that wait for a place beside the batches.
-    waiting_beside,
-    /// Calls to third parties.
-    called_out,
-    /// Inquiries what became of such calls.
-    inquired,
-    /// Commands answered `in-doubt`.
-    in_doubt,
-    /// Rows of the inbox that were pruned.
-    pruned,
-    /// Notifications that were heard.
-    heard,
-    /// Notifications that were lost here.
-    unheard,
-    /// Deliveries that carried on after an injected failure.
-    injected,
-}
-
-pub(crate) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -168,6 +168,16 @@ impl<S> Handlers<S> {
         all.map(|(place, command)| (self.all[place].runner.phase(), command))
     }
 
+    /// Phase and command of each handler, in their order; those that give up open questions among them.
+    pub(crate) fn in_order(&self) -> Vec<(Phase, Option<&Name>)> {
+        let mut order: Vec<(Phase, Option<&Name>)> =
+            self.all.iter().map(|handler| (handler.runner.phase(), None)).collect();
+        for (command, &place) in self.by_command.iter().chain(&self.give_ups) {
+            order[place].1 = Some(command);
+        }
+        order
+    }
+
     /// The longest that a handler may take.
     pub(crate) fn time_max(&self) -> Option<Duration> {
         self.all.iter().map(|handler| handler.limits.handler).max()

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::beside::{Beside, Job, Refused, Step, Waiting};
+use crate::config::count;
 use crate::handlers::Registered;
 use crate::isolation::{Isolation, Lane};
 use crate::member::{CountsAsAttempt, End, Member};
@@ -62,6 +63,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
 
     /// It would only wait for a row of the inbox, and it is answered by the inbox when it comes again.
     pub(crate) async fn put_twin_back(&self, member: Member) {
+        count(&self.inbox.stats.put_back_twin);
         member.ack.nak(TWIN_PAUSE).await;
     }
 
@@ -74,6 +76,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
             Ok(()) => {}
             Err((Refused::UnderWay, member)) => self.put_twin_back(member).await,
             Err((Refused::Full, member)) => {
+                count(&self.inbox.stats.put_back_full);
                 let pauses = member.deliveries.min(FULL_PAUSES_MAX) as u32;
                 member.ack.nak(FULL_PAUSE * pauses).await;
             }

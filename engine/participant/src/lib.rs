@@ -67,6 +67,7 @@
 pub mod ack_mode;
 mod answer;
 mod at_least_once;
+mod at_work;
 mod batch;
 mod beside;
 mod call_dispatch;
@@ -83,6 +84,7 @@ mod dispatch;
 mod due;
 mod echo;
 mod execute;
+mod exposition;
 mod given;
 mod handler;
 mod handlers;
@@ -98,6 +100,7 @@ mod listen;
 mod member;
 mod meter;
 mod migrations;
+mod monitor;
 mod open;
 mod pace;
 mod pacer;
@@ -117,6 +120,7 @@ mod serve;
 mod serve_error;
 mod serve_without_database;
 mod service;
+mod stats;
 mod store;
 mod tempo;
 #[cfg(feature = "testing")]
@@ -124,6 +128,7 @@ pub mod testing;
 mod tx;
 mod unit_error;
 mod unknown;
+mod watched;
 mod ways;
 mod worker;
 
@@ -140,6 +145,7 @@ pub use handler::{
 };
 pub use later::{AnswerOrLater, CompensateLater, GiveUp, HandleLater, OrLater, UndoneOrLater, later};
 pub use migrations::inbox_migrator;
+pub use monitor::{Monitor, ServiceHealth};
 pub use participant::Participant;
 pub use redress_postgres::{DatabaseError, Migrations};
 pub use serve_error::ServeError;

@@ -290,7 +290,8 @@ impl<S: Send + Sync + 'static> Participant<S> {
         let repeated = self.take_repeated(&post, author.clone())?;
         let listening = self.take_listening(&post, author.clone(), Some(pool.clone()))?;
         let inbox = Arc::new(self.into_inbox(author, pool)?);
-        let worker = Worker::new(inbox, post, repeated);
-        serve(Arc::new(worker), listening, shutdown).await
+        let worker = Arc::new(Worker::new(inbox, post, repeated));
+        worker.inbox.config.monitor.watch(&worker);
+        serve(worker, listening, shutdown).await
     }
 }

@@ -12,6 +12,7 @@ use redress_wire::delivery::AckHandle;
 use redress_wire::{Delivery, Malformed};
 
 use crate::answer::Unruled;
+use crate::at_work::InBatch;
 use crate::config::count;
 use crate::dispatch::truncate_message;
 use crate::execute::execute;
@@ -76,6 +77,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         }
         let acks: Vec<AckHandle> = members.iter().map(|member| member.ack.clone()).collect();
         let heartbeat = tokio::spawn(keep_alive(acks, self.wire.config().ack_wait / 3));
+        let _in_batch = InBatch::enter(&self.inbox.stats, members.len());
         self.run_all(members, permit).await;
         heartbeat.abort();
     }
@@ -96,6 +98,9 @@ impl<S: Send + Sync + 'static> Worker<S> {
         // The inbox alone answers a settlement.
         if command.key.phase != Phase::Settlement && self.inbox.handlers.of(&command).is_none() {
             return ClassifiedDelivery::Unknown(UnknownCommand { command, deliveries, ack });
+        }
+        if deliveries > 1 {
+            count(&self.inbox.stats.redelivered);
         }
         let command = if deliveries > 1 { without_delivery_fault(command) } else { command };
         match self.post.delivery_fault(&command) {
@@ -261,13 +266,14 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 tracing::warn!(service = %self.service, error = text, "database unavailable; the commands wait")
             }
         }
-        self.database_down.notify_one();
+        self.note_database_down();
         self.put_back(members).await;
         End::DatabaseDown(error.counts_as_attempt())
     }
 
     pub(crate) async fn put_back(&self, members: Vec<Member>) {
         for member in members {
+            count(&self.inbox.stats.put_back);
             member.ack.nak(self.inbox.config.database_down_pause).await;
         }
     }
@@ -283,6 +289,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
                 }
             }
         }
+        self.note_database_up();
         tracing::info!(service = %self.service, "database available again");
     }
 

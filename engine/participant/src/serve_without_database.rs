@@ -11,6 +11,7 @@ use redress_wire::Delivery;
 use redress_wire::knowing::KnownCommand;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::count;
 use crate::listen::Listening;
 use crate::member::{Member, UnknownCommand};
 use crate::repeated::Repeated;
@@ -22,6 +23,7 @@ pub(crate) async fn serve_without_database<S: Send + Sync + 'static>(
     listening: Listening<S>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
+    repeated.post.config.monitor.watch(&repeated);
     let stop = CancellationToken::new();
     let listening = tokio::spawn(listening.run(stop.clone()));
     let taken = take(&repeated, shutdown).await;
@@ -76,6 +78,9 @@ fn sort<S: Send + Sync + 'static>(repeated: &Arc<Repeated<S>>, batch: Vec<Delive
         if let Some(misaddressed) = repeated.post.misaddressed(&command) {
             poison.push((misaddressed, ack));
         } else if repeated.knows(&command) {
+            if deliveries > 1 {
+                count(&repeated.post.stats.redelivered);
+            }
             repeated.take(Member { command, ack, deliveries });
         } else {
             unknown.push(UnknownCommand { command, deliveries, ack });

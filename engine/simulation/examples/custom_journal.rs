@@ -13,7 +13,7 @@ use std::time::Duration;
 use redress_coordinator::ports::{
     Changes, DeadLetter, Inserted, Journal, JournalError, JournalLetters, JournalReads, JournalUpkeep, Keep,
     LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSagas,
-    RegisterError, Rows, SagaRow, Selection, Snapshot, StoredStart, UnderWay,
+    RegisterError, Rows, SagaRow, Selection, Snapshot, Standing, StoredStart, UnderWay,
 };
 use redress_coordinator::{Config, Engine, StartRequest, SystemClock};
 use redress_core::fault::{FaultBook, Strike};
@@ -137,6 +137,10 @@ impl JournalUpkeep for PrintingJournal {
 
     async fn stalled(&self, after: Duration) -> Result<i64, JournalError> {
         self.0.stalled(after).await
+    }
+
+    async fn standing(&self) -> Result<Standing, JournalError> {
+        self.0.standing().await
     }
 
     async fn asleep(&self, versions: &[(Name, u32)]) -> Result<Vec<SagaId>, JournalError> {

@@ -49,7 +49,7 @@ pub use consumers::ConsumerError;
 pub use dead_letter::{DeadLetter, DeadLetters, Kept};
 pub use delivery::Delivery;
 pub use headers::{Malformed, ReplyAddress};
-pub use listening::ListeningError;
+pub use listening::{Backlog, ListeningError};
 pub use notify::Notifications;
 pub use publish::PublishError;
 pub use stats::Stats;

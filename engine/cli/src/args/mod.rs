@@ -3,9 +3,11 @@
 pub(crate) mod crash;
 pub(crate) mod saga_ref;
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use clap::{Args, ValueEnum};
+use redress_api::Access;
 use redress_participant::ParticipantConfig;
 
 /// How to print.
@@ -61,6 +63,26 @@ pub(crate) struct AccessArgs {
     /// Secret that every request must bear; needed to listen anywhere but on loopback.
     #[arg(long, env = "REDRESS_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+}
+
+impl AccessArgs {
+    /// Access for clients that bear the token, if there is one.
+    pub(crate) fn access(&self) -> Access {
+        self.token.clone().filter(|token| !token.is_empty()).map_or(Access::Loopback, Access::Token)
+    }
+}
+
+/// The variable that says where a process of services serves its metrics.
+pub(crate) const METRICS_ADDR: &str = "REDRESS_METRICS_ADDR";
+
+/// Where metrics and probes are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MetricsArgs {
+    /// Where metrics and probes are served; nowhere if it is not said.
+    #[arg(long, env = "REDRESS_METRICS_ADDR")]
+    pub(crate) metrics_addr: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
 }
 
 /// Where the API is.

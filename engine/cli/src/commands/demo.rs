@@ -1,6 +1,7 @@
 //! `redress demo`: a few sagas from nothing, then the API.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -16,10 +17,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{AccessArgs, Output, ServersArgs};
-use crate::commands::up::access;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, shutdown_on_signal};
 use crate::legible::{legible, say};
+use crate::probes::OfServices;
 use crate::program::{App, DemoAnswer, DemoStart};
 use crate::render;
 use crate::services::Services;
@@ -44,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run(app: App, args: DemoArgs, output: Output) -> Result<Exit, Failure> {
-    let access = access(&args.access);
+    let access = args.access.access();
     // Before the work, so that a port that cannot be had is told at once.
     let listener = if args.exit { None } else { Some(listen(args.http, &access).await?) };
     let shutdown = shutdown_on_signal();
@@ -53,7 +54,7 @@ pub(crate) async fn run(app: App, args: DemoArgs, output: Output) -> Result<Exit
         () = shutdown.cancelled() => return Ok(Exit::Interrupted),
     };
     let result = tokio::select! {
-        result = play_and_serve(&app, &engine, listener, (access, servers.keeps()), output, &shutdown) => result,
+        result = play_and_serve(&app, &engine, listener, (access, &servers), output, &shutdown) => result,
         failure = services.trouble() => Err(failure),
     };
     let stopped = services.stop().await;
@@ -77,7 +78,7 @@ async fn play_and_serve(
     app: &App,
     engine: &Engine,
     listener: Option<TcpListener>,
-    (access, keeps): (Access, &'static str),
+    (access, servers): (Access, &Servers),
     output: Output,
     shutdown: &CancellationToken,
 ) -> Result<Exit, Failure> {
@@ -92,14 +93,16 @@ async fn play_and_serve(
     };
     if let (Ok(Exit::Ok), Some(listener)) = (&played, listener) {
         let url = format!("http://{}", listener.local_addr()?);
-        let text = format!("{}\nlistening on {url}", hints(&url, keeps));
+        let text = format!("{}\nlistening on {url}", hints(&url, servers.keeps()));
         // Standard output is data, and a reader of JSON has had all of it.
         if output == Output::Text {
             render::emit(&text)
         } else {
             say(&text)
         }
-        redress_api::serve(listener, engine.clone(), access, shutdown.clone()).await?;
+        let beside = OfServices { monitor: servers.monitor.clone(), expected: 0 };
+        redress_api::serve_beside(listener, engine.clone(), Arc::new(beside), access, shutdown.clone())
+            .await?;
     }
     stop.cancel();
     coordinator.await?;
@@ -120,7 +123,7 @@ fn beginning(given: &ServersArgs, services: usize) -> String {
 fn hints(url: &str, keeps: &str) -> String {
     format!(
         "\n  API       {url}/v1/sagas\n  try       curl -s {url}/v1/definitions, or in another terminal:\n            \
-         redress list --url {url}\n  stop      Ctrl-C; {keeps}\n"
+         redress list --url {url}\n  metrics   {url}/metrics, of coordinator and services\n  stop      Ctrl-C; {keeps}\n"
     )
 }
 

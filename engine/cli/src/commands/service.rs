@@ -13,10 +13,11 @@ use redress_wire::Wire;
 use serde_json::{Value, json};
 
 use crate::args::crash::CrashAt;
-use crate::args::{Output, ServersArgs};
+use crate::args::{MetricsArgs, Output, ServersArgs};
 use crate::commands::up::migrations;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, shutdown_on_signal, stdin_end};
+use crate::probes::{Door, OfServices};
 use crate::program::App;
 use crate::render;
 
@@ -44,6 +45,8 @@ pub(crate) struct ServiceArgs {
     #[arg(long, hide = true, requires = "allow_faults")]
     pub(crate) crash_at: Option<CrashAt<CrashPoint>>,
     #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
     pub(crate) servers: ServersArgs,
 }
 
@@ -63,6 +66,10 @@ pub(crate) async fn run(app: App, args: ServiceArgs, output: Output) -> Result<E
         return check(&servers, &services, output).await;
     }
     let shutdown = shutdown_on_signal();
+    if let Some(door) = Door::open(&args.metrics).await? {
+        let seen = OfServices { monitor: servers.monitor.clone(), expected: services.len() };
+        door.serve(seen, &args.names, shutdown.clone())?;
+    }
     if args.until_stdin_ends {
         let shutdown = shutdown.clone();
         tokio::spawn(async move {

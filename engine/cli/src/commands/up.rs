@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -21,6 +22,7 @@ use crate::chaos::Control;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Servers, kept, shutdown_on_signal, stdin_end};
 use crate::legible::say;
+use crate::probes::OfServices;
 use crate::program::App;
 use crate::render;
 use crate::services::Services;
@@ -91,7 +93,7 @@ pub(crate) struct ServeArgs {
 const DRAIN_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn up(app: App, args: UpArgs) -> Result<Exit, Failure> {
-    let access = access(&args.access);
+    let access = args.access.access();
     let listener = listen(args.http, &access).await?;
     let shutdown = shutdown_on_signal();
     let (servers, engine, mut services) = tokio::select! {
@@ -101,9 +103,13 @@ pub(crate) async fn up(app: App, args: UpArgs) -> Result<Exit, Failure> {
     let names: Vec<&str> = app.services.iter().map(Service::name).collect();
     say(&servers.describe());
     say(&format!("services: {}", names.join(", ")));
+    if !args.processes {
+        say(&format!("metrics of coordinator and services: http://{}/metrics", listener.local_addr()?));
+    }
+    let beside = OfServices { monitor: servers.monitor.clone(), expected: 0 };
     let (control, handles) = (Control::listen(&servers), services.handles());
     let result = tokio::select! {
-        result = carry(engine, listener, access, shutdown.clone()) => result,
+        result = carry(engine, listener, access, beside, shutdown.clone()) => result,
         failure = services.trouble() => Err(failure),
         never = control.serve(&servers, &handles) => match never {},
     };
@@ -124,7 +130,7 @@ async fn begin(app: &App, args: &UpArgs) -> Result<(Servers, Engine, Services), 
 }
 
 pub(crate) async fn serve(app: App, args: ServeArgs) -> Result<Exit, Failure> {
-    let access = access(&args.access);
+    let access = args.access.access();
     let servers = Servers::given(&args.servers)?;
     let listener = listen(args.http, &access).await?;
     let shutdown = shutdown_on_signal();
@@ -151,7 +157,8 @@ pub(crate) async fn serve(app: App, args: ServeArgs) -> Result<Exit, Failure> {
     if args.drain {
         tokio::spawn(leave_when_drained(engine.clone(), shutdown.clone()));
     }
-    carry(engine, listener, access, shutdown).await
+    let beside = OfServices { monitor: servers.monitor.clone(), expected: 0 };
+    carry(engine, listener, access, beside, shutdown).await
 }
 
 const fn days(days: u64) -> Duration {
@@ -179,20 +186,17 @@ async fn leave_when_drained(engine: Engine, shutdown: CancellationToken) {
     shutdown.cancel();
 }
 
-/// Access for clients that bear the token, if there is one.
-pub(crate) fn access(args: &AccessArgs) -> Access {
-    args.token.clone().filter(|token| !token.is_empty()).map_or(Access::Loopback, Access::Token)
-}
-
 async fn listen(address: SocketAddr, access: &Access) -> Result<TcpListener, Failure> {
     bind(address, access).await.map_err(|error| Failure::new(1, error))
 }
 
-/// Runs coordinator and API until the shutdown; requests first, then what is in flight.
+/// Runs coordinator and API until the shutdown, the metrics of this process's services with the coordinator's;
+/// requests first, then what is in flight.
 async fn carry(
     engine: Engine,
     listener: TcpListener,
     access: Access,
+    beside: OfServices,
     shutdown: CancellationToken,
 ) -> Result<Exit, Failure> {
     let coordinator = {
@@ -200,7 +204,7 @@ async fn carry(
         tokio::spawn(async move { engine.run(shutdown).await })
     };
     render::emit(&format!("listening on http://{}", listener.local_addr()?));
-    redress_api::serve(listener, engine, access, shutdown).await?;
+    redress_api::serve_beside(listener, engine, Arc::new(beside), access, shutdown).await?;
     coordinator.await?;
     Ok(Exit::Ok)
 }

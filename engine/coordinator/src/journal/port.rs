@@ -7,7 +7,7 @@ use redress_core::{Name, SagaId, Timestamp};
 
 use super::pg::PgJournal;
 use crate::ports::{
-    JournalError, JournalReads, JournalUpkeep, Keep, ListFilter, OpenSagas, Rows, SagaRow, UnderWay,
+    JournalError, JournalReads, JournalUpkeep, Keep, ListFilter, OpenSagas, Rows, SagaRow, Standing, UnderWay,
 };
 
 impl JournalReads for PgJournal {
@@ -47,6 +47,10 @@ impl JournalUpkeep for PgJournal {
 
     async fn stalled(&self, after: Duration) -> Result<i64, JournalError> {
         Self::stalled(self, after).await
+    }
+
+    async fn standing(&self) -> Result<Standing, JournalError> {
+        Self::standing(self).await
     }
 
     async fn asleep(&self, versions: &[(Name, u32)]) -> Result<Vec<SagaId>, JournalError> {

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use redress_core::state::ParkCode;
 use redress_core::{Name, SagaId, Timestamp};
 use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::columns::interval;
 use super::pg::PgJournal;
-use crate::ports::{JournalError, Keep, OpenSagas, UnderWay};
+use crate::ports::{JournalError, Keep, OpenSagas, Standing, UnderWay};
 
 /// The least time for which the audit log keeps an operator command, however briefly sagas are kept: many times longer
 /// than a command is tried, since a lost commit is looked up there.
@@ -64,6 +67,33 @@ impl PgJournal {
         .fetch_one(&self.probe);
         let row = self.reading(row).await?;
         Ok(UnderWay { going: row.try_get("going")?, resting: row.try_get("resting")? })
+    }
+
+    /// The age of the oldest open saga and the number of parked ones, by definition.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer, or a code is none.
+    pub(crate) async fn standing(&self) -> Result<Standing, JournalError> {
+        let oldest = sqlx::query(
+            "SELECT saga, extract(epoch FROM now() - min(started_at))::float8 AS age FROM sagas \
+             WHERE ended_at IS NULL GROUP BY 1 ORDER BY 1",
+        );
+        let oldest = self.reading(oldest.fetch_all(&self.probe)).await?;
+        let parked = sqlx::query(
+            "SELECT saga, convert_from(state, 'UTF8')::jsonb #> '{status,parked,reason,code}' AS code, \
+                count(*) AS sagas \
+             FROM sagas WHERE ended_at IS NULL AND status = 'parked' GROUP BY 1, 2 ORDER BY 1, 2",
+        );
+        let parked = self.reading(parked.fetch_all(&self.probe)).await?;
+        let age = |row: &PgRow| Ok((row.try_get("saga")?, seconds(row.try_get("age")?)));
+        let by_code = |row: &PgRow| {
+            let Json(code): Json<ParkCode> = row.try_get("code")?;
+            Ok((row.try_get("saga")?, code, row.try_get("sagas")?))
+        };
+        Ok(Standing {
+            oldest: oldest.iter().map(age).collect::<Result<_, JournalError>>()?,
+            parked: parked.iter().map(by_code).collect::<Result<_, JournalError>>()?,
+        })
     }
 
     /// The sagas of these versions that wait for their time.
@@ -222,4 +252,9 @@ impl PgJournal {
         let ours = (Uuid::now_v7().as_u128() >> 80).saturating_sub(age.as_millis());
         Ok(SagaId(Uuid::from_u128(((theirs.min(ours) + 1) << 80) - 1)))
     }
+}
+
+/// An age that the database has counted; nothing if its clock has stepped back.
+fn seconds(age: f64) -> Duration {
+    Duration::try_from_secs_f64(age).unwrap_or_default()
 }

@@ -58,6 +58,18 @@ pub trait Bus: Clone + Send + Sync + 'static {
     /// Returns true if this process can go on by itself: if not, a new one must take its place.
     fn is_alive(&self) -> bool;
 
+    /// What waits for a service at the broker; `None` if the broker does not say, or this bus cannot. May wait for it for
+    /// ever.
+    fn backlog(&self, service: &Name) -> impl Future<Output = Option<Backlog>> + Send {
+        let _ = service;
+        std::future::ready(None)
+    }
+
+    /// What the connection has carried, for the metrics.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
     /// A reply as it travels: published again like this, it is the same reply.
     fn raw_reply(&self, reply: &ReplyMessage) -> RawMessage;
 }
@@ -120,6 +132,34 @@ pub struct RawMessage {
     pub headers: Vec<(String, String)>,
     /// Its body.
     pub payload: Vec<u8>,
+}
+
+/// What waits for a service at the broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Requests for commands that wait for some: of instances that live and are not busy.
+    pub requests: u64,
+    /// Commands that were not handed out yet.
+    pub pending: u64,
+    /// Commands that were handed out and are not settled.
+    pub in_flight: u64,
+    /// Commands handed out so far, once and again: it counts on while a service works.
+    pub delivered: u64,
+}
+
+/// What a connection to the broker has carried since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages published and stored.
+    pub published: u64,
+    /// Publishes that failed.
+    pub publish_failures: u64,
+    /// Messages that came more than once.
+    pub redeliveries: u64,
+    /// Connections lost and made again.
+    pub reconnects: u64,
+    /// Consumers built anew.
+    pub rebuilds: u64,
 }
 
 /// The health of the connection to the broker.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::data::{Changes, DeadLetter, Inserted, NewSaga, Selection, Snapshot, StoredStart};
 use super::errors::{JournalError, RegisterError};
-use super::reads::{ListFilter, OpenSagas, Rows, SagaRow, UnderWay};
+use super::reads::{ListFilter, OpenSagas, Rows, SagaRow, Standing, UnderWay};
 
 /// The source of truth: the part of it on which sagas begin and move. Cheap to clone.
 ///
@@ -168,6 +168,12 @@ pub trait JournalUpkeep: Journal {
     /// # Errors
     /// [`JournalError`] if the journal does not answer.
     fn stalled(&self, after: Duration) -> impl Future<Output = Result<i64, JournalError>> + Send;
+
+    /// The age of the oldest open saga and the number of parked ones, by definition.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal does not answer.
+    fn standing(&self) -> impl Future<Output = Result<Standing, JournalError>> + Send;
 
     /// The sagas of these versions that wait for their time.
     ///

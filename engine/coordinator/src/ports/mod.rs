@@ -23,7 +23,9 @@ mod journal;
 mod letters;
 mod reads;
 
-pub use bus::{Acknowledge, Bus, BusHealth, Incoming, Letters, RawMessage, Replies, TakenLetter};
+pub use bus::{
+    Acknowledge, Backlog, Bus, BusHealth, Incoming, Letters, RawMessage, Replies, TakenLetter, Traffic,
+};
 pub use clock::Clock;
 pub use data::{
     Audit, COORDINATOR, Change, Changes, DeadLetter, Fingerprint, Inserted, NewSaga, Selection, Snapshot,
@@ -35,4 +37,4 @@ pub use letters::{
     JournalLetters, LetterDecision, LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterState,
     LetterStep, decided_status,
 };
-pub use reads::{HistoryRow, Include, ListFilter, OpenSagas, Replied, Rows, SagaRow, UnderWay};
+pub use reads::{HistoryRow, Include, ListFilter, OpenSagas, Replied, Rows, SagaRow, Standing, UnderWay};

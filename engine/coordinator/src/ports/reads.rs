@@ -1,7 +1,9 @@
 //! Sagas as people read them.
 
+use std::time::Duration;
+
 use redress_core::history::HistoryEntry;
-use redress_core::state::SagaState;
+use redress_core::state::{ParkCode, SagaState};
 use redress_core::{JsonText, SagaId, Timestamp};
 
 /// A saga as it is stored.
@@ -102,6 +104,15 @@ pub struct OpenSagas {
     pub version: u32,
     /// The number of those that have not ended.
     pub count: i64,
+}
+
+/// Sagas that rest or lag, for the gauges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The age of the oldest saga of each definition that has sagas which have not ended.
+    pub oldest: Vec<(String, Duration)>,
+    /// The number of parked sagas of each definition, by the code of their first reason.
+    pub parked: Vec<(String, ParkCode, i64)>,
 }
 
 /// The sagas under way at a draining coordinator: those that keep it, and those that it leaves.

@@ -40,6 +40,17 @@ pub enum CauseKind {
 }
 
 impl CauseKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Rejected,
+        Self::Fenced,
+        Self::InDoubt,
+        Self::Cancelled,
+        Self::Deadline,
+        Self::LateSuccess,
+        Self::TimedOut,
+    ];
+
     /// The kind as one word.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redress_core::{CommandMessage, ReplyMessage};
-use redress_participant::{CommandLimits, Participant, ParticipantConfig, Service};
+use redress_participant::{CommandLimits, Monitor, Participant, ParticipantConfig, Service};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -78,6 +78,39 @@ async fn long_commands_run_beside_each_other_and_hold_up_no_short_one() {
     assert!(waits[10] < Duration::from_millis(100) && waits[19] < Duration::from_millis(500), "{waits:?}");
     assert_eq!(till.count("ran_beside"), LONG as u64);
     until("all have ended", async || till.count("running_beside") + till.count("waiting_beside") == 0).await;
+    fixture.leave([till]).await;
+}
+
+/// However many come, as many run as may, a bounded number waits here, and the rest with the broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_consumer_is_bounded_and_seen() {
+    let mut fixture = Fixture::new().await;
+    let monitor = Monitor::default();
+    let config = ParticipantConfig { monitor: monitor.clone(), ..ParticipantConfig::default() };
+    let till = till_with_limits(&fixture, at_once(2), config).await;
+    let all: Vec<_> = (1..=300).map(|saga| put(saga, How::Wait)).collect();
+    fixture.send(&all).await;
+    let of_put = |name: &str| {
+        let series = format!("redress_service_{name}{{service=\"till\",command=\"put\",phase=\"action\"}} ");
+        let metrics = monitor.metrics();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&series)).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("no {series} in {metrics}")).parse::<usize>().unwrap()
+    };
+    until("all places are taken, and there is no room to wait", async || {
+        of_put("commands_running") == 2 && till.count("put_back_full") > 0
+    })
+    .await;
+    assert_eq!(of_put("concurrency"), 2);
+    let waiting = of_put("commands_waiting");
+    assert!((1..300).contains(&waiting), "{waiting}");
+    assert!(
+        monitor
+            .metrics()
+            .contains("redress_service_commands_put_back_total{service=\"till\",reason=\"no-room\"}")
+    );
+    till.till.gate.add_permits(all.len());
+    fixture.replies(all.len()).await;
+    until("all have ended", async || of_put("commands_running") + of_put("commands_waiting") == 0).await;
     fixture.leave([till]).await;
 }
 

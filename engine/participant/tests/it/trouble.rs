@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redress_devstack::{Drop, FaultProxy};
-use redress_participant::ParticipantConfig;
+use redress_participant::{Monitor, ParticipantConfig};
 use redress_wire::WireConfig;
 
-use crate::fixture::{Fixture, told, told_in_order};
+use crate::fixture::{Fixture, told, told_in_order, until};
 use crate::till::{How, put, take_back};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,9 +126,12 @@ async fn silent_connection_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn database_outage_counts_as_no_delivery() {
     let mut fixture = Fixture::new().await;
+    let monitor = Monitor::default();
+    let shown = |name: &str, value: u32| format!("redress_service_{name}{{service=\"till\"}} {value}\n");
     let config = ParticipantConfig {
         tries_max: 1,
         database_down_pause: Duration::from_millis(50),
+        monitor: monitor.clone(),
         ..ParticipantConfig::default()
     };
     let till = fixture.till_with(config).await;
@@ -136,6 +139,9 @@ async fn database_outage_counts_as_no_delivery() {
     fixture.pool.close().await;
     fixture.database_up(false).await;
     fixture.send(&[put(2, How::Done), put(3, How::Done)]).await;
+    until("the outage is seen", async || monitor.metrics().contains(&shown("inbox_up", 0))).await;
+    let health = monitor.health().await;
+    assert!(health[0].database != "ok" && !health[0].is_ready(), "{health:?}");
     // The outage itself is what varies: it outlasts `ack_wait`, so that what was delivered comes again. Whether it did,
     // is asked below; the second command may have stayed with the broker meanwhile.
     tokio::time::sleep(WireConfig::for_tests().ack_wait + Duration::from_secs(1)).await;
@@ -146,6 +152,10 @@ async fn database_outage_counts_as_no_delivery() {
     done {"slot":3,"note":"done"}
     "#);
     assert_eq!(till.counted(), "done 3");
+    let metrics = monitor.metrics();
+    assert!(metrics.contains(&shown("inbox_up", 1)), "{metrics}");
+    assert!(metrics.contains(&shown("inbox_outages_total", 1)), "{metrics}");
+    assert!(till.count("put_back") >= 1 && monitor.health().await[0].is_ready());
     let redeliveries = fixture.wire.stats().redeliveries.load(Ordering::Relaxed);
     assert!(redeliveries >= 1, "a command came again during the outage");
     fixture.leave([till]).await;

@@ -24,6 +24,11 @@ pub(super) async fn counts(journal: &(impl JournalReads + JournalUpkeep), now: T
     assert_eq!(census, [(saga, version, "running".to_owned(), 2)], "both go on");
     let stalled = journal.stalled(Duration::from_secs(60)).await.expect("they can be counted");
     assert_eq!(stalled, 1, "one goes on for longer than a minute");
+    let standing = journal.standing().await.expect("they can be counted");
+    assert_eq!(standing.parked, [], "none is parked");
+    let [(name, age)] = &standing.oldest[..] else { panic!("of one definition: {:?}", standing.oldest) };
+    assert_eq!(**name, *definition.name, "the definition of the open ones");
+    assert!(*age >= Duration::from_secs(60 * 60), "the oldest was begun an hour ago: {age:?}");
     let known = [(definition.name, version)];
     let before = now - Duration::from_secs(60);
     let under_way = journal.under_way(&known, before).await.expect("they can be counted");

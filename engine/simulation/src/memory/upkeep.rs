@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use redress_coordinator::ports::{JournalError, JournalUpkeep, Keep, OpenSagas};
+use redress_coordinator::ports::{JournalError, JournalUpkeep, Keep, OpenSagas, Standing};
+use redress_core::state::ParkCode;
 use redress_core::{Name, SagaId};
 
 use super::journal::MemoryJournal;
@@ -36,6 +37,28 @@ impl JournalUpkeep for MemoryJournal {
         };
         let stalled = self.with(|tables| tables.rows.values().filter(is_stalled).count());
         Ok(i64::try_from(stalled).unwrap_or(i64::MAX))
+    }
+
+    async fn standing(&self) -> Result<Standing, JournalError> {
+        let now = self.time();
+        let mut oldest: BTreeMap<Name, Duration> = BTreeMap::new();
+        let mut parked: BTreeMap<(Name, &str), (ParkCode, i64)> = BTreeMap::new();
+        self.with(|tables| {
+            for row in tables.rows.values().filter(|row| row.state.ended_at.is_none()) {
+                let (saga, age) = (&row.definition.0, now - row.state.started_at);
+                let oldest = oldest.entry(saga.clone()).or_default();
+                *oldest = age.to_std().unwrap_or_default().max(*oldest);
+                if let Some(reason) = row.state.parked() {
+                    let entry = parked.entry((saga.clone(), reason.code.as_str()));
+                    entry.or_insert((reason.code, 0)).1 += 1;
+                }
+            }
+        });
+        let parked = parked.into_iter();
+        Ok(Standing {
+            oldest: oldest.into_iter().map(|(saga, age)| (saga.to_string(), age)).collect(),
+            parked: parked.map(|((saga, _), (code, count))| (saga.to_string(), code, count)).collect(),
+        })
     }
 
     async fn asleep(&self, versions: &[(Name, u32)]) -> Result<Vec<SagaId>, JournalError> {

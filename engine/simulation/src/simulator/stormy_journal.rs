@@ -6,7 +6,7 @@ use std::time::Duration;
 use redress_coordinator::ports::{
     Changes, DeadLetter, Inserted, Journal, JournalError, JournalLetters, JournalReads, JournalUpkeep, Keep,
     LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSagas,
-    RegisterError, Rows, SagaRow, Selection, Snapshot, StoredStart, UnderWay,
+    RegisterError, Rows, SagaRow, Selection, Snapshot, Standing, StoredStart, UnderWay,
 };
 use redress_core::fault::{FaultBook, Strike};
 use redress_core::history::HistoryEntry;
@@ -243,6 +243,11 @@ impl JournalUpkeep for StormyJournal {
     async fn stalled(&self, after: Duration) -> Result<i64, JournalError> {
         self.life.go_on().await;
         self.inner.stalled(after).await
+    }
+
+    /// At once: no decision depends on it, and no search for a planted bug should.
+    async fn standing(&self) -> Result<Standing, JournalError> {
+        self.inner.standing().await
     }
 
     async fn asleep(&self, versions: &[(Name, u32)]) -> Result<Vec<SagaId>, JournalError> {
