@@ -27,6 +27,7 @@ mod probes;
 mod program;
 mod render;
 mod render_letters;
+mod render_queued;
 mod services;
 mod wiring;
 

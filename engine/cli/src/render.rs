@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::args::Output;
 use crate::legible::{json, legible, lines};
+use crate::render_queued::queued;
 
 /// How much of the detail of a row of history a table shows, in characters: the rest is in the JSON.
 const DETAIL_CHARS_MAX: usize = 100;
@@ -60,7 +61,7 @@ fn colour(status: &str) -> Option<(Color, u8)> {
         "completed" | "succeeded" => Some((Color::DarkGreen, 32)),
         "compensated" => Some((Color::DarkYellow, 33)),
         "rejected" | "fenced" | "parked" => Some((Color::DarkRed, 31)),
-        "running" | "waiting" | "settling" | "compensating" => Some((Color::DarkCyan, 36)),
+        "running" | "waiting" | "queued" | "settling" | "compensating" => Some((Color::DarkCyan, 36)),
         _ => None,
     }
 }
@@ -141,6 +142,7 @@ pub(crate) fn saga(saga: &Value, history: Option<&[Value]>) -> String {
     for reason in saga["parked_also"].as_array().into_iter().flatten() {
         lines.push(format!("  parked also: {}", text(&reason["message"])));
     }
+    lines.extend(saga["steps"].as_array().into_iter().flatten().filter_map(queued));
     lines.push(indented(&steps(saga), "  "));
     if let Some(undone) = history.map(undone).filter(|undone| !undone.is_empty()) {
         lines.push(format!("  undone in this order: {}", legible(&undone.join(", "))));

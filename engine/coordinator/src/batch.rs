@@ -16,7 +16,7 @@ use redress_core::{CommandMessage, IdempotencyKey, LetterCode, Name, SagaDefinit
 use crate::broker::{Broker, BrokerState, all_unsent};
 use crate::crash::{CrashHook, CrashPoint};
 use crate::measure::{Measures, measure};
-use crate::ports::{Bus, Change, Changes, Clock, Snapshot, Stored, StoredState};
+use crate::ports::{Bus, Change, Changes, Clock, PlaceChange, PlaceMark, Snapshot, Stored, StoredState};
 use crate::rules::Rules;
 use crate::waiters::Ended;
 
@@ -82,6 +82,8 @@ pub(crate) struct CommitEffects {
     pub(crate) measures: Vec<Measures>,
     pub(crate) refusals: Vec<(SagaId, Refusal)>,
     pub(crate) dead_letters: u64,
+    /// True if a place in the order of a key has changed.
+    pub(crate) places_moved: bool,
     /// Selected too, and not decided: with them the batch would be too large.
     pub(crate) left: Vec<SagaId>,
     /// Written by a newer program, in this form: for others to decide on.
@@ -246,9 +248,18 @@ impl<C: Clock> Batch<'_, C> {
             Occasion::Recheck => *before != state,
         };
         if moved || fired {
+            self.keep_places(id, before, &state);
             let new_data = before.data != state.data;
             self.bytes += if new_data { state.data.as_bytes().len() } else { 0 };
             self.changes.sagas.push(Change { id, revision, moved, fired, new_data, state });
+        }
+    }
+
+    fn keep_places(&mut self, id: SagaId, before: &SagaState, state: &SagaState) {
+        for (step, place_move) in state.place_moves(before) {
+            self.outcome.places_moved = true;
+            let mark = PlaceMark::of(place_move);
+            self.changes.places.extend(mark.map(|mark| PlaceChange { id, step: step.clone(), mark }));
         }
     }
 
@@ -268,11 +279,12 @@ impl<C: Clock> Batch<'_, C> {
                 self.outcome.dead_letters += 1;
                 self.changes.dead_letters.push(letter);
             }
-            // The timer fires again by itself, an unsent command is sent again, and the operator and the sender of an event
-            // get an answer.
+            // The timer fires again by itself, an unsent command is sent again, a place that is the first is told again, and the
+            // operator and the sender of an event get an answer.
             Event::TimerFired
             | Event::NotSent(_)
             | Event::MayBeLost { .. }
+            | Event::PlaceIsFirst { .. }
             | Event::Operator(_)
             | Event::Given(_) => {}
         }

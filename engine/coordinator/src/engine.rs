@@ -8,7 +8,7 @@ use std::sync::Arc;
 use redress_core::{SagaDefinition, Timestamp};
 use redress_wire::Wire;
 use redress_wire::streams::StreamError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,7 @@ use crate::registry::Registry;
 use crate::requests::OpenError;
 use crate::room::Room;
 use crate::rules::Rules;
+use crate::sequencer::Sequencer;
 use crate::starter::{Starter, Waiting};
 use crate::system_clock::SystemClock;
 use crate::timers::Timers;
@@ -152,6 +153,7 @@ impl<J: JournalReads + JournalUpkeep + JournalLetters, B: Bus, C: Clock> Engine<
             waiters: Arc::default(),
             metrics,
             crash: config.crash.clone(),
+            places_changed: Notify::new(),
             outgoing_room: Room::new(config.outgoing_bytes_max),
         });
         let started = watch::Sender::new(!config.start_paused);
@@ -188,6 +190,7 @@ impl<J: JournalReads + JournalUpkeep + JournalLetters, B: Bus, C: Clock> Engine<
         for (saga, version) in self.parts.decider.rules.registry.known() {
             loops.spawn(self.intake().run(saga, version, shutdown.clone()));
         }
+        loops.spawn(self.sequencer().run(shutdown.clone()));
         loops.spawn(self.timers().run(shutdown));
         loops.close();
         loops.wait().await;
@@ -242,6 +245,15 @@ impl<J: JournalReads + JournalUpkeep + JournalLetters, B: Bus, C: Clock> Engine<
             decider: decider.clone(),
             publisher: publisher.clone(),
             tasks: tasks.clone(),
+            limit: SharedLimit::new(batch_size(config, config.batch_max)),
+        }
+    }
+
+    fn sequencer(&self) -> Sequencer<J, B, C> {
+        let Parts { config, decider, publisher, .. } = &*self.parts;
+        Sequencer {
+            decider: decider.clone(),
+            publisher: publisher.clone(),
             limit: SharedLimit::new(batch_size(config, config.batch_max)),
         }
     }

@@ -22,7 +22,17 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn saga(&self, id: SagaId) -> Result<Option<SagaView>, JournalError> {
-        Ok(self.parts.decider.journal.saga(id).await?.map(|row| self.view(row)))
+        let Some(row) = self.parts.decider.journal.saga(id).await? else { return Ok(None) };
+        let queued: Vec<Name> = row.state.waiting_for_place().map(|step| step.name.clone()).collect();
+        let mut view = self.view(row);
+        for step in queued {
+            let behind = self.parts.decider.journal.place_holder(id, &step).await?;
+            let mut steps = view.steps.iter_mut().filter(|view| *step == *view.name);
+            if let Some(queued) = steps.next().and_then(|view| view.queued.as_mut()) {
+                queued.behind = behind;
+            }
+        }
+        Ok(Some(view))
     }
 
     fn view(&self, row: SagaRow) -> SagaView {

@@ -79,6 +79,9 @@ impl<J: JournalUpkeep + JournalLetters, B: Bus, C: Clock> Gauges<J, B, C> {
             self.metrics.open.get_or_create(&label).set(count);
         }
         self.metrics.stalled.set(journal.stalled(self.stalled_after).await?);
+        if rules.registry.has_orders() {
+            self.metrics.places_waiting.set(journal.places_waiting().await?);
+        }
         self.look_at_standing().await
     }
 

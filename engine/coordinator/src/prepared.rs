@@ -7,7 +7,7 @@ use redress_core::fault::{Fault, FaultBook};
 use redress_core::{JsonText, SagaDefinition, SagaId, Timestamp};
 
 use crate::batch::Outgoing;
-use crate::ports::{Fingerprint, NewSaga};
+use crate::ports::{Fingerprint, NewPlace, NewSaga};
 
 /// A start that was read and checked.
 pub(crate) struct Prepared {
@@ -45,6 +45,7 @@ impl Prepared {
             traceparent: self.traceparent.clone(),
         };
         let decision = first(&mut context, self.data.clone(), self.faults.clone());
+        let places = NewPlace::of(definition, &decision.state);
         let saga = NewSaga {
             id: self.id,
             saga: definition.name.clone(),
@@ -55,6 +56,7 @@ impl Prepared {
             tags: self.tags.clone(),
             state: decision.state,
             history: decision.history,
+            places,
         };
         (saga, Outgoing { commands: decision.commands, notifications: decision.notifications })
     }

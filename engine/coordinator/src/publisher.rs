@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use redress_core::SagaId;
 use redress_core::decide::{Event, NotSent};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::batch::{CommitEffects, Outgoing};
 use crate::batch_size::{BatchSize, SharedLimit};
@@ -30,6 +30,8 @@ pub(crate) struct Publisher<J, B, C> {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) crash: CrashHook,
+    /// Tells that a place in the order of a key has changed here.
+    pub(crate) places_changed: Notify,
     /// Room for messages on their way to the broker that no loop waits for.
     pub(crate) outgoing_room: Room,
 }
@@ -72,6 +74,9 @@ impl<J: Journal, B: Bus, C: Clock> Publisher<J, B, C> {
         metrics.healed.inc_by(outcome.healed);
         metrics.dead_letters.inc_by(outcome.dead_letters);
         self.waiters.notify(&ended);
+        if outcome.places_moved {
+            self.places_changed.notify_one();
+        }
         outcome.outgoing
     }
 

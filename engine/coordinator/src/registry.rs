@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use redress_core::definition::Step;
 use redress_core::{Name, ReplyMessage, SagaDefinition};
 
 use crate::ports::RawMessage;
@@ -51,6 +52,11 @@ impl Registry {
     /// The newest version of a saga.
     pub(crate) fn newest(&self, saga: &str) -> Option<&Arc<SagaDefinition>> {
         self.ordered.iter().filter(|d| d.name == *saga).max_by_key(|d| d.version)
+    }
+
+    /// Returns true if a step of a definition is ordered by a key.
+    pub(crate) fn has_orders(&self) -> bool {
+        self.ordered.iter().any(|saga| saga.steps.iter().any(Step::is_ordered))
     }
 
     pub(crate) fn known(&self) -> Vec<(Name, u32)> {

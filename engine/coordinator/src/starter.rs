@@ -49,6 +49,8 @@ struct Begun {
     inserted: Vec<Inserted>,
     outgoing: Vec<Outgoing>,
     at_rest: Vec<Option<&'static str>>,
+    /// True if places in the orders of keys were taken.
+    takes_places: bool,
 }
 
 impl<J: Journal, B: Bus, C: Clock> Starter<J, B, C> {
@@ -83,8 +85,9 @@ impl<J: Journal, B: Bus, C: Clock> Starter<J, B, C> {
             let (sagas, outgoing) = self.decide_some(starts, &mut faults, bytes_max);
             let at_rest: Vec<Option<&'static str>> = sagas.iter().map(NewSaga::at_rest).collect();
             let struck = faults.struck().to_vec();
+            let takes_places = sagas.iter().any(|saga| !saga.places.is_empty());
             let inserted = journal.insert(sagas, struck).await?;
-            Ok(Begun { inserted, outgoing, at_rest })
+            Ok(Begun { inserted, outgoing, at_rest, takes_places })
         };
         self.decider.retry(RETRIES, unit).await
     }
@@ -164,6 +167,9 @@ impl<J: Journal, B: Bus, C: Clock> Starter<J, B, C> {
         }
         metrics.commands.inc_by(to_send.commands.len() as u64);
         self.publisher.waiters.notify(&ended);
+        if begun.takes_places {
+            self.publisher.places_changed.notify_one();
+        }
         to_send
     }
 }

@@ -1,7 +1,7 @@
 //! A saga as people and programs see it over HTTP.
 
 use redress_core::definition::Step;
-use redress_core::state::{Cause, ParkReason, SagaState, Status, StepError};
+use redress_core::state::{Cause, OrderPlace, ParkReason, Progress, SagaState, Status, StepError, StepState};
 use redress_core::{JsonText, Name, SagaDefinition, SagaId, Timestamp};
 use serde::Serialize;
 
@@ -78,10 +78,39 @@ pub struct StepView {
     pub reply: Option<Option<JsonText>>,
     /// Its last error.
     pub error: Option<StepError>,
+    /// Where it waits in the order of its key, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queued: Option<QueuedView>,
     /// When its action was first sent.
     pub started_at: Option<Timestamp>,
     /// When it got its last final answer.
     pub ended_at: Option<Timestamp>,
+}
+
+/// A step that waits for the sagas before it in the order of its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QueuedView {
+    /// The key.
+    pub key: String,
+    /// When its saga came to the step.
+    pub since: Timestamp,
+    /// The saga that holds the key; nothing in a list, or if it has let go by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind: Option<SagaId>,
+}
+
+impl QueuedView {
+    fn of(step: &StepState) -> Option<Self> {
+        match step.place.as_ref()? {
+            OrderPlace::Waiting { key, since } if *step.progress() == Progress::Pending => {
+                Some(Self { key: key.clone(), since: *since, behind: None })
+            }
+            OrderPlace::Taken { .. }
+            | OrderPlace::Waiting { .. }
+            | OrderPlace::First { .. }
+            | OrderPlace::LetGo => None,
+        }
+    }
 }
 
 /// A page of a list.
@@ -155,12 +184,13 @@ fn steps(
                 command: defined.map(|d| d.command.to_string()),
                 delivery: defined.and_then(Step::guarantee),
                 compensation: defined.and_then(|d| d.compensation()).map(|c| c.command.to_string()),
-                status: step.progress().as_str(),
+                status: step.status_word(),
                 attempts: step.attempts,
                 compensation_attempts: step.compensation_attempts,
                 settlement_attempts: step.settlement_attempts,
                 reply: replies.and_then(|replies| reply_of(&step.name, replies)),
                 error: step.error.clone(),
+                queued: QueuedView::of(step),
                 started_at: step.started_at,
                 ended_at: step.ended_at,
             }

@@ -220,7 +220,7 @@ fn fixed(value: &Value, number: u32) -> Value {
 /// The results of the closures on an example, by step.
 fn made_of(definition: &SagaDefinition, example: &Example) -> Value {
     let Ok(mut data) = JsonText::of(&example.data) else { return Value::Null };
-    let mut made = Map::new();
+    let (start, mut made) = (data.clone(), Map::new());
     quietly(|| {
         for step in &definition.steps {
             let mut of_step = Map::new();
@@ -228,6 +228,11 @@ fn made_of(definition: &SagaDefinition, example: &Example) -> Value {
             if step.is_conditional() {
                 of_step
                     .insert("when".to_owned(), applies.as_ref().map_or_else(failure, |holds| json!(holds)));
+            }
+            match step.order_key(&start) {
+                Ok(None) => {}
+                Ok(Some(key)) => drop(of_step.insert("ordered_by".to_owned(), json!(key))),
+                Err(error) => drop(of_step.insert("ordered_by".to_owned(), failure(&error))),
             }
             if let Some(made) = step.wait_made(&data) {
                 of_step.insert("wait".to_owned(), made.unwrap_or_else(|error| failure(&error)));

@@ -23,6 +23,7 @@ pub use crate::delivery::Delivery;
 pub(crate) type Make = Arc<dyn Fn(&JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
 pub(crate) type Fold = Arc<dyn Fn(&JsonText, &JsonText) -> Result<JsonText, serde_json::Error> + Send + Sync>;
 pub(crate) type When = Arc<dyn Fn(&JsonText) -> Result<bool, serde_json::Error> + Send + Sync>;
+pub(crate) type OrderKey = Arc<dyn Fn(&JsonText) -> Result<String, serde_json::Error> + Send + Sync>;
 pub(crate) type ReadInput = Arc<dyn Fn(&Value) -> Result<JsonText, InvalidInput> + Send + Sync>;
 
 /// How long an attempt may stay unanswered before it counts as failed, in milliseconds: ten times the slowest
@@ -148,6 +149,7 @@ pub struct Step {
     pub(crate) when: Option<When>,
     pub(crate) make: Make,
     pub(crate) fold: Option<Fold>,
+    pub(crate) order: Option<OrderKey>,
 }
 
 /// JSON Schemas of the messages that a step sends and gets back.
@@ -339,7 +341,7 @@ impl SagaDefinition {
     pub fn read_input(&self, input: &Value) -> Result<JsonText, InvalidInput> {
         match catch_unwind(AssertUnwindSafe(|| (self.read_input)(input))) {
             Ok(Ok(data)) => match data.check_storable() {
-                Ok(()) => Ok(data),
+                Ok(()) => self.check_order_keys(&data).map(|()| data),
                 Err(unfit) => Err(InvalidInput { at: String::from("/"), problem: unfit.to_string() }),
             },
             Ok(Err(invalid)) => Err(invalid),

@@ -13,7 +13,7 @@ pub enum ClosureError {
     Data {
         /// The step.
         step: Name,
-        /// `when`, `action`, `compensate`, `on_reply`, `on_event`, `wait` or `wait_until`.
+        /// `when`, `action`, `compensate`, `on_reply`, `on_event`, `wait`, `wait_until` or `ordered_by`.
         closure: &'static str,
         /// Serde's message.
         problem: String,

@@ -50,6 +50,9 @@ impl SagaDefinition {
         if step.is_conditional() {
             node["conditional"] = json!(true);
         }
+        if step.is_ordered() {
+            node["ordered"] = json!(true);
+        }
         node
     }
 }

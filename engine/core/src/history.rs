@@ -75,6 +75,8 @@ history_events! {
     Started = "started",
     /// A command left for a participant; `detail` holds service, command, payload (first attempt) and fault.
     Sent = "sent",
+    /// The step waits for the sagas before it in the order of its key; `detail` holds the key.
+    Queued = "queued",
     /// The participant did it; `detail` holds the reply.
     Done = "done",
     /// The participant said no; `detail` holds code and message.

@@ -33,6 +33,7 @@ pub mod inbox;
 mod input;
 pub mod json;
 pub mod message;
+pub mod order;
 pub mod plan;
 pub mod retry;
 mod saga_contract;

@@ -74,7 +74,7 @@ pub fn plan(definition: &SagaDefinition, state: &SagaState) -> Result<Plan, Clos
             step: step.name.clone(),
             stage: step.stage,
             kind: step.kind.as_str(),
-            status: step_state.progress().as_str(),
+            status: step_state.status_word(),
         });
     let may_undo = !state.is_ended() && !pivot_passed(definition, state);
     let in_doubt = steps()

@@ -117,6 +117,10 @@ impl JournalReads for PrintingJournal {
         self.0.history(id, after, limit).await
     }
 
+    async fn place_holder(&self, id: SagaId, step: &Name) -> Result<Option<SagaId>, JournalError> {
+        self.0.place_holder(id, step).await
+    }
+
     async fn census(&self) -> Result<Vec<(String, u32, String, i64)>, JournalError> {
         self.0.census().await
     }
@@ -149,6 +153,22 @@ impl JournalUpkeep for PrintingJournal {
 
     async fn wake(&self, ids: Vec<SagaId>) -> Result<(), JournalError> {
         self.0.wake(ids).await
+    }
+
+    async fn untold_places(
+        &self,
+        versions: &[(Name, u32)],
+        limit: i64,
+    ) -> Result<Vec<(SagaId, Name)>, JournalError> {
+        self.0.untold_places(versions, limit).await
+    }
+
+    async fn tidy_places(&self, limit: i64) -> Result<u64, JournalError> {
+        self.0.tidy_places(limit).await
+    }
+
+    async fn places_waiting(&self) -> Result<i64, JournalError> {
+        self.0.places_waiting().await
     }
 
     async fn prune_sagas(&self, keep: Keep, limit: i64) -> Result<u64, JournalError> {

@@ -337,3 +337,26 @@ pub fn unremembered(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition
         .deadline(Duration::from_secs(600))
         .build()
 }
+
+/// A saga whose second step and whose pivot are ordered by whether there is a gift.
+pub fn ordered(attempts_max: u32, undo_attempts_max: u32) -> SagaDefinition {
+    let (action, undo) = (RetryPolicy::ACTION.attempts(attempts_max), RetryPolicy::COMPENSATION);
+    saga::<Data>("ordered", 1)
+        .step("create", |_| Create {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Cancel {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .step("charge", |_| Charge {})
+        .on_reply(|data, ()| data.replies += 1)
+        .compensate(|_| Refund {})
+        .retry(action)
+        .compensation_retry(undo.attempts(undo_attempts_max))
+        .ordered_by(|data| data.gift)
+        .pivot("ship", |_| Ship {})
+        .retry(action)
+        .ordered_by(|data| data.gift)
+        .retriable("confirm", |_| Confirm {})
+        .deadline(Duration::from_secs(600))
+        .build()
+}

@@ -57,7 +57,15 @@ impl<'d> World<'d> {
         let (now, mut book) = (Timestamp::UNIX_EPOCH, FaultBook::default());
         let first = start(&mut context(definition, now, &mut book), data, faults);
         let mut world = Self::resume(definition, participants, first.state.clone(), Vec::new());
-        let outgoing = world.keep(first);
+        let mut outgoing = world.keep(first);
+        // A saga that is alone is the first in the order of each of its keys.
+        let ordered = definition.steps.iter().filter(|step| step.is_ordered());
+        for step in ordered.map(|step| step.name.clone()) {
+            let more = world.decide(Event::PlaceIsFirst { step });
+            outgoing.commands.extend(more.commands);
+            outgoing.notifications.extend(more.notifications);
+            outgoing.transitions.extend(more.transitions);
+        }
         (world, outgoing)
     }
 

@@ -11,6 +11,7 @@ mod faults;
 mod identity;
 mod letters;
 mod pg;
+mod places;
 mod pools;
 mod port;
 mod read_one;

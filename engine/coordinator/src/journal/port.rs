@@ -27,6 +27,10 @@ impl JournalReads for PgJournal {
         Self::history(self, id, after, limit).await
     }
 
+    async fn place_holder(&self, id: SagaId, step: &Name) -> Result<Option<SagaId>, JournalError> {
+        Self::place_holder(self, id, step).await
+    }
+
     async fn census(&self) -> Result<Vec<(String, u32, String, i64)>, JournalError> {
         Self::census(self).await
     }
@@ -59,6 +63,22 @@ impl JournalUpkeep for PgJournal {
 
     async fn wake(&self, ids: Vec<SagaId>) -> Result<(), JournalError> {
         Self::wake(self, ids).await
+    }
+
+    async fn untold_places(
+        &self,
+        versions: &[(Name, u32)],
+        limit: i64,
+    ) -> Result<Vec<(SagaId, Name)>, JournalError> {
+        Self::untold_places(self, versions, limit).await
+    }
+
+    async fn tidy_places(&self, limit: i64) -> Result<u64, JournalError> {
+        Self::tidy_places(self, limit).await
+    }
+
+    async fn places_waiting(&self) -> Result<i64, JournalError> {
+        Self::places_waiting(self).await
     }
 
     async fn prune_sagas(&self, keep: Keep, limit: i64) -> Result<u64, JournalError> {

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::columns::{HistoryColumns, encode, signed};
 use super::errors::{of_commit, of_connecting};
-use super::faults;
 use super::pg::PgJournal;
 use super::pools::begin;
+use super::{faults, places};
 use crate::ports::{Inserted, JournalError, NewSaga, StoredStart};
 
 impl PgJournal {
@@ -23,7 +23,8 @@ impl PgJournal {
         struck: &[Strike],
     ) -> Result<Vec<Inserted>, JournalError> {
         let mut connection = self.work_leases.take().await.map_err(of_connecting)?;
-        if struck.is_empty() && self.sessions == Sessions::Own {
+        let is_ordered = sagas.iter().any(|saga| !saga.places.is_empty());
+        if struck.is_empty() && self.sessions == Sessions::Own && !is_ordered {
             // One statement is its own transaction; its commit is answered with it.
             let inserted = insert(&mut connection, self.state_format, sagas).await;
             let inserted = inserted.map_err(JournalError::of_its_commit)?;
@@ -74,7 +75,14 @@ pub(crate) async fn insert(
     state_format: u32,
     sagas: &[NewSaga],
 ) -> Result<Vec<Inserted>, JournalError> {
+    let is_ordered = sagas.iter().any(|saga| !saga.places.is_empty());
+    if is_ordered {
+        places::lock_keys(connection, sagas).await?;
+    }
     let new = insert_new(connection, state_format, sagas).await?;
+    if is_ordered {
+        places::take(connection, sagas, &new).await?;
+    }
     let known: Vec<&str> =
         sagas.iter().filter(|saga| !new.contains(&saga.id.0)).map(|saga| saga.key.as_str()).collect();
     let holders = if known.is_empty() { HashMap::new() } else { holders(connection, known).await? };

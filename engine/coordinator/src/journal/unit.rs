@@ -19,7 +19,7 @@ use super::errors::{of_commit, of_connecting};
 use super::pg::PgJournal;
 use super::pools::begin;
 use super::select::select;
-use super::{faults, letters};
+use super::{faults, letters, places};
 use crate::ports::{
     Audit, Changes, DeadLetter, Inserted, Journal, JournalError, NewSaga, RegisterError, Selection, Snapshot,
     Stored, StoredStart, StoredState,
@@ -192,6 +192,9 @@ async fn write(
     }
     if !changes.struck.is_empty() {
         faults::keep_strikes(connection, &changes.struck).await?;
+    }
+    if !changes.places.is_empty() {
+        places::write(connection, &changes.places).await?;
     }
     for audit in &changes.audit {
         write_audit(connection, audit).await?;

@@ -121,6 +121,9 @@ families! {
     /// Sagas that go on by themselves, but for longer than they should.
     stalled: Gauge = Gauge::default(),
         plain("sagas_stalled", "Sagas that go on for longer than they should");
+    /// Places in the orders of keys that stand behind another one.
+    places_waiting: Gauge = Gauge::default(),
+        plain("places_waiting", "Steps that have their place behind another saga in the order of a key");
     /// Sagas removed because of their age.
     pruned: Counter = Counter::default(),
         plain("sagas_pruned", "Sagas removed because of their age");

@@ -9,6 +9,7 @@ use redress_core::{LetterCode, Name, SagaId, Timestamp};
 
 #[cfg(doc)]
 use super::JournalError;
+use super::places::{NewPlace, PlaceChange};
 
 /// A saga as the journal holds it.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub struct Changes {
     pub set_aside: Vec<SagaId>,
     /// Sagas that met trouble of the database's, which passes: the timer comes back to them soon, and to the others first.
     pub put_off: Vec<SagaId>,
+    /// Where places stand now.
+    pub places: Vec<PlaceChange>,
 }
 
 impl Changes {
@@ -78,6 +81,7 @@ impl Changes {
             && self.audit.is_empty()
             && self.set_aside.is_empty()
             && self.put_off.is_empty()
+            && self.places.is_empty()
     }
 }
 
@@ -206,6 +210,8 @@ pub struct NewSaga {
     pub state: SagaState,
     /// Its first rows.
     pub history: Vec<HistoryEntry>,
+    /// The places that it takes in the orders of keys.
+    pub places: Vec<NewPlace>,
 }
 
 impl NewSaga {

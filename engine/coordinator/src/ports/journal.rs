@@ -131,6 +131,16 @@ pub trait JournalReads: Journal {
         limit: i64,
     ) -> impl Future<Output = Result<Rows<HistoryEntry>, JournalError>> + Send;
 
+    /// The saga that is the first of the key in whose order this step waits, unless that is its own.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal does not answer.
+    fn place_holder(
+        &self,
+        id: SagaId,
+        step: &Name,
+    ) -> impl Future<Output = Result<Option<SagaId>, JournalError>> + Send;
+
     /// The number of sagas that have not ended, by definition, version and status.
     ///
     /// # Errors
@@ -189,6 +199,29 @@ pub trait JournalUpkeep: Journal {
     /// # Errors
     /// [`JournalError`] if the journal does not answer.
     fn wake(&self, ids: Vec<SagaId>) -> impl Future<Output = Result<(), JournalError>> + Send;
+
+    /// At most `limit` places that are the first of a key in which something has changed, of sagas of these versions that do
+    /// not know it. It is told until they do.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal does not answer.
+    fn untold_places(
+        &self,
+        versions: &[(Name, u32)],
+        limit: i64,
+    ) -> impl Future<Output = Result<Vec<(SagaId, Name)>, JournalError>> + Send;
+
+    /// Forgets at most `limit` changes of keys whose first saga knows that it is the first; returns the number.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal refuses; then nothing was forgotten.
+    fn tidy_places(&self, limit: i64) -> impl Future<Output = Result<u64, JournalError>> + Send;
+
+    /// The number of places that stand behind another one of their key.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal does not answer.
+    fn places_waiting(&self) -> impl Future<Output = Result<i64, JournalError>> + Send;
 
     /// Removes at most `limit` sagas that ended before the time for which they are kept and wait for nothing any more,
     /// with all that belongs to them; returns the number.

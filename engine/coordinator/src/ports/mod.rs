@@ -21,6 +21,7 @@ mod data;
 mod errors;
 mod journal;
 mod letters;
+mod places;
 mod reads;
 
 pub use bus::{
@@ -37,4 +38,5 @@ pub use letters::{
     JournalLetters, LetterDecision, LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterState,
     LetterStep, decided_status,
 };
+pub use places::{NewPlace, PlaceChange, PlaceMark};
 pub use reads::{HistoryRow, Include, ListFilter, OpenSagas, Replied, Rows, SagaRow, Standing, UnderWay};

@@ -196,6 +196,11 @@ impl Running {
         view.status
     }
 
+    /// Ends its loops wherever they are, as the death of a process would.
+    pub(crate) fn kill(self) {
+        self.task.abort();
+    }
+
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         tokio::time::timeout(PATIENCE, self.task).await.expect("it drains").unwrap();

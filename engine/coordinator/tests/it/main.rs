@@ -29,6 +29,8 @@ mod memory;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
 mod party;
 #[cfg(test)]
 mod probes;

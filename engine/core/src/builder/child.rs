@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use crate::builder::draft::checked;
 use crate::contract::SagaData;
-use crate::definition::{Compensation, Fold, InvalidDefinition, Make, SagaDefinition, Step, StepKind, When};
+use crate::definition::{
+    Compensation, Fold, InvalidDefinition, Make, OrderKey, SagaDefinition, Step, StepKind, When,
+};
 use crate::json::JsonText;
 use crate::schema;
 use crate::waiting::Wait;
@@ -94,6 +96,7 @@ impl Child {
                 when: step.when.as_ref().map(|when| self.when(when)),
                 make: self.make(&step.make),
                 fold: step.fold.as_ref().map(|fold| self.fold(fold)),
+                order: step.order.as_ref().map(|order| self.order(order)),
                 ..step.clone()
             });
         }
@@ -112,6 +115,11 @@ impl Child {
     fn when(&self, when: &When) -> When {
         let (get, when) = (self.get.clone(), when.clone());
         Arc::new(move |data| when(&get(data)?))
+    }
+
+    fn order(&self, order: &OrderKey) -> OrderKey {
+        let (get, order) = (self.get.clone(), order.clone());
+        Arc::new(move |data| order(&get(data)?))
     }
 
     fn fold(&self, fold: &Fold) -> Fold {

@@ -1,7 +1,7 @@
 //! A step in the making, and the checks that types cannot make.
 
 use crate::definition::{
-    AnswersFrom, Compensation, Delivery, Fold, InDoubt, InvalidDefinition, LateSuccess, Make, Step, StepKind,
+    AnswersFrom, Compensation, Delivery, Fold, InDoubt, InvalidDefinition, LateSuccess, Make, OrderKey, Step, StepKind,
     StepSchemas, When,
 };
 use crate::ids::Name;
@@ -24,6 +24,7 @@ pub(super) struct Draft {
     pub(super) make: Make,
     pub(super) when: Option<When>,
     pub(super) fold: Option<Fold>,
+    pub(super) order: Option<OrderKey>,
 }
 
 pub(super) enum DraftKind {
@@ -106,6 +107,7 @@ impl Draft {
             when: self.when,
             make: self.make,
             fold: self.fold,
+            order: self.order,
         })
     }
 }

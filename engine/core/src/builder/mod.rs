@@ -333,6 +333,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             when: None,
             make: maker(action),
             fold: None,
+            order: None,
         }));
         self.into_typed()
     }

@@ -1,5 +1,6 @@
 //! Policies of the last step, and of the saga.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builder::Builder;
@@ -7,6 +8,7 @@ use crate::builder::draft::{Draft, DraftKind};
 use crate::builder::phase::{HasCompensation, HasStep, MayBeRepeated};
 use crate::contract::SagaData;
 use crate::definition::{AnswersFrom, Delivery, InDoubt, LateSuccess};
+use crate::json::JsonText;
 use crate::retry::RetryPolicy;
 use crate::waiting::millis;
 
@@ -153,6 +155,41 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
     {
         if let Some(step) = self.last_step() {
             step.delivery = delivery;
+        }
+        self
+    }
+
+    /// Runs the commands of the last step that have one key in the order of their sagas' starts: one at a time, and beside
+    /// those of other keys.
+    ///
+    /// `key` is a pure function of the data of the start, at most [`ORDER_KEY_BYTES_MAX`](crate::order::ORDER_KEY_BYTES_MAX)
+    /// bytes as a text; a start whose key cannot be made is refused. The order holds among all sagas that send this command to
+    /// this service and are ordered by a key, whatever their definition. A step is sent once every earlier step of its key
+    /// is decided for good: it succeeded, or it has no effect and never will, or it was undone. So an earlier saga that is
+    /// parked or paused before that holds the key, visibly. Cancel, deadline and close of a saga that waits work at once.
+    ///
+    /// The order is one of actions: if a step is undone because its saga turned back later, the undo may run beside the next
+    /// of its key. Starts of one key are accepted one after the other.
+    ///
+    /// ```
+    /// # use redress_core::{Command, saga};
+    /// # use schemars::JsonSchema;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize, JsonSchema)] struct Book { account: u64, cents: i64 }
+    /// # impl Command for Book { const SERVICE: &'static str = "ledger"; const NAME: &'static str = "book"; type Reply = (); }
+    /// # #[derive(Serialize, Deserialize, JsonSchema)] struct Transfer { account: u64, cents: i64 }
+    /// let definition = saga::<Transfer>("transfer", 1)
+    ///     .step("book", |t| Book { account: t.account, cents: t.cents }).no_compensation()
+    ///         .ordered_by(|t| t.account)
+    ///     .build();
+    /// assert!(definition.steps[0].is_ordered());
+    /// ```
+    pub fn ordered_by<K: std::fmt::Display>(mut self, key: impl Fn(&D) -> K + Send + Sync + 'static) -> Self
+    where
+        L: HasStep,
+    {
+        if let Some(step) = self.last_step() {
+            step.order = Some(Arc::new(move |data: &JsonText| Ok(key(&data.read()?).to_string())));
         }
         self
     }

@@ -144,6 +144,7 @@ impl<D: SagaData, P, L> Builder<D, P, L> {
             when: None,
             make: Arc::new(|_| Ok(JsonText::null())),
             fold: None,
+            order: None,
         }));
         self.into_typed()
     }

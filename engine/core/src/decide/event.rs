@@ -5,7 +5,7 @@ use crate::decide::operator::{OperatorCommand, Refusal};
 use crate::definition::SagaDefinition;
 use crate::fault::FaultBook;
 use crate::history::HistoryEntry;
-use crate::ids::{IdempotencyKey, SagaId, Timestamp};
+use crate::ids::{IdempotencyKey, Name, SagaId, Timestamp};
 use crate::message::{CommandMessage, NotificationMessage, ReplyMessage};
 use crate::state::{IllegalTransition, SagaState, Transition};
 
@@ -42,6 +42,11 @@ pub enum Event {
     },
     /// An event from outside is given to the saga.
     Given(GivenEvent),
+    /// No place stands before that of this step in the order of its key: a fact of the journal, which never ceases to hold.
+    PlaceIsFirst {
+        /// The step.
+        step: Name,
+    },
     /// An operator gives a command.
     Operator(OperatorCommand),
 }

@@ -30,8 +30,16 @@ struct TimedOut {
 }
 
 impl Machine<'_, '_> {
+    /// Begins a saga: its first row, and its places in the orders of its keys.
+    pub(super) fn begin(&mut self) {
+        self.record_start();
+        if let Err(error) = self.take_places() {
+            self.park_closure(&error);
+        }
+    }
+
     /// The first row of a saga.
-    pub(super) fn record_start(&mut self) {
+    fn record_start(&mut self) {
         let definition = self.ctx.definition;
         let data = self.state.data.clone();
         let detail = Begun { saga: &definition.name, version: definition.version, data: &data };
@@ -60,10 +68,14 @@ impl Machine<'_, '_> {
             if self.check_deadline() {
                 return;
             }
-            for step_index in next {
-                if let Err(error) = self.start_step(step_index) {
+            for step_index in &next {
+                if let Err(error) = self.start_step(*step_index) {
                     return self.park_closure(&error);
                 }
+            }
+            // All that is left waits for its place in an order.
+            if next.iter().all(|step_index| *self.progress(*step_index) == Progress::Pending) {
+                return;
             }
         }
     }
@@ -74,6 +86,9 @@ impl Machine<'_, '_> {
             self.record_unsent(HistoryEvent::Skipped, &step.name, Phase::Action, &json!({}));
             self.move_step(step_index, Progress::Skipped);
             self.pass(step_index);
+            return Ok(());
+        }
+        if self.must_wait_for_place(step_index) {
             return Ok(());
         }
         match step.kind {

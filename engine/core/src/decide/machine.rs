@@ -65,7 +65,11 @@ impl<'c, 'd> Machine<'c, 'd> {
         }
     }
 
-    pub(super) fn finish(self, effect: Effect) -> Decision {
+    pub(super) fn finish(mut self, effect: Effect) -> Decision {
+        match effect {
+            Effect::Moved | Effect::Noted | Effect::Contradiction | Effect::Given(_) => self.let_places_go(),
+            Effect::Ignored | Effect::Refused(_) | Effect::Illegal(_) => {}
+        }
         let (state, transitions) = (self.state, self.transitions);
         if let Some(illegal) = self.illegal {
             let (commands, notifications, history) = (Vec::new(), Vec::new(), Vec::new());
@@ -166,6 +170,11 @@ impl<'c, 'd> Machine<'c, 'd> {
         detail: &impl Serialize,
     ) {
         self.append(event, Some(step.clone()), Some(phase), None, detail);
+    }
+
+    /// Notes a move that leaves no row.
+    pub(super) const fn note_without_row(&mut self) {
+        self.left_out += 1;
     }
 
     fn append(

@@ -25,6 +25,8 @@
 //!   retried nor given up; now and then its participant is asked again. (`awaiting.rs`)
 //! - **Waits and events.** A step may wait for a time or for an event from outside. Its end is the saga's due time, the
 //!   first event of its name counts, and nothing has to be settled or undone for it. (`waiting.rs`)
+//! - **Orders of keys.** A step that is ordered by a key is sent when no earlier saga stands before it there, as the
+//!   journal says, and keeps its place until it is decided for good. (`places.rs`)
 //! - **Held up.** While a saga is parked or paused, answers are heard and nothing is sent.
 //!   ([`Hold`](crate::state::Hold))
 //! - **Operators.** An operator command moves the saga or is refused; a resolution is believed and verified.
@@ -41,6 +43,7 @@ mod given;
 mod machine;
 mod operator;
 mod parking;
+mod places;
 mod reply;
 mod resolve;
 mod unremembered;
@@ -68,7 +71,7 @@ pub fn start(ctx: &mut Context<'_>, data: JsonText, own_faults: Vec<Fault>) -> D
     let mut state = SagaState::new(ctx.definition, data, own_faults, ctx.now);
     state.traceparent = ctx.traceparent.clone();
     let mut machine = Machine::new(ctx, state);
-    machine.record_start();
+    machine.begin();
     machine.go_on();
     machine.moved()
 }
@@ -80,7 +83,7 @@ pub fn start_unsent(ctx: &mut Context<'_>, data: JsonText, own_faults: Vec<Fault
     let mut state = SagaState::new(ctx.definition, data, own_faults, ctx.now);
     state.traceparent = ctx.traceparent.clone();
     let mut machine = Machine::new(ctx, state);
-    machine.record_start();
+    machine.begin();
     machine.moved()
 }
 
@@ -108,6 +111,10 @@ pub fn decide(ctx: &mut Context<'_>, state: SagaState, event: Event) -> Decision
         Event::Given(event) => {
             let effect = machine.on_event(&event);
             machine.finish(effect)
+        }
+        Event::PlaceIsFirst { step } => {
+            machine.on_place_is_first(&step);
+            machine.moved()
         }
         Event::Operator(command) => {
             machine.shorten_waits();

@@ -2,13 +2,14 @@
 
 use crate::definition::SagaDefinition;
 use crate::fault::Fault;
-use crate::ids::{Timestamp, after_ms};
+use crate::ids::{Name, Timestamp, after_ms};
 use crate::json::JsonText;
 use crate::state::cause::Cause;
 use crate::state::command::{AttemptState, PendingCommand};
 use crate::state::direction::{Direction, End};
 use crate::state::hold::Hold;
 use crate::state::park::ParkReason;
+use crate::state::place::{OrderPlace, PlaceMove};
 use crate::state::progress::Progress;
 use crate::state::status::Status;
 use crate::state::step::{AnsweredCommand, StepState};
@@ -71,7 +72,9 @@ impl SagaState {
         match (&self.direction, &self.hold) {
             // A saga that was started inside a transaction of its caller's has sent nothing yet.
             (Direction::Forward, Hold::None)
-                if self.open().next().is_none() && self.waits().next().is_none() =>
+                if self.open().next().is_none()
+                    && self.waits().next().is_none()
+                    && self.waiting_for_place().next().is_none() =>
             {
                 Some(self.started_at)
             }
@@ -109,12 +112,26 @@ impl SagaState {
         })
     }
 
-    /// Returns true if all that it waits for are times, events, and answers that come later, as their participants have
-    /// said.
+    /// Returns true if all that it waits for are times, events, answers that come later, as their participants have said, and
+    /// sagas before it in the order of a key.
     pub fn is_awaiting(&self) -> bool {
         let open = self.open().map(|(_, pending)| pending.attempt_state == AttemptState::Awaiting);
-        let mut all = open.chain(self.waits().map(|_| true));
+        let mut all = open.chain(self.waits().map(|_| true)).chain(self.waiting_for_place().map(|_| true));
         all.next().is_some_and(|first| first && all.all(|awaiting| awaiting))
+    }
+
+    /// The steps whose places have changed since the state before, and how.
+    pub fn place_moves<'s>(&'s self, before: &'s Self) -> impl Iterator<Item = (&'s Name, PlaceMove)> {
+        let pairs = self.steps.iter().zip(&before.steps);
+        pairs.filter_map(|(now, before)| {
+            let place_move = now.place.as_ref()?.moved_from(before.place.as_ref())?;
+            Some((&now.name, place_move))
+        })
+    }
+
+    /// The steps that wait for those before them in the order of their keys.
+    pub fn waiting_for_place(&self) -> impl Iterator<Item = &StepState> {
+        self.steps.iter().filter(|step| step.place.as_ref().is_some_and(OrderPlace::is_waiting))
     }
 
     /// The pending verifications of resolutions and the indices of their steps.

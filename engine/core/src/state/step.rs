@@ -6,6 +6,7 @@ use crate::ids::{Name, Phase, Timestamp};
 use crate::json::JsonText;
 use crate::state::command::{PendingCommand, is_zero};
 use crate::state::park::ParkCode;
+use crate::state::place::OrderPlace;
 use crate::state::progress::Progress;
 use crate::state::transition::{IllegalTransition, Transition};
 
@@ -45,6 +46,9 @@ pub struct StepState {
     /// An operator's resolution, as long as no participant has told the same.
     #[serde(default, rename = "told", skip_serializing_if = "Option::is_none")]
     pub unverified: Option<UnverifiedResolution>,
+    /// Its place in the order of its key, if it is ordered by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<OrderPlace>,
 }
 
 /// An operator's resolution of a step whose outcome was in doubt.
@@ -119,12 +123,21 @@ impl StepState {
             event: None,
             unfolded: None,
             unverified: None,
+            place: None,
         }
     }
 
     /// Where it stands.
     pub const fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// The step's status as one word: `queued` while it waits for those before it in the order of its key.
+    pub fn status_word(&self) -> &'static str {
+        match &self.place {
+            Some(place) if place.is_waiting() && self.progress == Progress::Pending => "queued",
+            Some(_) | None => self.progress.as_str(),
+        }
     }
 
     /// Moves to where it stands from now on.

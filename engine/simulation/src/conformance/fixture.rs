@@ -73,6 +73,7 @@ pub(super) fn begun(id: SagaId, key: &str, at: Timestamp) -> NewSaga {
         tags: serde_json::json!({}),
         state: first.state,
         history: first.history,
+        places: Vec::new(),
     }
 }
 

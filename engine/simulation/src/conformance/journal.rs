@@ -10,7 +10,7 @@ use redress_core::Timestamp;
 use redress_core::state::{Direction, End, Status};
 
 use super::fixture::{begun, definition, due, insert, move_locked, moved, read, saga_id, select, write};
-use super::{letters, timers, upkeep};
+use super::{letters, places, timers, upkeep};
 
 /// Checks that a journal does everything that a journal must do. It must be empty.
 ///
@@ -30,6 +30,7 @@ pub async fn journal(journal: &(impl JournalReads + JournalUpkeep + JournalLette
     upkeep::counts(journal, now).await;
     letters::kept_letters(journal).await;
     upkeep::pruning(journal).await;
+    places::orders(journal, now).await;
 }
 
 async fn definitions(journal: &impl Journal) {

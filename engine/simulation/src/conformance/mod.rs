@@ -6,7 +6,7 @@
 //!
 //! | function | takes | promises |
 //! |---|---|---|
-//! | [`journal()`] | the coordinator's `Journal…` ports, all four | keys, revisions, ends, timers, reads, pruning, dead letters |
+//! | [`journal()`] | the coordinator's `Journal…` ports, all four | keys, revisions, ends, timers, orders of keys, reads, pruning, dead letters |
 //! | [`replies()`] | the coordinator's `Bus` | commands go out; replies come until they are acknowledged |
 //! | [`commands()`] | a [`ConformingBus`] | commands come to participants until they are acknowledged |
 //!
@@ -16,6 +16,7 @@ mod commands;
 mod fixture;
 mod journal;
 mod letters;
+mod places;
 mod replies;
 mod timers;
 mod upkeep;

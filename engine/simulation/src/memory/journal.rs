@@ -65,6 +65,11 @@ impl MemoryJournal {
         self.with(|tables| tables.rows.remove(&id));
     }
 
+    /// Returns true if no saga has yet to be told that it is the first of a key.
+    pub fn places_are_still(&self) -> bool {
+        self.with(|tables| tables.places_are_still())
+    }
+
     /// Adds a standing fault.
     pub fn add_fault(&self, fault: StandingFault) {
         self.with(|tables| tables.faults.push(fault));

@@ -47,6 +47,10 @@ impl JournalReads for MemoryJournal {
         Ok(Rows { rows, more })
     }
 
+    async fn place_holder(&self, id: SagaId, step: &Name) -> Result<Option<SagaId>, JournalError> {
+        Ok(self.with(|tables| tables.place_holder(id, step)))
+    }
+
     async fn census(&self) -> Result<Vec<(String, u32, String, i64)>, JournalError> {
         let mut census: BTreeMap<(String, u32, String), i64> = BTreeMap::new();
         self.with(|tables| {

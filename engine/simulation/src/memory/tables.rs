@@ -14,6 +14,8 @@ use redress_core::{Name, SagaId, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::places::PlaceRow;
+
 /// How long the timer leaves a saga alone that cannot be decided on.
 const SET_ASIDE: Duration = Duration::from_secs(60 * 60);
 /// How long it leaves one alone that met trouble of the journal's.
@@ -49,6 +51,8 @@ pub(super) struct Tables {
     pub(super) dead_letters: Vec<LetterRow>,
     pub(super) audit: Vec<(Timestamp, Audit)>,
     pub(super) faults: Vec<StandingFault>,
+    /// In the order in which they were taken.
+    pub(super) places: Vec<PlaceRow>,
     pub(super) definitions: BTreeMap<(Name, u32), (String, Value)>,
 }
 
@@ -104,6 +108,7 @@ impl Tables {
             history: saga.history,
         };
         self.rows.insert(saga.id, row);
+        self.take_places(saga.id, saga.places);
         Inserted::New
     }
 
@@ -122,6 +127,7 @@ impl Tables {
                 row.history.push(entry);
             }
         }
+        self.write_places(&changes.places);
         self.count_down(&changes.struck);
         self.keep_letters(changes.dead_letters, now);
         self.audit.extend(changes.audit.into_iter().map(|audit| (now, audit)));

@@ -81,6 +81,24 @@ impl JournalUpkeep for MemoryJournal {
         Ok(())
     }
 
+    async fn untold_places(
+        &self,
+        versions: &[(Name, u32)],
+        limit: i64,
+    ) -> Result<Vec<(SagaId, Name)>, JournalError> {
+        let limit = usize::try_from(limit).unwrap_or_default();
+        Ok(self.with(|tables| tables.untold_places(versions, limit)))
+    }
+
+    async fn tidy_places(&self, limit: i64) -> Result<u64, JournalError> {
+        let limit = usize::try_from(limit).unwrap_or_default();
+        Ok(self.with(|tables| tables.tidy_places(limit)))
+    }
+
+    async fn places_waiting(&self) -> Result<i64, JournalError> {
+        Ok(i64::try_from(self.with(|tables| tables.places_waiting())).unwrap_or(i64::MAX))
+    }
+
     async fn prune_sagas(&self, keep: Keep, limit: i64) -> Result<u64, JournalError> {
         let before = self.time() - keep.sagas;
         let is_old = |(_, row): &(&SagaId, &Row)| {

@@ -20,6 +20,7 @@ mod life;
 mod mutants;
 mod network;
 mod operators;
+mod orders;
 mod people;
 mod rules;
 mod stage;
@@ -66,6 +67,8 @@ static DEFINITIONS: LazyLock<[SagaDefinition; 6]> = LazyLock::new(|| {
 /// they were.
 static UNREMEMBERED: LazyLock<[SagaDefinition; 2]> =
     LazyLock::new(|| [fixtures::five_steps(2, 3), fixtures::unremembered(2, 3)]);
+/// The definition of sagas that are ordered by a key.
+static ORDERED: LazyLock<[SagaDefinition; 1]> = LazyLock::new(|| [fixtures::ordered(2, 3)]);
 /// How long an answer that comes later is waited for: some come after it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 
@@ -95,11 +98,10 @@ pub struct Violation {
 /// # Errors
 /// [`Violation`] if anything did not hold, or panicked.
 pub fn simulate(seed: u64, mutation: Option<Mutation>) -> Result<Run, Violation> {
-    let shows_in_unremembered = mutation.is_some_and(Mutation::is_about_the_unremembered);
-    if shows_in_unremembered {
-        simulate_unremembered(seed, mutation)
-    } else {
-        played(seed, mutation, &*DEFINITIONS)
+    match mutation {
+        Some(mutation) if mutation.is_about_the_unremembered() => simulate_unremembered(seed, Some(mutation)),
+        Some(mutation) if mutation.is_of_orders() => simulate_orders(seed, Some(mutation)),
+        Some(_) | None => played(seed, mutation, &*DEFINITIONS),
     }
 }
 
@@ -109,6 +111,14 @@ pub fn simulate(seed: u64, mutation: Option<Mutation>) -> Result<Run, Violation>
 /// As [`simulate`].
 pub fn simulate_unremembered(seed: u64, mutation: Option<Mutation>) -> Result<Run, Violation> {
     played(seed, mutation, &*UNREMEMBERED)
+}
+
+/// Plays the installation of this seed with sagas whose steps are ordered by a key.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_orders(seed: u64, mutation: Option<Mutation>) -> Result<Run, Violation> {
+    played(seed, mutation, &*ORDERED)
 }
 
 fn played(

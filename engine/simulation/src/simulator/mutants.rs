@@ -4,12 +4,13 @@
 //! no switch for it. Bugs in the order of what the coordinator does (publish before the commit, answer a waiter before it)
 //! are edits of its sources (`.ci/mutants.list`).
 
+mod orders;
 mod unremembered;
 
 use std::borrow::Cow;
 
 use redress_coordinator::Decide;
-use redress_core::decide::{Context, Decision, Effect, Event, OperatorCommand, Verb, decide};
+use redress_core::decide::{Context, Decision, Event, OperatorCommand, Verb, decide};
 use redress_core::definition::{SagaDefinition, StepKind};
 use redress_core::history::HistoryEvent;
 use redress_core::state::{
@@ -109,6 +110,10 @@ mutations! {
     SettleTheUnremembered = "settle-the-unremembered",
     /// A step that no participant remembers, and that is not answered, is said never to have happened.
     TakeUnansweredForNever = "take-unanswered-for-never",
+    /// A saga that waits in the order of a key goes on although another one stands before it.
+    SendTheSecond = "send-the-second",
+    /// A place in the order of a key is let go while its step is open.
+    LetGoWhileOpen = "let-go-while-open",
 }
 
 impl Mutation {
@@ -150,7 +155,9 @@ impl Mutation {
                 | Self::RetryTheAccepted
                 | Self::SettleTheAccepted
                 | Self::SettleTheUnremembered
-                | Self::TakeUnansweredForNever,
+                | Self::TakeUnansweredForNever
+                | Self::SendTheSecond
+                | Self::LetGoWhileOpen,
             )
             | None => DisabledRule::Nothing,
         }
@@ -216,6 +223,11 @@ fn decide_with(mutation: Mutation, ctx: &mut Context<'_>, state: SagaState, even
             let definition = impatient(honest);
             decide(&mut with(ctx, &definition), state, event)
         }
+        Mutation::SendTheSecond => {
+            let decision = decide(ctx, state, event);
+            orders::send_the_second(ctx, decision)
+        }
+        Mutation::LetGoWhileOpen => orders::let_go_while_open(decide(ctx, state, event)),
     }
 }
 
@@ -381,14 +393,7 @@ fn freeze_unsettled(ctx: &mut Context<'_>, mut decision: Decision) -> Decision {
             service: step.service.clone(),
             outcome: Outcome::Fenced,
         };
-        let next = decide(ctx, decision.state, Event::Reply(reply));
-        decision = Decision {
-            state: next.state,
-            commands: decision.commands.into_iter().chain(next.commands).collect(),
-            notifications: decision.notifications.into_iter().chain(next.notifications).collect(),
-            history: decision.history.into_iter().chain(next.history).collect(),
-            transitions: decision.transitions.into_iter().chain(next.transitions).collect(),
-            effect: Effect::Moved,
-        };
+        let next = decide(ctx, decision.state.clone(), Event::Reply(reply));
+        decision = orders::followed_by(decision, next);
     }
 }

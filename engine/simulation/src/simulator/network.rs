@@ -15,6 +15,7 @@ impl World {
     /// Publishes a command, and returns it if the broker did not say that it has stored it. It may have, all the same.
     pub(super) fn publish(&mut self, command: &CommandMessage) -> Option<NotSent> {
         self.check_published(command);
+        self.check_order(command);
         let is_refused = self.broker_is_away() || self.strikes(10, "publish refused");
         if !is_refused {
             self.bus.with(|store, now| store.commands.publish(command.clone(), now));
@@ -76,7 +77,7 @@ impl World {
         }
         let business =
             if disruption == Some(FaultKind::Fail) { Business::Failed } else { self.business(&command) };
-        let outcome = self.participants.handle(&command, now, &business);
+        let outcome = self.handle_in_order(&command, now, &business);
         self.note_questions(&command, &outcome);
         // A verification that leads to no outcome is noted as a failed attempt.
         if matches!(outcome, Outcome::Failed { .. } | Outcome::InDoubt { .. }) {

@@ -219,6 +219,11 @@ impl JournalReads for StormyJournal {
         self.inner.history(id, after, limit).await
     }
 
+    async fn place_holder(&self, id: SagaId, step: &Name) -> Result<Option<SagaId>, JournalError> {
+        self.begin().await?;
+        self.inner.place_holder(id, step).await
+    }
+
     async fn census(&self) -> Result<Vec<(String, u32, String, i64)>, JournalError> {
         self.begin().await?;
         self.inner.census().await
@@ -258,6 +263,30 @@ impl JournalUpkeep for StormyJournal {
     async fn wake(&self, ids: Vec<SagaId>) -> Result<(), JournalError> {
         self.begin().await?;
         self.inner.wake(ids).await
+    }
+
+    async fn untold_places(
+        &self,
+        versions: &[(Name, u32)],
+        limit: i64,
+    ) -> Result<Vec<(SagaId, Name)>, JournalError> {
+        // Such a look takes no time.
+        if self.inner.places_are_still() {
+            self.life.go_on().await;
+        } else {
+            self.begin().await?;
+        }
+        self.inner.untold_places(versions, limit).await
+    }
+
+    async fn tidy_places(&self, limit: i64) -> Result<u64, JournalError> {
+        self.life.go_on().await;
+        self.inner.tidy_places(limit).await
+    }
+
+    async fn places_waiting(&self) -> Result<i64, JournalError> {
+        self.life.go_on().await;
+        self.inner.places_waiting().await
     }
 
     async fn prune_sagas(&self, keep: Keep, limit: i64) -> Result<u64, JournalError> {

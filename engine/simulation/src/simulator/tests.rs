@@ -6,6 +6,8 @@ use super::*;
 
 /// Seeds that each run of the tests plays: a few seconds' worth.
 const SEEDS: u64 = 1_000;
+/// Seeds with ordered steps.
+const SEEDS_OF_ORDERS: u64 = 400;
 /// Within how many seeds a planted bug must show.
 const SEEDS_PER_BUG_MAX: u64 = 2_000;
 
@@ -114,6 +116,24 @@ const EVERYTHING: &[&str] = &[
     "verified",
 ];
 
+/// Ordered steps take effect in the order of the starts of their keys, in any storm.
+#[test]
+fn simulated_orders_of_keys_hold_in_every_storm() {
+    let mut happened: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..SEEDS_OF_ORDERS {
+        let run = simulate_orders(seed, None).unwrap_or_else(|violation| {
+            panic!("{violation}\n{}", violation.history.join("\n"));
+        });
+        for (what, times) in run.happened {
+            *happened.entry(what).or_default() += times;
+        }
+    }
+    println!("{happened:#?}");
+    let wanted = ["queued", "effect in order", "completed", "compensated", "closed"];
+    let never: Vec<&str> = wanted.into_iter().filter(|what| !happened.contains_key(what)).collect();
+    assert_eq!(never, Vec::<&str>::new(), "the storm was none");
+}
+
 #[test]
 fn same_seed_gives_the_same_history() {
     let [first, second, other] = [7, 7, 8].map(|seed| simulate(seed, None).unwrap().hash);
@@ -184,5 +204,7 @@ fn simulator_finds_every_planted_bug() {
     call-again-after-the-undo: seed 1937: compensated, and the effect of pay stands 1 times
     retry-the-accepted: seed 5: attempt 2 at the action of approve never failed
     settle-the-accepted: seed 5: approve was not waited for as long as its answer may take
+    send-the-second: seed 0: 
+    let-go-while-open: seed 0: 
     ");
 }

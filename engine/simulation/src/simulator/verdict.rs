@@ -55,6 +55,7 @@ impl World {
                 return Err((Some(id), format!("attempt {attempt} at the {phase} of {step} never failed")));
             }
         }
+        self.check_places(row).map_err(wrong)?;
         let pivot = row.state.steps.iter().find(|step| step.name == *"ship");
         let cancelled = row.state.cause().is_some_and(|cause| cause.kind == CauseKind::Cancelled);
         if cancelled && pivot.is_some_and(|pivot| *pivot.progress() != Progress::Pending) {

@@ -81,7 +81,10 @@ pub(super) struct World {
     pub(super) told_in_a_storm: BTreeSet<(SagaId, Name)>,
     /// Steps that an operator has done or undone by hand, and may not have resolved yet.
     pub(super) by_hand: BTreeSet<(SagaId, Name)>,
+    /// In the order of their starts.
     pub(super) sagas: Vec<SagaId>,
+    /// The effects of ordered steps, in their order: the step, and the saga by its place among the starts.
+    pub(super) ordered_effects: Vec<(Name, usize)>,
     /// Sagas as they were when their rows were pruned.
     pub(super) pruned: BTreeMap<SagaId, Row>,
     pub(super) clients_done: usize,
@@ -123,6 +126,7 @@ impl World {
             told_in_a_storm: BTreeSet::new(),
             by_hand: BTreeSet::new(),
             sagas: Vec::new(),
+            ordered_effects: Vec::new(),
             pruned: BTreeMap::new(),
             clients_done: 0,
             happened: BTreeMap::new(),
@@ -141,7 +145,8 @@ impl World {
         let from = if number == 1 { self.definitions.len().saturating_sub(LATER_DEFINITIONS) } else { 0 };
         let definition = &self.definitions[self.rng.usize(from..self.definitions.len())];
         let input = serde_json::json!({ "gift": self.rng.bool() });
-        let input = if definition.name == *"branching" { input } else { serde_json::json!({}) };
+        let wants_input = definition.name == *"branching" || definition.name == *"ordered";
+        let input = if wants_input { input } else { serde_json::json!({}) };
         let (saga, key) = (definition.name.to_string(), format!("order-{number}"));
         StartRequest { saga, input, key, ..StartRequest::default() }
     }

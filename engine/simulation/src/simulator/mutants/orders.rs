@@ -1,0 +1,45 @@
+//! The planted bugs in the orders of keys.
+
+use redress_core::decide::{Context, Decision, Effect, Event, decide};
+use redress_core::state::{OrderPlace, Progress};
+
+use super::Mutation;
+
+impl Mutation {
+    /// Returns true if it shows only where steps are ordered by a key.
+    pub(in super::super) const fn is_of_orders(self) -> bool {
+        matches!(self, Self::SendTheSecond | Self::LetGoWhileOpen)
+    }
+}
+
+/// Two decisions, one after the other, as one.
+pub(super) fn followed_by(decision: Decision, next: Decision) -> Decision {
+    Decision {
+        state: next.state,
+        commands: decision.commands.into_iter().chain(next.commands).collect(),
+        notifications: decision.notifications.into_iter().chain(next.notifications).collect(),
+        history: decision.history.into_iter().chain(next.history).collect(),
+        transitions: decision.transitions.into_iter().chain(next.transitions).collect(),
+        effect: Effect::Moved,
+    }
+}
+
+/// Takes each place that is waited for as the first.
+pub(super) fn send_the_second(ctx: &mut Context<'_>, mut decision: Decision) -> Decision {
+    let first = |decision: &Decision| decision.state.waiting_for_place().next().map(|step| step.name.clone());
+    while let Some(step) = first(&decision) {
+        let next = decide(ctx, decision.state.clone(), Event::PlaceIsFirst { step });
+        decision = followed_by(decision, next);
+    }
+    decision
+}
+
+/// Lets places go as soon as their steps were sent.
+pub(super) fn let_go_while_open(mut decision: Decision) -> Decision {
+    for step in &mut decision.state.steps {
+        if matches!(step.progress(), Progress::Open(_)) && step.place.is_some() {
+            step.place = Some(OrderPlace::LetGo);
+        }
+    }
+    decision
+}
