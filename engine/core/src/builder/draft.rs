@@ -1,8 +1,8 @@
 //! A step in the making, and the checks that types cannot make.
 
 use crate::definition::{
-    AnswersFrom, Compensation, Delivery, Fold, InDoubt, InvalidDefinition, LateSuccess, Make, OrderKey, Step, StepKind,
-    StepSchemas, When,
+    AnswersFrom, Compensation, Delivery, Fold, InDoubt, InvalidDefinition, LateSuccess, Make, OrderKey, Step,
+    StepKind, StepSchemas, When,
 };
 use crate::ids::Name;
 use crate::retry::RetryPolicy;

@@ -204,7 +204,7 @@ fn simulator_finds_every_planted_bug() {
     call-again-after-the-undo: seed 1937: compensated, and the effect of pay stands 1 times
     retry-the-accepted: seed 5: attempt 2 at the action of approve never failed
     settle-the-accepted: seed 5: approve was not waited for as long as its answer may take
-    send-the-second: seed 0: 
-    let-go-while-open: seed 0: 
+    send-the-second: seed 0: charge was sent before 00000000-0000-0000-0000-000000000001, which was started before, had decided
+    let-go-while-open: seed 2: charge was sent before 00000000-0000-0000-0000-000000000001, which was started before, had decided
     ");
 }
