@@ -9,21 +9,22 @@
 
 mod said;
 mod sell;
+mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redress_core::decide::{Context, Event, NotSent, OperatorCommand, Unsent, Verb, decide, start};
+use redress_core::decide::{
+    Context, Effect, Event, GivenEvent, NotSent, OperatorCommand, Unsent, Verb, decide, start,
+};
 use redress_core::fault::FaultBook;
 use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, rule};
-use redress_core::state::{PendingCommand, Progress, SagaState, StepState};
-use redress_core::{
-    CommandMessage, IdempotencyKey, JsonText, Name, Phase, ReplyMessage, SagaDefinition, SagaId, Timestamp,
-};
+use redress_core::state::{Progress, StepState};
+use redress_core::{CommandMessage, IdempotencyKey, JsonText, Name, Phase, ReplyMessage, SagaDefinition};
 use stateright::{Checker, HasDiscoveries, Model, Property};
-use uuid::Uuid;
 
 use said::Said;
-use sell::{Sale, sell};
+use sell::{APPROVAL, Sale, sell, sell_on_approval};
+use stored::{much_later, now, saga_id, state, timeless};
 
 /// A command on the network.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +50,8 @@ enum Happened {
     OutOfPatience,
     Cancelled,
     NotStored(Asked),
+    /// The event that the saga awaits comes from outside, under this key.
+    Given(&'static str),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +67,8 @@ struct World {
     inbox: BTreeMap<(&'static str, Phase), Said>,
     /// How often each effect stands.
     effects: BTreeMap<&'static str, i8>,
+    /// The keys of the events that were taken, or kept for their step.
+    accepted: BTreeSet<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,46 +85,19 @@ enum Move {
 /// The property that a late command would break.
 const NEVER_AFTER: &str = "compensated means none, for ever";
 
+/// The saga, and what follows from a decision.
+struct Decided {
+    saga: String,
+    status: &'static str,
+    commands: Vec<Asked>,
+    /// True if an event from outside was taken or kept.
+    accepts: bool,
+}
+
 struct Installation {
     definition: SagaDefinition,
     /// True if an action that never happened leaves a fence.
     fences: bool,
-}
-
-fn now() -> Timestamp {
-    Timestamp::UNIX_EPOCH
-}
-
-/// Later than anything is waited for.
-fn much_later() -> Timestamp {
-    now() + chrono::TimeDelta::days(1)
-}
-
-fn saga_id() -> SagaId {
-    SagaId(Uuid::from_u128(1))
-}
-
-/// The state without its times: states that differ only in time are the same.
-fn timeless(mut state: SagaState) -> String {
-    state.history_length = 0;
-    for step in &mut state.steps {
-        step.started_at = step.started_at.map(|_| now());
-        step.ended_at = None;
-        step.error = None;
-        if let Some(pending) = step.open().cloned() {
-            step.move_to(Progress::Open(PendingCommand { until: now(), tried_ms: 0, unsent: 0, ..pending }))
-                .unwrap();
-        }
-    }
-    state.ended_at = state.ended_at.map(|_| now());
-    serde_json::to_string(&state).unwrap()
-}
-
-fn state(saga: &str) -> SagaState {
-    let mut state: SagaState = serde_json::from_str(saga).unwrap();
-    // The journal keeps the data in a column of their own; these never change.
-    state.data = JsonText::of(&Sale {}).unwrap();
-    state
 }
 
 impl Installation {
@@ -128,7 +106,7 @@ impl Installation {
         IdempotencyKey { saga_id: saga_id(), step, phase: asked.phase, generation: 1 }
     }
 
-    fn decide(&self, saga: &str, happened: &Happened) -> (String, &'static str, Vec<Asked>) {
+    fn decide(&self, saga: &str, happened: &Happened) -> Decided {
         let state = state(saga);
         let event = match happened {
             Happened::OutOfPatience => Event::TimerFired,
@@ -141,6 +119,11 @@ impl Installation {
                 verb: Verb::Cancel,
                 actor: "ann".to_owned(),
                 reason: "why not".to_owned(),
+            }),
+            Happened::Given(key) => Event::Given(GivenEvent {
+                name: Name::new(APPROVAL).unwrap(),
+                key: (*key).to_owned(),
+                payload: JsonText::of(&Sale {}).unwrap(),
             }),
             Happened::Heard(asked, said) => Event::Reply(ReplyMessage {
                 key: Self::key(asked),
@@ -161,8 +144,9 @@ impl Installation {
             traceparent: None,
         };
         let decision = decide(&mut ctx, state, event);
+        let accepts = matches!(&decision.effect, Effect::Given(verdict) if verdict.is_new());
         let status = decision.state.status_word();
-        (timeless(decision.state), status, asked(&decision.commands))
+        Decided { status, saga: timeless(decision.state), commands: asked(&decision.commands), accepts }
     }
 
     /// A participant handles a command; `wanted` is what its business would say.
@@ -253,6 +237,7 @@ impl Model for Installation {
             replies: BTreeSet::new(),
             inbox: BTreeMap::new(),
             effects: BTreeMap::new(),
+            accepted: BTreeSet::new(),
         }]
     }
 
@@ -262,14 +247,18 @@ impl Model for Installation {
                 CoordinatorActor::Idle => {
                     let heard =
                         world.replies.iter().map(|(asked, said)| Happened::Heard(asked.clone(), *said));
-                    let all = heard.chain([Happened::OutOfPatience, Happened::Cancelled]);
+                    let awaits = self.definition.step(APPROVAL).is_some();
+                    // It is enough that one of the two hears of events.
+                    let hears = awaits && number == 1;
+                    let given = ["first", "second"].map(Happened::Given).into_iter().filter(|_| hears);
+                    let all = heard.chain([Happened::OutOfPatience, Happened::Cancelled]).chain(given);
                     moves.extend(all.map(|happened| Move::Read(number, happened)));
                 }
                 CoordinatorActor::Read(..) => moves.extend([Move::Commit(number), Move::Die(number)]),
                 CoordinatorActor::Committed(_) => {
                     moves.extend([Move::Publish(number), Move::Die(number)]);
-                    // It is enough that one of the two has no broker.
-                    if number == 0 {
+                    // It is enough that one of the two has no broker, in a saga that awaits no event.
+                    if number == 0 && self.definition.step(APPROVAL).is_none() {
                         moves.extend([true, false].map(|stored| Move::PublishInVain(number, stored)));
                     }
                 }
@@ -294,8 +283,11 @@ impl Model for Installation {
                 };
                 // The revision guards the write: a saga that has moved meanwhile is read again.
                 world.coordinators[coordinator] = if *read == world.saga {
-                    let (saga, status, commands) = self.decide(read, happened);
+                    let Decided { saga, status, commands, accepts } = self.decide(read, happened);
                     (world.saga, world.status) = (saga, status);
+                    if let (Happened::Given(key), true) = (happened, accepts) {
+                        world.accepted.insert(key);
+                    }
                     if commands.is_empty() {
                         CoordinatorActor::Idle
                     } else {
@@ -353,6 +345,13 @@ impl Model for Installation {
             Property::always("an honest participant is never found to lie", |_, world: &World| {
                 !world.saga.contains("contradiction")
             }),
+            Property::always("one event counts, and it is not lost", |_, world: &World| {
+                let state = state(&world.saga);
+                let mut steps = state.steps.iter().filter(|step| step.name == *APPROVAL);
+                let is_taken = steps.all(|step| *step.progress() == Progress::Succeeded);
+                world.accepted.len() <= 1
+                    && (world.status != "completed" || world.accepted.is_empty() || is_taken)
+            }),
             Property::sometimes("it can complete", |_, world: &World| world.status == "completed"),
             Property::sometimes("it can be compensated", |_, world: &World| {
                 world.status == "compensated" && world.inbox.contains_key(&("charge", Phase::Compensation))
@@ -368,6 +367,16 @@ impl Model for Installation {
 #[test]
 fn model_reaches_only_sound_states() {
     let checker = Installation { definition: sell(), fences: true }.checker().threads(2).spawn_bfs().join();
+    println!("{} states", checker.unique_state_count());
+    checker.assert_properties();
+    assert!(checker.unique_state_count() > 10_000, "{} states", checker.unique_state_count());
+}
+
+/// An event comes at any time, under one key or another, while time may run out at any moment.
+#[test]
+fn model_of_a_saga_that_awaits_an_event_reaches_only_sound_states() {
+    let installation = Installation { definition: sell_on_approval(), fences: true };
+    let checker = installation.checker().threads(2).spawn_bfs().join();
     println!("{} states", checker.unique_state_count());
     checker.assert_properties();
     assert!(checker.unique_state_count() > 10_000, "{} states", checker.unique_state_count());

@@ -1,4 +1,6 @@
-//! The saga of the model.
+//! The sagas of the model.
+
+use std::time::Duration;
 
 use redress_core::{Command, Compensates, RetryPolicy, SagaDefinition, saga};
 use schemars::JsonSchema;
@@ -33,6 +35,22 @@ pub(crate) fn sell() -> SagaDefinition {
         .compensate(|_| Refund {})
         .retry(RetryPolicy::ACTION.attempts(1))
         .compensation_retry(RetryPolicy::COMPENSATION.attempts(1))
+        .pivot("ship", |_| Ship {})
+        .retry(RetryPolicy::ACTION.attempts(1))
+        .build()
+}
+
+/// The name of the event, and of its step.
+pub(crate) const APPROVAL: &str = "approval";
+
+/// An event from outside, without which the saga turns back, and the pivot; one attempt, then the settlement.
+pub(crate) fn sell_on_approval() -> SagaDefinition {
+    saga::<Sale>("sell", 1)
+        .step("charge", |_| Charge {})
+        .compensate(|_| Refund {})
+        .retry(RetryPolicy::ACTION.attempts(1))
+        .compensation_retry(RetryPolicy::COMPENSATION.attempts(1))
+        .await_event::<Sale>(APPROVAL, Duration::from_secs(60))
         .pivot("ship", |_| Ship {})
         .retry(RetryPolicy::ACTION.attempts(1))
         .build()
