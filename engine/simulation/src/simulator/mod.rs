@@ -10,14 +10,17 @@
 //! delayed and reordered, coordinators and participants die between any two moves, commits are not answered, the
 //! broker's store is wiped, broker and participants are away for longer than any budget, participants forget, and refuse
 //! what they could carry out, answer later, twice or after they have given up, third parties lose calls and answers and do not
-//! tell, clocks jump, operators interfere. Then the weather is *calm*, and everything must end. The
-//! rules are checked after every commit, publish and acknowledgement, and at the end ([`check`](redress_testkit::check)); every
-//! violation names the seed that shows it again. The same seed gives the same history, down to its hash.
+//! tell, clocks jump, operators interfere, events come from outside before their steps, after them, twice or never. Then the
+//! weather is *calm*, and everything must end. The rules are checked after every commit, publish and acknowledgement, and at
+//! the end ([`check`](redress_testkit::check)); every violation names the seed that shows it again. The same
+//! seed gives the same history, down to its hash.
 
 mod answers;
 mod clock;
+mod events;
 mod life;
 mod mutants;
+mod mutated;
 mod network;
 mod operators;
 mod orders;
@@ -69,6 +72,21 @@ static UNREMEMBERED: LazyLock<[SagaDefinition; 2]> =
     LazyLock::new(|| [fixtures::five_steps(2, 3), fixtures::unremembered(2, 3)]);
 /// The definition of sagas that are ordered by a key.
 static ORDERED: LazyLock<[SagaDefinition; 1]> = LazyLock::new(|| [fixtures::ordered(2, 3)]);
+/// The definitions of the sagas of every fifth run: there some wait for times and events. The other runs stay what they were,
+/// and with them the seeds in which rare bugs show.
+static WAITING: LazyLock<[SagaDefinition; 3]> = LazyLock::new(|| {
+    [
+        fixtures::five_steps(2, 3),
+        fixtures::on_event(2, 3, ANSWER_WITHIN / 2),
+        fixtures::waiting(2, 3, ANSWER_WITHIN),
+    ]
+});
+
+/// The definitions of the sagas of a run.
+fn definitions(seed: u64) -> &'static [SagaDefinition] {
+    if seed % 5 == 4 { &*WAITING } else { &*DEFINITIONS }
+}
+
 /// How long an answer that comes later is waited for: some come after it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 
@@ -101,7 +119,7 @@ pub fn simulate(seed: u64, mutation: Option<Mutation>) -> Result<Run, Violation>
     match mutation {
         Some(mutation) if mutation.is_about_the_unremembered() => simulate_unremembered(seed, Some(mutation)),
         Some(mutation) if mutation.is_of_orders() => simulate_orders(seed, Some(mutation)),
-        Some(_) | None => played(seed, mutation, &*DEFINITIONS),
+        Some(_) | None => played(seed, mutation, definitions(seed)),
     }
 }
 
@@ -186,6 +204,9 @@ async fn one_move(people: &People) -> Result<(), Wrong> {
     let wish = people.stage.with(World::go_on);
     if let Some((id, verb, revision)) = wish {
         people.operate(id, verb, revision);
+    }
+    if let Some(event) = people.stage.with(World::next_event) {
+        people.send(event);
     }
     let pause = people.stage.with(World::pause);
     tokio::time::sleep(pause).await;

@@ -10,14 +10,16 @@ mod unremembered;
 use std::borrow::Cow;
 
 use redress_coordinator::Decide;
-use redress_core::decide::{Context, Decision, Event, OperatorCommand, Verb, decide};
-use redress_core::definition::{SagaDefinition, StepKind};
-use redress_core::history::HistoryEvent;
-use redress_core::state::{
-    AttemptState, Direction, PendingCommand, Progress, SagaState, Status, StepState, Unwinding,
-};
-use redress_core::{JsonText, Outcome, Phase, Rejection, ReplyMessage};
+use redress_core::decide::{Context, Decision, Effect, Event, EventVerdict, OperatorCommand, Verb, decide};
+use redress_core::definition::SagaDefinition;
+use redress_core::state::SagaState;
+use redress_core::{JsonText, Outcome, Phase, Rejection};
 use redress_testkit::participants::DisabledRule;
+
+use super::mutated::{
+    freeze_unsettled, freshen, frozen, impatient, rejuvenate, sharing, undo_forward, waiting_anew,
+    without_pivot,
+};
 
 macro_rules! mutations {
     ($($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)?) => {
@@ -114,6 +116,10 @@ mutations! {
     SendTheSecond = "send-the-second",
     /// A place in the order of a key is let go while its step is open.
     LetGoWhileOpen = "let-go-while-open",
+    /// A timer that fires twice ends a wait twice.
+    FireATimerTwice = "fire-a-timer-twice",
+    /// An event that comes before its step is answered, and not kept.
+    LoseAnEarlyEvent = "lose-an-early-event",
 }
 
 impl Mutation {
@@ -157,7 +163,9 @@ impl Mutation {
                 | Self::SettleTheUnremembered
                 | Self::TakeUnansweredForNever
                 | Self::SendTheSecond
-                | Self::LetGoWhileOpen,
+                | Self::LetGoWhileOpen
+                | Self::FireATimerTwice
+                | Self::LoseAnEarlyEvent,
             )
             | None => DisabledRule::Nothing,
         }
@@ -228,6 +236,17 @@ fn decide_with(mutation: Mutation, ctx: &mut Context<'_>, state: SagaState, even
             orders::send_the_second(ctx, decision)
         }
         Mutation::LetGoWhileOpen => orders::let_go_while_open(decide(ctx, state, event)),
+        Mutation::FireATimerTwice => {
+            let state = if event == Event::TimerFired { waiting_anew(ctx, state) } else { state };
+            decide(ctx, state, event)
+        }
+        Mutation::LoseAnEarlyEvent => {
+            let mut decision = decide(ctx, state, event);
+            if decision.effect == Effect::Given(EventVerdict::Kept) {
+                decision.state.steps.iter_mut().for_each(|step| step.event = None);
+            }
+            decision
+        }
     }
 }
 
@@ -251,79 +270,6 @@ fn with<'a>(ctx: &'a mut Context<'_>, definition: &'a SagaDefinition) -> Context
     }
 }
 
-fn frozen(state: &SagaState) -> bool {
-    state.status() == Status::Compensating
-        && matches!(&state.direction, Direction::Back { unwinding: Unwinding::Frozen { .. }, .. })
-}
-
-/// Turns a plan around that has just been frozen, and its first command with it.
-fn undo_forward(definition: &SagaDefinition, mut decision: Decision) -> Decision {
-    if !frozen(&decision.state) {
-        return decision;
-    }
-    let Direction::Back { unwinding: Unwinding::Frozen { plan }, .. } = &mut decision.state.direction else {
-        return decision;
-    };
-    let [first, .., last] = plan.as_slice() else { return decision };
-    let (first, last) = (first.step.clone(), last.clone());
-    plan.reverse();
-    let mut asked = None;
-    for step in decision.state.steps.iter_mut().filter(|step| step.name == first) {
-        step.compensation_attempts = 0;
-        asked = step.open().cloned();
-        *step = put(step, &Progress::Succeeded);
-    }
-    for step in decision.state.steps.iter_mut().filter(|step| step.name == last.step) {
-        step.compensation_attempts = 1;
-        if let Some(pending) = asked.take() {
-            let pending = PendingCommand { payload: last.payload.clone(), ..pending };
-            *step = put(step, &Progress::Open(pending));
-        }
-    }
-    for command in decision.commands.iter_mut().filter(|command| command.key.phase == Phase::Compensation) {
-        command.key.step = last.step.clone();
-        command.payload = last.payload.clone();
-        if let Some(compensation) = definition.step(&last.step).and_then(|(_, step)| step.compensation()) {
-            command.command = compensation.command.clone();
-        }
-    }
-    let is_sent = |event| event == HistoryEvent::Sent;
-    for row in
-        decision.history.iter_mut().filter(|row| is_sent(row.event) && row.step.as_ref() == Some(&first))
-    {
-        row.step = Some(last.step.clone());
-    }
-    decision
-}
-
-/// A step that stands where no move has led it.
-pub(super) fn put(step: &StepState, progress: &Progress) -> StepState {
-    let mut stored = serde_json::to_value(step).expect("a step becomes JSON");
-    stored["progress"] = serde_json::to_value(progress).expect("a progress becomes JSON");
-    serde_json::from_value(stored).expect("a step is read as it was written")
-}
-
-fn freshen(state: &SagaState, event: Event) -> Event {
-    let Event::Reply(mut reply) = event else { return event };
-    let asked = state.open().find(|(place, pending)| {
-        state.steps[*place].name == reply.key.step
-            && pending.phase == reply.key.phase
-            && pending.attempt_state == AttemptState::Sent
-    });
-    if let (Outcome::Failed { .. }, Some((_, pending))) = (&reply.outcome, asked) {
-        reply.attempt = pending.attempt;
-    }
-    Event::Reply(reply)
-}
-
-fn rejuvenate(state: &SagaState, event: Event) -> Event {
-    let Event::Reply(mut reply) = event else { return event };
-    if let Some(step_state) = state.steps.iter().find(|step_state| step_state.name == reply.key.step) {
-        reply.key.generation = step_state.generation;
-    }
-    Event::Reply(reply)
-}
-
 fn misheard(mutation: Mutation, event: Event) -> Event {
     let Event::Reply(mut reply) = event else { return event };
     if reply.outcome == Outcome::Accepted && mutation == Mutation::RetryTheAccepted {
@@ -339,61 +285,4 @@ fn misheard(mutation: Mutation, event: Event) -> Event {
         };
     }
     Event::Reply(reply)
-}
-
-fn sharing(definition: &SagaDefinition, state: &SagaState) -> SagaDefinition {
-    let mut definition = definition.clone();
-    for (step, step_state) in definition.steps.iter_mut().zip(&state.steps) {
-        if let StepKind::Compensatable { compensation: Some(compensation) } = &mut step.kind {
-            let left =
-                compensation.retry.attempts_max.map(|max| max.saturating_sub(step_state.attempts).max(1));
-            compensation.retry.attempts_max = left;
-        }
-    }
-    definition
-}
-
-/// The same definition, which waits for no answer that comes later.
-fn impatient(definition: &SagaDefinition) -> SagaDefinition {
-    let mut definition = definition.clone();
-    for step in &mut definition.steps {
-        step.answer_within_ms = 1;
-    }
-    definition
-}
-
-fn without_pivot(definition: &SagaDefinition) -> SagaDefinition {
-    let mut definition = definition.clone();
-    for step in definition.steps.iter_mut().filter(|step| matches!(step.kind, StepKind::Pivot)) {
-        step.kind = StepKind::Compensatable { compensation: None };
-    }
-    definition
-}
-
-/// Answers every settlement in the participant's place, with "never happened".
-fn freeze_unsettled(ctx: &mut Context<'_>, mut decision: Decision) -> Decision {
-    loop {
-        let is_settling =
-            matches!(decision.state.direction, Direction::Back { unwinding: Unwinding::Settling, .. });
-        let settling = decision.state.hold.is_none() && is_settling;
-        let asked = decision.state.open().find(|(_, pending)| pending.phase == Phase::Settlement);
-        let Some((place, pending)) = asked.filter(|_| settling) else { return decision };
-        let step_state = &decision.state.steps[place];
-        let step = &ctx.definition.steps[place];
-        let reply = ReplyMessage {
-            key: redress_core::IdempotencyKey {
-                saga_id: ctx.saga_id,
-                step: step.name.clone(),
-                phase: Phase::Settlement,
-                generation: step_state.generation,
-            },
-            attempt: pending.attempt,
-            saga: ctx.definition.name.clone(),
-            version: ctx.definition.version,
-            service: step.service.clone(),
-            outcome: Outcome::Fenced,
-        };
-        let next = decide(ctx, decision.state.clone(), Event::Reply(reply));
-        decision = orders::followed_by(decision, next);
-    }
 }

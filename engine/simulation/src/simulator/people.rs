@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redress_coordinator::ports::Keep;
-use redress_coordinator::{Config, Engine, OperatorRequest, StartError, StartRequest, Started};
+use redress_coordinator::{Config, Engine, EventError, OperatorRequest, StartError, StartRequest, Started};
 use redress_core::decide::{OperatorCommand, Verb};
 use redress_core::{SagaDefinition, SagaId};
 
@@ -14,6 +14,7 @@ use super::mutants::Mutation;
 use super::stage::Stage;
 use super::stormy_bus::StormyBus;
 use super::stormy_journal::StormyJournal;
+use super::world::EventToCome;
 
 /// The longest time for which a coordinator that died is away, in milliseconds.
 const DOWN_MS_MAX: i64 = 20_000;
@@ -137,6 +138,29 @@ impl People {
             let pause_ms = self.stage.with(|world| world.rng.u64(..2_000));
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
+    }
+
+    /// The sender of an event asks a coordinator, and once more if it does not answer.
+    pub(super) fn send(&self, event: EventToCome) {
+        let (engine, stage) = (self.engine(), self.stage.clone());
+        tokio::spawn(async move {
+            let sent = async {
+                let engine = engine?;
+                let sending = engine.send_event(event.id, event.event.clone());
+                tokio::time::timeout(PATIENCE, sending).await.ok()
+            };
+            let verdict = match sent.await {
+                Some(Ok(sent)) => Some(sent.verdict),
+                Some(Err(EventError::Refused { .. } | EventError::NotFound(_))) => Some("event refused"),
+                Some(Err(error @ (EventError::VersionNotHere(..) | EventError::InvalidKey))) => {
+                    let wrong = format!("an event was not decided on: {error}");
+                    return stage.with(|world| world.fail(Some(event.id), wrong));
+                }
+                // Its coordinator has died, or the journal is away.
+                Some(Err(EventError::Journal(_))) | None => None,
+            };
+            stage.with(|world| world.event_sent(event, verdict));
+        });
     }
 
     /// An operator gives a command; whether it is carried out is its own affair. A resolution speaks of the saga as the

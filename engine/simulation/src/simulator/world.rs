@@ -8,7 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use redress_coordinator::StartRequest;
 use redress_coordinator::ports::Clock;
-use redress_core::decide::Verb;
+use redress_core::decide::{GivenEvent, Verb};
 use redress_core::inbox::Retention;
 use redress_core::{CommandMessage, IdempotencyKey, Name, Phase, SagaDefinition, SagaId, Timestamp};
 use redress_testkit::participants::Participants;
@@ -37,6 +37,14 @@ const LATER_DEFINITIONS: usize = 3;
 /// A command whose answer comes later.
 pub(super) struct OpenCommand {
     pub(super) command: CommandMessage,
+    pub(super) due_ms: i64,
+}
+
+/// An event from outside that is still to come.
+#[derive(Clone, Debug)]
+pub(super) struct EventToCome {
+    pub(super) id: SagaId,
+    pub(super) event: GivenEvent,
     pub(super) due_ms: i64,
 }
 
@@ -73,6 +81,8 @@ pub(super) struct World {
     pub(super) questions: Vec<OpenCommand>,
     /// Those of them that have no answer yet, and were not given up.
     pub(super) open: BTreeSet<IdempotencyKey>,
+    /// Events from outside that are still to come.
+    pub(super) events: Vec<EventToCome>,
     /// Until when nothing goes through the broker, in the true time.
     pub(super) broker_away_until: i64,
     /// Until when no participant is there.
@@ -121,6 +131,7 @@ impl World {
             refused: BTreeSet::new(),
             questions: Vec::new(),
             open: BTreeSet::new(),
+            events: Vec::new(),
             broker_away_until: 0,
             participants_away_until: 0,
             told_in_a_storm: BTreeSet::new(),
@@ -160,6 +171,7 @@ impl World {
             }
         }
         self.sagas.push(id);
+        self.expect_events(id);
     }
 
     pub(super) fn definition(&self, version: &(Name, u32)) -> Option<&'static SagaDefinition> {
@@ -199,6 +211,7 @@ impl World {
             && self.sagas.iter().all(|id| self.is_ended(*id))
             && self.journal.next_wake_at().is_none()
             && self.questions.is_empty()
+            && self.events.is_empty()
             && self.participants.calls_under_way() == 0
             && self.bus.with(|store, _| store.commands.is_empty() && store.replies.is_empty())
     }

@@ -1,26 +1,15 @@
 //! The planted bugs in the orders of keys.
 
-use redress_core::decide::{Context, Decision, Effect, Event, decide};
+use redress_core::decide::{Context, Decision, Event, decide};
 use redress_core::state::{OrderPlace, Progress};
 
+use super::super::mutated::followed_by;
 use super::Mutation;
 
 impl Mutation {
     /// Returns true if it shows only where steps are ordered by a key.
     pub(in super::super) const fn is_of_orders(self) -> bool {
         matches!(self, Self::SendTheSecond | Self::LetGoWhileOpen)
-    }
-}
-
-/// Two decisions, one after the other, as one.
-pub(super) fn followed_by(decision: Decision, next: Decision) -> Decision {
-    Decision {
-        state: next.state,
-        commands: decision.commands.into_iter().chain(next.commands).collect(),
-        notifications: decision.notifications.into_iter().chain(next.notifications).collect(),
-        history: decision.history.into_iter().chain(next.history).collect(),
-        transitions: decision.transitions.into_iter().chain(next.transitions).collect(),
-        effect: Effect::Moved,
     }
 }
 
