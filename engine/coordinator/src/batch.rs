@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redress_core::decide::{Context, Decision, Effect, Event, NotSent, Refusal, Unsent};
+use redress_core::decide::{Context, Decision, Effect, Event, EventVerdict, NotSent, Refusal, Unsent};
 use redress_core::fault::FaultBook;
 use redress_core::message::NotificationMessage;
 use redress_core::state::{IllegalTransition, SagaState};
@@ -81,6 +81,8 @@ pub(crate) struct CommitEffects {
     pub(crate) ended: Vec<(Name, Ended)>,
     pub(crate) measures: Vec<Measures>,
     pub(crate) refusals: Vec<(SagaId, Refusal)>,
+    /// What the sagas made of events from outside.
+    pub(crate) verdicts: Vec<(SagaId, EventVerdict)>,
     pub(crate) dead_letters: u64,
     /// True if a place in the order of a key has changed.
     pub(crate) places_moved: bool,
@@ -231,6 +233,7 @@ impl<C: Clock> Batch<'_, C> {
         self.outcome.healed += folded.healed;
         self.outcome.outgoing.extend(folded.outgoing);
         self.outcome.refusals.extend(folded.refusals.into_iter().map(|refusal| (id, refusal)));
+        self.outcome.verdicts.extend(folded.verdicts.into_iter().map(|verdict| (id, verdict)));
         for event in &folded.contradictions {
             let reason = "a participant took back what it had promised";
             self.dead_letter(event, LetterCode::Contradiction, reason);
@@ -300,6 +303,7 @@ struct Folded {
     history: Vec<redress_core::history::HistoryEntry>,
     healed: u64,
     refusals: Vec<Refusal>,
+    verdicts: Vec<EventVerdict>,
     contradictions: Vec<Event>,
 }
 
@@ -315,7 +319,10 @@ impl Folded {
             Effect::Moved | Effect::Noted => self.moved = true,
             Effect::Ignored => self.healed += decision.commands.len() as u64,
             Effect::Refused(refusal) => self.refusals.push(refusal),
-            Effect::Given(verdict) => self.moved |= verdict.is_new(),
+            Effect::Given(verdict) => {
+                self.moved |= verdict.is_new();
+                self.verdicts.push(verdict);
+            }
             Effect::Contradiction => {
                 self.moved = true;
                 self.contradictions.push(event.clone());

@@ -16,7 +16,7 @@ use crate::ports::{JournalError, RegisterError};
 use crate::tags::InvalidTag;
 use crate::view::SagaView;
 
-/// The longest key of a start, in bytes.
+/// The longest key of a start, or of an event, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
 
 /// A saga to be started.

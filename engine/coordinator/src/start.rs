@@ -139,13 +139,14 @@ impl<B: Bus, C: Clock> Engine<PgJournal, B, C> {
     }
 }
 
+/// Returns true if a journal can hold it as an idempotency key.
+pub(crate) fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.len() <= KEY_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// A key that no journal can hold was never used as one.
 fn check_key(key: &str) -> Result<(), StartError> {
-    let is_visible = key.bytes().all(|byte| byte.is_ascii_graphic());
-    if key.is_empty() || key.len() > KEY_BYTES_MAX || !is_visible {
-        return Err(StartError::InvalidKey);
-    }
-    Ok(())
+    if is_key(key) { Ok(()) } else { Err(StartError::InvalidKey) }
 }
 
 /// The saga that the key names, or the refusal if it names none.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redress_core::definition::Step;
-use redress_core::{SagaDefinition, SagaId, Timestamp};
+use redress_core::definition::StepKind;
+use redress_core::{RetryPolicy, SagaDefinition, SagaId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Occasion, decide_batch};
@@ -14,7 +14,7 @@ use crate::broker::BrokerState;
 use crate::clock::{ClockWatch, Reading, Recheck};
 use crate::decider::Decider;
 use crate::pauses::Ticks;
-use crate::ports::{Bus, Changes, Clock, Journal, JournalError, Selection, Snapshot};
+use crate::ports::{Bus, Changes, Clock, Journal, JournalError, LongestWaits, Selection, Snapshot};
 use crate::publisher::Publisher;
 use crate::units::{BatchWork, Failed, Isolation, isolate};
 
@@ -121,11 +121,8 @@ impl<J: Journal, B: Bus, C: Clock> Timers<J, B, C> {
     /// long.
     async fn look_again(&self, recheck: Recheck) -> Result<(), JournalError> {
         let longest = |saga: &SagaDefinition| match recheck {
-            Recheck::AllThatWait => Duration::ZERO,
-            Recheck::TooLong => {
-                let waits = saga.steps.iter().map(Step::longest_wait_ms);
-                Duration::from_millis(waits.max().unwrap_or_default())
-            }
+            Recheck::AllThatWait => LongestWaits::default(),
+            Recheck::TooLong => longest_waits(saga),
         };
         let known = self.decider.rules.registry.all().iter();
         let known: Vec<_> = known.map(|saga| (saga.name.clone(), saga.version, longest(saga))).collect();
@@ -168,6 +165,34 @@ impl<J: Journal, B: Bus, C: Clock> Timers<J, B, C> {
         let left = outcome.left.len();
         self.publisher.after_commit(outcome).await;
         Ok(left)
+    }
+}
+
+/// The longest waits of a definition. How long a pause lasts its data say, so that all sagas of a definition that has one
+/// are looked at if they wait.
+fn longest_waits(saga: &SagaDefinition) -> LongestWaits {
+    let (mut under_way_ms, mut awaiting_ms, mut has_pause) = (0, 0, false);
+    for step in &saga.steps {
+        under_way_ms = under_way_ms.max(step.longest_wait_ms());
+        let of_step_ms = match (&step.kind, step.waits_for_a_length()) {
+            (StepKind::Event(event), _) => event.timeout_ms,
+            (StepKind::Wait(_), true) => {
+                has_pause = true;
+                0
+            }
+            // Until a time, which no step of the clock changes.
+            (StepKind::Wait(_), false) => u64::MAX,
+            (StepKind::Notification, _) => 0,
+            (StepKind::Compensatable { .. } | StepKind::Pivot | StepKind::Retriable, _) => {
+                RetryPolicy::AWAITING.backoff_ms_max
+            }
+        };
+        awaiting_ms = awaiting_ms.max(of_step_ms);
+    }
+    let awaiting_ms = if has_pause { 0 } else { awaiting_ms };
+    LongestWaits {
+        under_way: Duration::from_millis(under_way_ms),
+        awaiting: Duration::from_millis(awaiting_ms),
     }
 }
 

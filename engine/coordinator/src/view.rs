@@ -2,6 +2,7 @@
 
 use redress_core::definition::Step;
 use redress_core::state::{Cause, OrderPlace, ParkReason, Progress, SagaState, Status, StepError, StepState};
+use redress_core::waiting::OnTimeout;
 use redress_core::{JsonText, Name, SagaDefinition, SagaId, Timestamp};
 use serde::Serialize;
 
@@ -55,7 +56,7 @@ pub struct SagaView {
 pub struct StepView {
     /// Its name.
     pub name: String,
-    /// `compensatable`, `pivot` or `retriable`; nothing if this coordinator does not know the definition.
+    /// `compensatable`, `pivot`, `retriable`, `notification`, `wait` or `event`; nothing if this coordinator does not know the definition.
     pub kind: Option<&'static str>,
     /// The participant.
     pub service: Option<String>,
@@ -81,9 +82,15 @@ pub struct StepView {
     /// Where it waits in the order of its key, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queued: Option<QueuedView>,
-    /// When its action was first sent.
+    /// What it waits for, if it sends nothing and waits at the moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<AwaitsView>,
+    /// True if the event for which it will wait has come already.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub event_kept: bool,
+    /// When its action was first sent, or its wait began.
     pub started_at: Option<Timestamp>,
-    /// When it got its last final answer.
+    /// When it got its last final answer, or its wait was over.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -109,6 +116,34 @@ impl QueuedView {
             | OrderPlace::Waiting { .. }
             | OrderPlace::First { .. }
             | OrderPlace::LetGo => None,
+        }
+    }
+}
+
+/// What a step waits for: an event, or only its time.
+#[derive(Clone, Debug, Serialize)]
+pub struct AwaitsView {
+    /// The name of the event; nothing for a pause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<Name>,
+    /// When the wait ends by itself.
+    pub until: Timestamp,
+    /// What follows if the event does not come by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<OnTimeout>,
+    /// JSON Schema of the event; not in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
+}
+
+impl AwaitsView {
+    fn new(step: &StepState, until: Timestamp, defined: Option<&Step>, with_schema: bool) -> Self {
+        let event = defined.and_then(|defined| Some((defined, defined.awaited_event()?)));
+        Self {
+            event: event.is_some().then(|| step.name.clone()),
+            until,
+            on_timeout: event.map(|(_, event)| event.on_timeout),
+            schema: event.filter(|_| with_schema).map(|(defined, _)| defined.schemas.reply.clone()),
         }
     }
 }
@@ -172,16 +207,21 @@ fn steps(
     definition: Option<&SagaDefinition>,
     replies: Option<&Vec<(String, Replied)>>,
 ) -> Vec<StepView> {
+    let waits: Vec<_> = state.waits().collect();
+    let until = |index| waits.iter().find(|(waiting, _)| *waiting == index).map(|(_, until)| *until);
     state
         .steps
         .iter()
-        .map(|step| {
+        .enumerate()
+        .map(|(index, step)| {
             let defined = definition.and_then(|d| d.step(&step.name)).map(|(_, step)| step);
+            // A step that sends nothing has neither service nor command.
+            let sent = defined.filter(|d| d.kind.is_sent());
             StepView {
                 name: step.name.to_string(),
                 kind: defined.map(|d| d.kind.as_str()),
-                service: defined.map(|d| d.service.to_string()),
-                command: defined.map(|d| d.command.to_string()),
+                service: sent.map(|d| d.service.to_string()),
+                command: sent.map(|d| d.command.to_string()),
                 delivery: defined.and_then(Step::guarantee),
                 compensation: defined.and_then(|d| d.compensation()).map(|c| c.command.to_string()),
                 status: step.status_word(),
@@ -191,6 +231,8 @@ fn steps(
                 reply: replies.and_then(|replies| reply_of(&step.name, replies)),
                 error: step.error.clone(),
                 queued: QueuedView::of(step),
+                awaits: until(index).map(|until| AwaitsView::new(step, until, defined, replies.is_some())),
+                event_kept: step.event.as_ref().is_some_and(|event| event.payload.is_some()),
                 started_at: step.started_at,
                 ended_at: step.ended_at,
             }

@@ -62,7 +62,7 @@ impl Step {
     }
 
     /// Returns true if its wait has a length of its own and does not end at a time of the clock.
-    pub(crate) const fn waits_for_a_length(&self) -> bool {
+    pub const fn waits_for_a_length(&self) -> bool {
         match &self.kind {
             StepKind::Wait(Wait { end: WaitEnd::After(_) }) | StepKind::Event(_) => true,
             StepKind::Wait(Wait { end: WaitEnd::At(_) })

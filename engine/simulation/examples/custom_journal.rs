@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use redress_coordinator::ports::{
     Changes, DeadLetter, Inserted, Journal, JournalError, JournalLetters, JournalReads, JournalUpkeep, Keep,
-    LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSagas,
+    LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSaga, OpenSagas,
     RegisterError, Rows, SagaRow, Selection, Snapshot, Standing, StoredStart, UnderWay,
 };
 use redress_coordinator::{Config, Engine, StartRequest, SystemClock};
@@ -111,6 +111,15 @@ impl JournalReads for PrintingJournal {
 
     async fn sagas(&self, filter: &ListFilter) -> Result<Rows<Result<SagaRow, SagaId>>, JournalError> {
         self.0.sagas(filter).await
+    }
+
+    async fn open_with_tag(
+        &self,
+        tag: &(String, String),
+        after: Option<SagaId>,
+        limit: i64,
+    ) -> Result<Rows<OpenSaga>, JournalError> {
+        self.0.open_with_tag(tag, after, limit).await
     }
 
     async fn history(&self, id: SagaId, after: i32, limit: i64) -> Result<Rows<HistoryEntry>, JournalError> {

@@ -7,7 +7,7 @@ use redress_core::{Name, SagaId, Timestamp};
 
 use super::pg::PgJournal;
 use crate::ports::{
-    JournalError, JournalReads, JournalUpkeep, Keep, ListFilter, OpenSagas, Rows, SagaRow, Standing, UnderWay,
+    JournalError, JournalReads, JournalUpkeep, Keep, ListFilter, OpenSaga, OpenSagas, Rows, SagaRow, Standing, UnderWay,
 };
 
 impl JournalReads for PgJournal {
@@ -21,6 +21,15 @@ impl JournalReads for PgJournal {
 
     async fn sagas(&self, filter: &ListFilter) -> Result<Rows<Result<SagaRow, SagaId>>, JournalError> {
         Self::sagas(self, filter).await
+    }
+
+    async fn open_with_tag(
+        &self,
+        tag: &(String, String),
+        after: Option<SagaId>,
+        limit: i64,
+    ) -> Result<Rows<OpenSaga>, JournalError> {
+        Self::open_with_tag(self, tag, after, limit).await
     }
 
     async fn history(&self, id: SagaId, after: i32, limit: i64) -> Result<Rows<HistoryEntry>, JournalError> {

@@ -1,4 +1,5 @@
-//! Reads of one saga, and of the ends of many: the reads for callers that wait, which come as often as sagas do.
+//! Reads of one saga, of the ends of many, and of the open ones with a label: the reads for callers that wait, which come
+//! as often as sagas do.
 
 use redress_core::SagaId;
 use redress_postgres::{FailureClass, Origin, classify};
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use super::pg::PgJournal;
 use super::reads::{IS_REPLY, REPLIES_BYTES_MAX, replied, saga_row};
-use crate::ports::{Include, JournalError, SagaRow};
+use crate::ports::{Include, JournalError, OpenSaga, Rows, SagaRow};
 
 impl PgJournal {
     /// One saga, with everything that belongs to it.
@@ -53,6 +54,41 @@ impl PgJournal {
         );
         let at_rest: Vec<Uuid> = self.reading(at_rest.bind(ids).fetch_all(&self.read)).await?;
         Ok(at_rest.into_iter().map(SagaId).collect())
+    }
+
+    /// A page of the sagas that bear this label and have not ended, newest first, after the saga `after`.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the database does not answer.
+    pub(crate) async fn open_with_tag(
+        &self,
+        tag: &(String, String),
+        after: Option<SagaId>,
+        limit: i64,
+    ) -> Result<Rows<OpenSaga>, JournalError> {
+        let (name, value) = tag;
+        // The condition of the index, word for word.
+        let found = sqlx::query(
+            "SELECT id, saga, version FROM sagas WHERE ended_at IS NULL AND tags <> '{}' AND tags @> $1 \
+             AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+        )
+        .bind(serde_json::json!({ name: value }))
+        .bind(after.map(|id| id.0))
+        .bind(limit.saturating_add(1))
+        .fetch_all(&self.read);
+        let mut found = self.reading(found).await?;
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let rows = found.iter().map(|row| {
+            let version: i32 = row.try_get("version")?;
+            Ok(OpenSaga {
+                id: SagaId(row.try_get("id")?),
+                saga: row.try_get("saga")?,
+                version: version.unsigned_abs(),
+            })
+        });
+        Ok(Rows { rows: rows.collect::<Result<_, JournalError>>()?, more })
     }
 }
 

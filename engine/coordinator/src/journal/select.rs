@@ -75,32 +75,36 @@ pub(super) async fn select(
             let query = as_far_as_it_goes(&waiting());
             let (names, versions): (Vec<&str>, Vec<i32>) =
                 known.iter().map(|(name, version, _)| (name.as_str(), signed(*version))).unzip();
-            let longest: Vec<_> =
-                known.iter().map(|(_, _, longest)| interval((*longest).min(AGE_MAX))).collect();
+            let under_way = known.iter().map(|(_, _, longest)| interval(longest.under_way.min(AGE_MAX)));
+            let awaiting = known.iter().map(|(_, _, longest)| interval(longest.awaiting.min(AGE_MAX)));
             sqlx::query(AssertSqlSafe(query))
                 .bind(bytes_max)
                 .bind(names)
                 .bind(versions)
                 .bind(limit)
                 .bind(signed(state_format))
-                .bind(longest)
+                .bind(under_way.collect::<Vec<_>>())
                 .bind(after.map(|(wake_at, _)| wake_at))
                 .bind(after.map(|(_, id)| id.0))
+                .bind(awaiting.collect::<Vec<_>>())
                 .fetch_all(connection)
                 .await
         }
     }
 }
 
-/// The sagas that wait, in the order of the times.
+/// The sagas that wait, in the order of the times. Those that await something from outside are passed over within the
+/// query: none of them is locked or handed out.
 fn waiting() -> String {
     format!(
         "SELECT *, row_number() OVER (ORDER BY wake_at, id) AS turn FROM ( \
              SELECT waiting.* \
-             FROM unnest($2::text[], $3::integer[], $6::interval[]) AS known (saga, version, longest), LATERAL ( \
+             FROM unnest($2::text[], $3::integer[], $6::interval[], $9::interval[]) \
+                  AS known (saga, version, longest, awaited), LATERAL ( \
                  SELECT {COLUMNS} FROM sagas \
                  WHERE sagas.saga = known.saga AND sagas.version = known.version AND state_format <= $5 \
-                       AND wake_at > now() + known.longest \
+                       AND wake_at > now() + least(known.longest, known.awaited) \
+                       AND wake_at > now() + CASE WHEN awaiting THEN known.awaited ELSE known.longest END \
                        AND ($7::timestamptz IS NULL OR (wake_at, id) > ($7, $8::uuid)) \
                  ORDER BY wake_at, id LIMIT $4 FOR UPDATE SKIP LOCKED \
              ) AS waiting ORDER BY wake_at, id LIMIT $4) AS first"

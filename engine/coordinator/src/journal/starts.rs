@@ -123,13 +123,14 @@ async fn insert_new(
              ON CONFLICT (key) DO NOTHING RETURNING saga_id \
          ), begun AS ( \
              INSERT INTO sagas (id, saga, version, status, revision, state, data, input, tags, started_at, \
-                                ended_at, due_at, wake_at, key, state_format) \
+                                ended_at, due_at, wake_at, key, state_format, awaiting) \
              SELECT n.id, n.saga, n.version, n.status, 1, n.state, n.data, n.input, n.tags, n.started_at, \
-                    n.ended_at, n.due_at, n.due_at, n.key, $22 \
+                    n.ended_at, n.due_at, n.due_at, n.key, $22, n.awaiting \
              FROM unnest($3::uuid[], $4::text[], $5::integer[], $6::text[], $7::bytea[], $8::bytea[], \
                          $9::bytea[], $10::jsonb[], $11::timestamptz[], $12::timestamptz[], \
-                         $21::timestamptz[], $1::text[]) \
-                  AS n (id, saga, version, status, state, data, input, tags, started_at, due_at, ended_at, key) \
+                         $21::timestamptz[], $1::text[], $23::boolean[]) \
+                  AS n (id, saga, version, status, state, data, input, tags, started_at, due_at, ended_at, key, \
+                        awaiting) \
              WHERE n.id IN (SELECT saga_id FROM keys) \
          ), appended AS ( \
              INSERT INTO saga_history (saga_id, seq, at, event, step, phase, attempt, detail) \
@@ -161,6 +162,7 @@ async fn insert_new(
     .bind(history.details)
     .bind(sagas.iter().map(|saga| saga.state.ended_at).collect::<Vec<_>>())
     .bind(signed(state_format))
+    .bind(sagas.iter().map(|saga| saga.state.is_awaiting()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| Ok(row.try_get("saga_id")?)).collect()

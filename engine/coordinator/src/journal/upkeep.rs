@@ -96,7 +96,8 @@ impl PgJournal {
         })
     }
 
-    /// The sagas of these versions that wait for their time.
+    /// The sagas of these versions that wait for their time, and not for an answer or an event from outside: those have
+    /// nothing at the broker.
     ///
     /// # Errors
     /// [`JournalError`] if the database does not answer.
@@ -105,7 +106,7 @@ impl PgJournal {
             versions.iter().map(|(name, version)| (&**name, version.cast_signed())).unzip();
         let ids = sqlx::query_scalar(
             "SELECT sagas.id FROM unnest($1::text[], $2::integer[]) AS known (saga, version) \
-             JOIN sagas USING (saga, version) WHERE wake_at > now() ORDER BY sagas.id",
+             JOIN sagas USING (saga, version) WHERE wake_at > now() AND NOT awaiting ORDER BY sagas.id",
         )
         .bind(names)
         .bind(versions)

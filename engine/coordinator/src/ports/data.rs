@@ -143,6 +143,16 @@ pub struct Audit {
     pub reason: String,
 }
 
+/// How long sagas of a version may wait at the longest; those that wait for longer were stored before a clock stepped back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LongestWaits {
+    /// Those that have a command under way.
+    pub under_way: Duration,
+    /// Those of which the state [says](SagaState::is_awaiting) that they await something from outside. There may be any
+    /// number of them, and they wait for long.
+    pub awaiting: Duration,
+}
+
 /// Which sagas a unit of work is about.
 #[derive(Clone, Debug)]
 pub enum Selection {
@@ -163,7 +173,7 @@ pub enum Selection {
     /// Those that wait, in the order of their times, passing over those that other transactions hold.
     Waiting {
         /// Names and versions that this coordinator knows, and how far ahead of now the times begin.
-        known: Vec<(Name, u32, Duration)>,
+        known: Vec<(Name, u32, LongestWaits)>,
         /// Only those that come after this one in their order.
         after: Option<(Timestamp, SagaId)>,
         /// At most so many.

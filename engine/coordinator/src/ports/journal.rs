@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::data::{Changes, DeadLetter, Inserted, NewSaga, Selection, Snapshot, StoredStart};
 use super::errors::{JournalError, RegisterError};
-use super::reads::{ListFilter, OpenSagas, Rows, SagaRow, Standing, UnderWay};
+use super::reads::{ListFilter, OpenSaga, OpenSagas, Rows, SagaRow, Standing, UnderWay};
 
 /// The source of truth: the part of it on which sagas begin and move. Cheap to clone.
 ///
@@ -120,6 +120,18 @@ pub trait JournalReads: Journal {
         filter: &ListFilter,
     ) -> impl Future<Output = Result<Rows<Result<SagaRow, SagaId>>, JournalError>> + Send;
 
+    /// A page of the sagas that bear this label and have not ended, newest first, of at most `limit` after the saga
+    /// `after`.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal does not answer.
+    fn open_with_tag(
+        &self,
+        tag: &(String, String),
+        after: Option<SagaId>,
+        limit: i64,
+    ) -> impl Future<Output = Result<Rows<OpenSaga>, JournalError>> + Send;
+
     /// A page of a saga's history, oldest first, of at most `limit` rows after the row `after`.
     ///
     /// # Errors
@@ -185,7 +197,9 @@ pub trait JournalUpkeep: Journal {
     /// [`JournalError`] if the journal does not answer.
     fn standing(&self) -> impl Future<Output = Result<Standing, JournalError>> + Send;
 
-    /// The sagas of these versions that wait for their time.
+    /// The sagas of these versions that wait for their time, but for those of which the state
+    /// [says](redress_core::state::SagaState::is_awaiting) that they await something from outside: nothing of theirs is
+    /// under way, and there may be any number of them.
     ///
     /// # Errors
     /// [`JournalError`] if the journal does not answer.

@@ -29,8 +29,8 @@ pub use bus::{
 };
 pub use clock::Clock;
 pub use data::{
-    Audit, COORDINATOR, Change, Changes, DeadLetter, Fingerprint, Inserted, NewSaga, Selection, Snapshot,
-    Stored, StoredStart, StoredState,
+    Audit, COORDINATOR, Change, Changes, DeadLetter, Fingerprint, Inserted, LongestWaits, NewSaga, Selection,
+    Snapshot, Stored, StoredStart, StoredState,
 };
 pub use errors::{Cause, JournalError, RegisterError};
 pub use journal::{Journal, JournalReads, JournalUpkeep, Keep};
@@ -39,4 +39,4 @@ pub use letters::{
     LetterStep, decided_status,
 };
 pub use places::{NewPlace, PlaceChange, PlaceMark};
-pub use reads::{HistoryRow, Include, ListFilter, OpenSagas, Replied, Rows, SagaRow, Standing, UnderWay};
+pub use reads::{HistoryRow, Include, ListFilter, OpenSaga, OpenSagas, Replied, Rows, SagaRow, Standing, UnderWay};

@@ -92,6 +92,17 @@ pub struct ListFilter {
     pub include: Include,
 }
 
+/// A saga that has not ended, and the version of its definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSaga {
+    /// The saga.
+    pub id: SagaId,
+    /// Its definition's name.
+    pub saga: String,
+    /// Its definition's version.
+    pub version: u32,
+}
+
 /// A row of history with its saga.
 pub type HistoryRow = HistoryEntry;
 

@@ -25,6 +25,8 @@ mod leases;
 #[cfg(test)]
 mod lost;
 #[cfg(test)]
+mod many_waits;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod operator;

@@ -51,17 +51,17 @@ impl Sale {
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
-struct Noted {
+pub(crate) struct Noted {
     note: String,
 }
 
 macro_rules! commands {
     ($($name:ident = $service:literal / $command:literal),+ $(,)?) => {$(
         #[derive(Serialize, Deserialize, JsonSchema)]
-        struct $name { number: u64, how: How }
+        pub(crate) struct $name { number: u64, how: How }
 
         impl $name {
-            fn of(sale: &Sale, step: &str) -> Self {
+            pub(crate) fn of(sale: &Sale, step: &str) -> Self {
                 Self { number: sale.number, how: sale.how(step) }
             }
         }

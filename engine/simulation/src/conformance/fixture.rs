@@ -70,7 +70,7 @@ pub(super) fn begun(id: SagaId, key: &str, at: Timestamp) -> NewSaga {
         key: key.to_owned(),
         fingerprint: Fingerprint::new([0; 32]),
         input: b"{}".to_vec(),
-        tags: serde_json::json!({}),
+        tags: serde_json::json!({ "suite": "yes", "key": key }),
         state: first.state,
         history: first.history,
         places: Vec::new(),

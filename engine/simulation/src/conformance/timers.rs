@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redress_coordinator::ports::{Changes, Journal, JournalUpkeep, Selection};
+use redress_coordinator::ports::{Changes, Journal, JournalUpkeep, LongestWaits, Selection};
 use redress_core::{SagaId, Timestamp};
 
 use super::fixture::{assert_due, begun, definition, insert, moved, read, saga_id, select};
@@ -39,7 +39,9 @@ pub(super) async fn due(journal: &impl JournalUpkeep, now: Timestamp) {
 
 /// The saga that waits is found, unless that long a wait is nothing unusual.
 async fn waiting(journal: &impl Journal, third: SagaId) {
-    let waiting = |longest, after| {
+    let waiting = |under_way, after| {
+        // Another longest wait holds of sagas that await something from outside, and this one does not.
+        let longest = LongestWaits { under_way, awaiting: Duration::MAX };
         let known = known().into_iter().map(|(name, version)| (name, version, longest)).collect();
         Selection::Waiting { known, after, limit: 10 }
     };

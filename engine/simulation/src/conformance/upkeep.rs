@@ -41,6 +41,8 @@ pub(super) async fn counts(journal: &(impl JournalReads + JournalUpkeep), now: T
     let at_rest = journal.at_rest(&[1, 2, 3].map(saga_id)).await.expect("they can be read");
     assert_eq!(at_rest, [saga_id(1)], "one has ended");
 
+    labels(journal).await;
+
     let page = |after| ListFilter { limit: 2, after, ..ListFilter::default() };
     let ids = |rows: Vec<Result<_, SagaId>>| -> Vec<SagaId> {
         rows.into_iter()
@@ -52,6 +54,26 @@ pub(super) async fn counts(journal: &(impl JournalReads + JournalUpkeep), now: T
     assert_eq!(ids(newest.rows), [3, 2].map(saga_id), "the newest come first");
     let oldest = journal.sagas(&page(Some(saga_id(2)))).await.expect("they can be read");
     assert_eq!((oldest.more, ids(oldest.rows)), (false, vec![saga_id(1)]), "and then the others");
+}
+
+/// All bear one label, and each has one of its own.
+async fn labels(journal: &impl JournalReads) {
+    let found = async |name: &str, value: &str, after, limit| {
+        let tag = (name.to_owned(), value.to_owned());
+        let found = journal.open_with_tag(&tag, after, limit).await.expect("they can be read");
+        (found.rows.into_iter().map(|row| row.id).collect::<Vec<_>>(), found.more)
+    };
+    let [first, second, third] = [1, 2, 3].map(saga_id);
+    assert_eq!(found("suite", "yes", None, 10).await, (vec![third, second], false), "the first has ended");
+    assert_eq!(found("suite", "yes", None, 1).await, (vec![third], true), "the newest comes first");
+    assert_eq!(found("suite", "yes", Some(third), 1).await, (vec![second], false), "and then the others");
+    assert_eq!(
+        found("suite", "yes", Some(first), 10).await,
+        (vec![], false),
+        "there is none before the first"
+    );
+    assert_eq!(found("key", "two", None, 10).await, (vec![second], false), "one bears it");
+    assert_eq!(found("key", "yes", None, 10).await, (vec![], false), "none bears it");
 }
 
 pub(super) async fn pruning(journal: &(impl JournalReads + JournalUpkeep)) {

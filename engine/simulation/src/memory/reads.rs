@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use redress_coordinator::ports::{JournalError, JournalReads, ListFilter, Replied, Rows, SagaRow, UnderWay};
+use redress_coordinator::ports::{
+    JournalError, JournalReads, ListFilter, OpenSaga, Replied, Rows, SagaRow, UnderWay,
+};
 use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::{JsonText, Name, Phase, SagaId, Timestamp};
 use serde::Deserialize;
@@ -29,6 +31,32 @@ impl JournalReads for MemoryJournal {
             let mut rows: Vec<_> = found
                 .take(limit + 1)
                 .map(|(id, row)| saga_row(*id, row, filter.include).map_err(|_| *id))
+                .collect();
+            let more = rows.len() > limit;
+            rows.truncate(limit);
+            Ok(Rows { rows, more })
+        })
+    }
+
+    async fn open_with_tag(
+        &self,
+        tag: &(String, String),
+        after: Option<SagaId>,
+        limit: i64,
+    ) -> Result<Rows<OpenSaga>, JournalError> {
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let is_meant = |id: SagaId, row: &Row| {
+            row.state.ended_at.is_none() && row.tags[&tag.0] == *tag.1 && after.is_none_or(|after| id < after)
+        };
+        self.with(|tables| {
+            let found = tables.rows.iter().rev().filter(|(id, row)| is_meant(**id, row));
+            let mut rows: Vec<_> = found
+                .take(limit + 1)
+                .map(|(id, Row { definition: (saga, version), .. })| OpenSaga {
+                    id: *id,
+                    saga: saga.to_string(),
+                    version: *version,
+                })
                 .collect();
             let more = rows.len() > limit;
             rows.truncate(limit);

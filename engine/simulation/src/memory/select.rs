@@ -1,9 +1,9 @@
 //! Which sagas a unit of work reads, and how much of them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use redress_coordinator::ports::{Selection, Snapshot, Stored, StoredState};
+use chrono::TimeDelta;
+use redress_coordinator::ports::{LongestWaits, Selection, Snapshot, Stored, StoredState};
 use redress_core::{Name, SagaId, Timestamp};
 
 use super::tables::{Row, Tables};
@@ -43,12 +43,19 @@ impl Tables {
                 known.iter().flat_map(of_each).collect()
             }
             Selection::Waiting { known, after, limit } => {
-                let longest: BTreeMap<(&Name, u32), Duration> =
+                let longest: BTreeMap<(&Name, u32), LongestWaits> =
                     known.iter().map(|(name, version, longest)| ((name, *version), *longest)).collect();
                 let waits = |id: SagaId, row: &Row| {
                     let longest = longest.get(&(&row.definition.0, row.definition.1));
+                    let longest = longest.map(|longest| match row.state.is_awaiting() {
+                        true => longest.awaiting,
+                        false => longest.under_way,
+                    });
                     let is_beyond = |at: Timestamp| after.is_none_or(|after| (at, id) > after);
-                    let too_long = |at: Timestamp| longest.is_some_and(|longest| at > now + *longest);
+                    // Longer than any time is as good as never.
+                    let begins = longest
+                        .and_then(|longest| now.checked_add_signed(TimeDelta::from_std(longest).ok()?));
+                    let too_long = |at: Timestamp| begins.is_some_and(|begins| at > begins);
                     row.wake_at.is_some_and(|at| too_long(at) && is_beyond(at))
                 };
                 let waiting = self.rows.iter().filter(|(id, row)| waits(**id, row));

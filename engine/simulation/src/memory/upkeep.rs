@@ -64,7 +64,8 @@ impl JournalUpkeep for MemoryJournal {
     async fn asleep(&self, versions: &[(Name, u32)]) -> Result<Vec<SagaId>, JournalError> {
         let now = self.time();
         let sleeps = |(_, row): &(&SagaId, &Row)| {
-            versions.contains(&row.definition) && row.wake_at.is_some_and(|at| at > now)
+            let is_asleep = row.wake_at.is_some_and(|at| at > now) && !row.state.is_awaiting();
+            is_asleep && versions.contains(&row.definition)
         };
         Ok(self.with(|tables| tables.rows.iter().filter(sleeps).map(|(id, _)| *id).collect()))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redress_coordinator::ports::{
     Changes, DeadLetter, Inserted, Journal, JournalError, JournalLetters, JournalReads, JournalUpkeep, Keep,
-    LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSagas,
+    LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSaga, OpenSagas,
     RegisterError, Rows, SagaRow, Selection, Snapshot, Standing, StoredStart, UnderWay,
 };
 use redress_core::fault::{FaultBook, Strike};
@@ -212,6 +212,16 @@ impl JournalReads for StormyJournal {
     async fn sagas(&self, filter: &ListFilter) -> Result<Rows<Result<SagaRow, SagaId>>, JournalError> {
         self.begin().await?;
         self.inner.sagas(filter).await
+    }
+
+    async fn open_with_tag(
+        &self,
+        tag: &(String, String),
+        after: Option<SagaId>,
+        limit: i64,
+    ) -> Result<Rows<OpenSaga>, JournalError> {
+        self.begin().await?;
+        self.inner.open_with_tag(tag, after, limit).await
     }
 
     async fn history(&self, id: SagaId, after: i32, limit: i64) -> Result<Rows<HistoryEntry>, JournalError> {
