@@ -112,10 +112,11 @@ pub use generated::Generated;
 pub use redress_cli::{App, DemoAnswer, DemoStart, MissingHandler, UnfitHandler, WiringError, app, main};
 #[cfg(feature = "coordinator")]
 pub use redress_coordinator::{
-    Config, EndError, Engine, FaultError, JournalError, OpenError, OperatorError, OperatorRequest,
-    SagaHandle, SagaView, StartError, StartRequest, Started, TypedStart, TypedStartError,
+    Config, EndError, Engine, EventError, FaultError, JournalError, OpenError, OperatorError,
+    OperatorRequest, SagaHandle, SagaView, SentEvent, StartError, StartRequest, Started, TypedStart,
+    TypedStartError,
 };
-pub use redress_core::decide::{OperatorCommand, Resolution, Verb};
+pub use redress_core::decide::{GivenEvent, OperatorCommand, Resolution, Verb};
 pub use redress_core::definition::{Delivery, InDoubt, LateSuccess};
 pub use redress_core::{
     Command, Compensates, EndedSaga, IdempotencyKey, Name, Phase, Rejection, RetryPolicy, SagaContract,

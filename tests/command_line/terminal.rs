@@ -148,6 +148,7 @@ async fn hostile_coordinator(status: &'static str, hostile: &str) -> String {
             "parked": { "code": text("expired") }, "remaining": 1, "fault": { "step": text("ship") },
             "seq": 1, "at": "2026-11-23T10:00:00.012345Z", "event": "done", "phase": "compensation",
             "step": text("ship"), "attempt": 1, "detail": { "reply": text("no") },
+            "saga_id": text("0190163d"), "verdict": text("kept"),
         }],
         "next": null, "undo": [step], "in_doubt": [text("charge")],
         "id": text("0190163d"), "saga": text("sell"), "version": 1, "status": text("parked"), "revision": 7,
@@ -155,7 +156,7 @@ async fn hostile_coordinator(status: &'static str, hostile: &str) -> String {
         "cause": { "step": text("ship"), "kind": text("rejected"), "code": text("code"), "message": text("why") },
         "parked": { "code": text("expired"), "message": text("long ago") },
         "parked_also": [{ "message": text("longer ago") }], "fault": { "step": text("ship") }, "cleared": 1,
-        "type": text("about:blank"), "title": text("No"), "detail": text("never"),
+        "verdict": text("taken"), "type": text("about:blank"), "title": text("No"), "detail": text("never"),
     });
     let page = page.to_string();
     tokio::spawn(async move {
@@ -194,6 +195,8 @@ async fn hostile_answers_are_escaped_by_every_command() {
         &["start", "sell", "--input", "{}", "--wait"],
         &["cancel", ID],
         &["retry", ID],
+        &["event", ID, "approval"],
+        &["event", "approval", "--tag", "order:7"],
         &["fault", "list"],
         &["fault", "add", "--kind", "fail"],
         &["fault", "remove", "7"],

@@ -12,6 +12,7 @@ mod answer;
 mod conditions;
 mod connections;
 mod door;
+mod events;
 mod extract;
 mod guard;
 mod letters;

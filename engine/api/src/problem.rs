@@ -5,8 +5,8 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use redress_coordinator::{FaultError, JournalError, LetterError, OperatorError, StartError};
-use redress_core::decide::Refusal;
+use redress_coordinator::{EventError, FaultError, JournalError, LetterError, OperatorError, StartError};
+use redress_core::decide::{EventRefusal, Refusal};
 use redress_core::json::is_mark;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -225,6 +225,32 @@ impl From<OperatorError> for Problem {
             }
             OperatorError::VersionNotHere(..) => Self::new(ProblemType::VersionNotHere, detail),
             OperatorError::Journal(error) => error.into(),
+        }
+    }
+}
+
+impl From<EventError> for Problem {
+    fn from(error: EventError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EventError::InvalidKey => Self::new(ProblemType::InvalidIdempotencyKey, detail),
+            EventError::NotFound(id) => Self::unknown_saga(&id.to_string()),
+            EventError::Refused { refusal, saga, .. } => {
+                let problem = match &refusal {
+                    EventRefusal::NotAwaited => Self::new(ProblemType::UnknownEvent, detail),
+                    EventRefusal::DoesNotFit(invalid) => {
+                        Self::new(ProblemType::InvalidEvent, detail).with("at", &invalid.at)
+                    }
+                    EventRefusal::AlreadyGiven
+                    | EventRefusal::TimedOut
+                    | EventRefusal::Skipped
+                    | EventRefusal::TurnedBack
+                    | EventRefusal::Ended => Self::new(ProblemType::EventRefused, detail),
+                };
+                problem.with("code", refusal.as_str()).with("saga", saga)
+            }
+            EventError::VersionNotHere(..) => Self::new(ProblemType::VersionNotHere, detail),
+            EventError::Journal(error) => error.into(),
         }
     }
 }

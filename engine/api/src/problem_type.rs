@@ -55,6 +55,8 @@ problem_types! {
     DefinitionFailed = "definition-failed", CONFLICT, "The definition fails on this saga's data";
     /// This coordinator takes no new sagas.
     Draining = "draining", SERVICE_UNAVAILABLE, "No new sagas here";
+    /// A saga has no use for an event.
+    EventRefused = "event-refused", CONFLICT, "The saga has no use for the event";
     /// This installation injects no failures.
     FaultsNotAllowed = "faults-not-allowed", FORBIDDEN, "Failures are not injected here";
     /// The `Host` is not one that the API answers to.
@@ -69,6 +71,8 @@ problem_types! {
     InvalidBody = "invalid-body", UNPROCESSABLE_ENTITY, "The body does not fit";
     /// The cursor is not one that the API gave.
     InvalidCursor = "invalid-cursor", BAD_REQUEST, "The cursor is unusable";
+    /// An event is not of the type that its step waits for.
+    InvalidEvent = "invalid-event", UNPROCESSABLE_ENTITY, "The event does not fit";
     /// A fault makes no sense, or reaches no step.
     InvalidFault = "invalid-fault", UNPROCESSABLE_ENTITY, "The faults are unusable";
     /// The key is empty, too long or not visible ASCII.
@@ -89,7 +93,7 @@ problem_types! {
     MalformedJson = "malformed-json", BAD_REQUEST, "The body is not JSON";
     /// The request has no `Host`.
     MissingHost = "missing-host", BAD_REQUEST, "The Host is missing";
-    /// A start has no `Idempotency-Key`.
+    /// A start or an event has no `Idempotency-Key`.
     MissingIdempotencyKey = "missing-idempotency-key", BAD_REQUEST, "An Idempotency-Key is needed";
     /// The process cannot go on.
     NotAlive = "not-alive", SERVICE_UNAVAILABLE, "This process cannot go on";
@@ -111,6 +115,8 @@ problem_types! {
     UnknownDeadLetter = "unknown-dead-letter", NOT_FOUND, "No such dead letter";
     /// No such saga or version is known here.
     UnknownDefinition = "unknown-definition", NOT_FOUND, "No such saga definition";
+    /// The saga's definition waits for no event of this name.
+    UnknownEvent = "unknown-event", UNPROCESSABLE_ENTITY, "No such event";
     /// There is no standing fault of this number.
     UnknownFault = "unknown-fault", NOT_FOUND, "No such fault";
     /// There is no such path.

@@ -11,7 +11,7 @@ use redress_core::decide::Verb;
 
 use crate::door::Door;
 use crate::state::Api;
-use crate::{letters, operator, ops, probes, sagas};
+use crate::{events, letters, operator, ops, probes, sagas};
 
 /// A path that takes a method.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub const ROUTES: &[Route] = {
         route(POST, "/v1/sagas/{id}/retry", Writes, || post(operator::retry)),
         route(POST, "/v1/sagas/{id}/resolve", Writes, || post(operator::resolve)),
         route(POST, "/v1/sagas/{id}/steps/{step}/answer", Writes, || post(operator::answer)),
+        route(POST, "/v1/sagas/{id}/events/{name}", Writes, || post(events::send)),
+        route(POST, "/v1/sagas/events/{name}", Writes, || post(events::send_by_tag)),
         route(POST, "/v1/sagas/{id}/close", Writes, || operator::plain(Verb::Close)),
         route(POST, "/v1/sagas/{id}/pause", Writes, || operator::plain(Verb::Pause)),
         route(POST, "/v1/sagas/{id}/resume", Writes, || operator::plain(Verb::Resume)),

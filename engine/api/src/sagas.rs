@@ -55,7 +55,8 @@ pub(crate) async fn start(
     headers: HeaderMap,
     Body(body): Body<StartBody>,
 ) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
+    let advice = "send `Idempotency-Key: \"<something unique>\"`: the same key is the same saga, so a start can be repeated";
+    let key = idempotency_key(&headers, advice)?;
     let wait = query.wait.as_deref().map(duration).transpose()?;
     let request = StartRequest {
         saga: body.saga,
@@ -90,12 +91,9 @@ pub(crate) async fn start(
 }
 
 /// The key as a structured-field string (`"abc"`) or bare.
-fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap, advice: &str) -> Result<String, Problem> {
     let Some(value) = headers.get("idempotency-key") else {
-        return Err(Problem::new(
-            ProblemType::MissingIdempotencyKey,
-            "send `Idempotency-Key: \"<something unique>\"`: the same key is the same saga, so a start can be repeated",
-        ));
+        return Err(Problem::new(ProblemType::MissingIdempotencyKey, advice));
     };
     let text = value.to_str().unwrap_or_default().trim();
     let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
@@ -132,12 +130,13 @@ fn duration(text: &str) -> Result<Duration, Problem> {
 }
 
 pub(crate) fn with_etag(view: SagaView) -> Response {
+    (etag(&view), Json(view)).into_response()
+}
+
+/// The header that names the revision of a saga.
+pub(crate) fn etag(view: &SagaView) -> HeaderMap {
     let etag = HeaderValue::from_str(&format!("\"{}\"", view.revision));
-    let mut response = Json(view).into_response();
-    if let Ok(etag) = etag {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    response
+    etag.map(|etag| (header::ETAG, etag)).into_iter().collect()
 }
 
 #[derive(Deserialize)]
@@ -241,7 +240,7 @@ pub(crate) fn time(time: Timestamp) -> Result<Timestamp, Problem> {
     }
 }
 
-fn tag(text: &str) -> Result<(String, String), Problem> {
+pub(crate) fn tag(text: &str) -> Result<(String, String), Problem> {
     let (name, value) =
         text.split_once(':').ok_or_else(|| invalid_query("tag: use `name:value`".to_owned()))?;
     Ok((name.to_owned(), value.to_owned()))

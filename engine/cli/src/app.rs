@@ -66,6 +66,7 @@ impl App {
             Command::Cancel(args) => commands::operator::cancel(args, output).await,
             Command::Retry(args) => commands::operator::retry(args, output).await,
             Command::Answer(args) => commands::operator::answer(args, output).await,
+            Command::Event(args) => commands::event::run(args, output).await,
             Command::Resolve(args) => commands::operator::resolve(args, output).await,
             Command::Close(args) => commands::operator::on_what_is_seen(Verb::Close, &args, output).await,
             Command::Pause(args) => commands::operator::on_what_is_seen(Verb::Pause, &args, output).await,

@@ -14,6 +14,7 @@ use crate::commands::dead_letters::DeadLettersArgs;
 use crate::commands::definitions::DefinitionsArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::doctor::DoctorArgs;
+use crate::commands::event::EventArgs;
 use crate::commands::fault::FaultArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::man::ManArgs;
@@ -36,6 +37,7 @@ const EXAMPLES: &str = "Examples:
   redress show 0190163d-8694
   redress retry 0190163d-8694-739b-aea5-966c26f8ad91 --reason 'the printer is back'
   redress dead-letters replay --code unknown-command --reason 'the service is there'
+  redress event 0190163d-8694 approval --data @approval.json
   redress fault add --step ship-order --kind reject --code address-undeliverable
   redress chaos kill postgres
   redress bench --participants echo --sagas 20000 --concurrency 1,1000
@@ -86,6 +88,8 @@ pub(crate) enum Command {
     Retry(RetryArgs),
     /// Give the answer that a step awaits.
     Answer(AnswerArgs),
+    /// Send an event to a saga that awaits it, or to all with a label.
+    Event(EventArgs),
     /// Resolve a step whose outcome is in doubt.
     Resolve(ResolveArgs),
     /// End a saga that is parked or paused by hand.
@@ -191,6 +195,8 @@ mod tests {
             &["redress", "chaos", "kill", "service"],
             &["redress", "chaos", "pause", "nats", "--for", "0"],
             &["redress", "chaos", "--seed", "7"],
+            &["redress", "event", "approval"],
+            &["redress", "event", "0190163d", "approval", "--tag", "order:7"],
             &["redress", "explode"],
         ] {
             let error =

@@ -26,6 +26,7 @@ mod logging;
 mod probes;
 mod program;
 mod render;
+mod render_events;
 mod render_letters;
 mod render_queued;
 mod services;

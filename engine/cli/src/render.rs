@@ -144,6 +144,7 @@ pub(crate) fn saga(saga: &Value, history: Option<&[Value]>) -> String {
     }
     lines.extend(saga["steps"].as_array().into_iter().flatten().filter_map(queued));
     lines.push(indented(&steps(saga), "  "));
+    lines.extend(waits(saga));
     if let Some(undone) = history.map(undone).filter(|undone| !undone.is_empty()) {
         lines.push(format!("  undone in this order: {}", legible(&undone.join(", "))));
     }
@@ -183,6 +184,27 @@ fn steps(saga: &Value) -> Table {
         ]);
     }
     table
+}
+
+/// What the steps wait for that can only go on by themselves or by an event, and how it is sent.
+fn waits(saga: &Value) -> impl Iterator<Item = String> {
+    let steps = saga["steps"].as_array().into_iter().flatten();
+    steps.filter(|step| !step["awaits"]["until"].is_null()).map(|step| {
+        let (name, awaits) = (text(&step["name"]), &step["awaits"]);
+        let until = text(&awaits["until"]);
+        let Some(event) = awaits["event"].as_str().map(legible) else {
+            return format!("  {name} waits until {until}");
+        };
+        let then = match awaits["on_timeout"].as_str() {
+            Some("turn-back") => ", then the saga turns back",
+            Some("go-on") => ", then the saga goes on without it",
+            Some(_) | None => "",
+        };
+        let id = text(&saga["id"]);
+        format!(
+            "  {name} awaits the event {event} until {until}{then}\n    try: redress event {id} {event} --data JSON"
+        )
+    })
 }
 
 /// The steps whose compensations were done, in the order of the compensations.
@@ -255,132 +277,4 @@ pub(crate) fn plan(plan: &Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn saga_renders_as_table() {
-        let value = json!({
-            "id": "0190163d-8694-739b-aea5-966c26f8ad91", "saga": "place-order", "version": 1,
-            "status": "compensated", "started_at": "2026-11-23T10:00:00Z", "ended_at": "2026-11-23T10:00:00.084Z",
-            "cause": { "step": "ship-order", "kind": "rejected", "code": "no-road", "message": "no road" },
-            "parked": null,
-            "steps": [
-                { "name": "charge", "kind": "compensatable", "status": "compensated", "attempts": 2,
-                  "compensation_attempts": 1, "started_at": "2026-11-23T10:00:00Z",
-                  "ended_at": "2026-11-23T10:00:00.080Z", "error": null },
-                { "name": "ship-order", "kind": "pivot", "status": "rejected", "attempts": 1,
-                  "compensation_attempts": 0, "started_at": null, "ended_at": null, "error": { "code": "no-road" } },
-            ],
-        });
-        let rows = [json!({ "event": "done", "phase": "compensation", "step": "charge" })];
-        insta::assert_snapshot!(saga(&value, Some(&rows)), @r"
-        place-order v1 0190163d-8694-739b-aea5-966c26f8ad91  compensated in 84 ms
-          because ship-order was rejected: no-road (no road)
-           step        kind           status       attempts   took   error
-           charge      compensatable  compensated  2, undo 1  80 ms
-           ship-order  pivot          rejected     1          -      no-road
-          undone in this order: charge
-        ");
-        insta::assert_snapshot!(sagas(&[value]), @r"
-        id                                    saga            status       started              took   why
-        0190163d-8694-739b-aea5-966c26f8ad91  place-order v1  compensated  2026-11-23T10:00:00  84 ms  no-road
-        ");
-        assert_eq!(sagas(&[]), "no sagas; start one with `redress start`");
-    }
-
-    #[test]
-    fn saga_list_shows_parked_reason_and_unbroken_ids() {
-        let parked = json!({
-            "id": "0190163d-8694-739b-aea5-966c26f8ad91", "saga": "place-order-of-a-customer-with-a-long-name",
-            "version": 1, "status": "parked", "started_at": "2026-11-23T10:00:00Z", "ended_at": null,
-            "cause": { "code": "no-road" }, "parked": { "code": "compensation-failed", "message": "asked 5 times" },
-        });
-        let told = sagas(&[parked.clone(), parked]);
-        assert_eq!(told.lines().count(), 3, "{told}");
-        for line in told.lines().skip(1) {
-            assert!(line.trim_start().starts_with("0190163d-8694-739b-aea5-966c26f8ad91  "), "{told}");
-            assert!(line.ends_with("  compensation-failed"), "{told}");
-        }
-    }
-
-    /// The same value, with every text in it made hostile.
-    fn hostile(value: &Value) -> Value {
-        match value {
-            Value::String(text) => json!(format!("{text}{}", crate::legible::all_hidden())),
-            Value::Array(items) => items.iter().map(hostile).collect(),
-            Value::Object(fields) => {
-                fields.iter().map(|(name, value)| (name.clone(), hostile(value))).collect()
-            }
-            other => other.clone(),
-        }
-    }
-
-    #[test]
-    fn hostile_text_is_escaped_in_every_rendering() {
-        let told = json!({
-            "id": "0190163d", "saga": "place-order", "version": "1", "status": "compensated",
-            "started_at": "2026-11-23T10:00:00Z", "ended_at": "2026-11-23T10:00:00.084Z",
-            "cause": { "step": "ship", "kind": "rejected", "code": "no-road", "message": "no road" },
-            "parked": { "code": "expired", "message": "why" }, "parked_also": [{ "message": "why else" }],
-            "steps": [{ "name": "ship", "kind": "pivot", "status": "rejected", "attempts": "1",
-                        "compensation_attempts": 1, "error": { "code": "no-road" } }],
-            "step": "ship", "phase": "compensation", "event": "done", "at": "2026-11-23T10:00:00.012345Z",
-            "seq": "1", "detail": { "reply": "no" },
-            "remaining": [{ "step": "ship" }], "in_doubt": ["reserve"], "undo": [{ "step": "charge" }],
-        });
-        let value = hostile(&told);
-        let mut rows = vec![value.clone()];
-        rows.push(json!({ "event": "done", "phase": "compensation", "step": value["step"] }));
-        let texts = [saga(&value, Some(&rows)), sagas(&rows), history(&rows), plan(&value), inline(&value)];
-        let lines = [7, 3, 3, 3, 1];
-        for (text, lines) in texts.into_iter().zip(lines) {
-            let raw: Vec<char> =
-                text.chars().filter(|c| *c != '\n' && crate::legible::is_hidden(*c)).collect();
-            assert!(raw.is_empty(), "{raw:?}: {text}");
-            assert_eq!(text.lines().count(), lines, "a line break of others makes no line: {text}");
-        }
-    }
-
-    #[test]
-    fn every_parked_reason_is_rendered() {
-        let value = json!({
-            "id": "0190163d-8694-739b-aea5-966c26f8ad91", "saga": "place-order", "version": 1, "status": "parked",
-            "ended_at": null, "parked": { "message": "charge contradicts" },
-            "parked_also": [{ "message": "reserve contradicts" }], "steps": [],
-        });
-        let told = saga(&value, None);
-        let told: Vec<_> = told.lines().filter(|line| line.contains("parked")).collect();
-        assert_eq!(told[1..], ["  parked: charge contradicts", "  parked also: reserve contradicts"]);
-    }
-
-    #[test]
-    fn history_and_plan_render_line_by_line() {
-        let rows = [
-            json!({ "seq": 1, "at": "2026-11-23T10:00:00.012345Z", "event": "started", "step": null, "phase": null,
-                    "attempt": null, "detail": {} }),
-            json!({ "seq": 2, "at": "2026-11-23T10:00:00.012345Z", "event": "sent", "step": "charge",
-                    "phase": "action", "attempt": 1, "detail": { "service": "payment" } }),
-        ];
-        insta::assert_snapshot!(history(&rows), @r#"
-        seq  at            event    step    phase   attempt  detail
-        1    10:00:00.012  started                           {}
-        2    10:00:00.012  sent     charge  action  1        {"service":"payment"}
-        "#);
-        let value = json!({
-            "remaining": [{ "step": "ship" }], "in_doubt": ["reserve"],
-            "undo": [{ "step": "charge" }, { "step": "create" }],
-        });
-        insta::assert_snapshot!(plan(&value), @r"
-        still to do: ship
-        to be settled first: reserve
-        would be undone now: charge, create
-        ");
-        let value = json!({ "remaining": [], "in_doubt": [], "undo": [] });
-        insta::assert_snapshot!(plan(&value), @r"
-        still to do: nothing
-        would be undone now: nothing
-        ");
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::event_view::{Delivered, SentEvent};
 use crate::query::SagaQuery;
 use crate::view::{
     AddedFault, Begun, Cleared, DefinitionVersion, Page, Plan, RetriedPage, Saga, StandingFault,
@@ -63,6 +64,12 @@ impl<T> Call<T> {
         Self { body, ..Self::new(Method::POST, path, Repetition::Unsafe) }
     }
 
+    /// One that may be made twice: the second one with the same key finds what the first has done.
+    fn keyed(path: impl Into<String>, key: &str, body: Value) -> Self {
+        let headers = vec![("idempotency-key", format!("\"{key}\""))];
+        Self { headers, repetition: Repetition::Safe, ..Self::post(path, Some(body)) }
+    }
+
     /// The same, with these parameters.
     pub(crate) fn with_query(self, query: Vec<(&'static str, String)>) -> Self {
         Self { query, ..self }
@@ -83,10 +90,9 @@ impl<T> Call<T> {
 impl Call<Saga> {
     /// A start; repeated with the same key, it is the same start.
     pub(crate) fn start(key: &str, traceparent: Option<&str>, body: Value) -> Self {
-        let mut headers = vec![("idempotency-key", format!("\"{key}\""))];
-        headers.extend(traceparent.map(|context| ("traceparent", context.to_owned())));
-        let repetition = Repetition::Safe;
-        Self { headers, repetition, ..Self::post("/v1/sagas", Some(body)) }
+        let mut call = Self::keyed("/v1/sagas", key, body);
+        call.headers.extend(traceparent.map(|context| ("traceparent", context.to_owned())));
+        call
     }
 
     /// A saga as it is now.
@@ -134,6 +140,25 @@ impl Call<Page<Saga>> {
     /// A page of the sagas that a query finds, the newest first.
     pub fn sagas(query: &SagaQuery) -> Self {
         Self { query: query.parameters(), ..Self::get("/v1/sagas") }
+    }
+}
+
+impl Call<SentEvent> {
+    /// An event for a saga; repeated with the same key, it is the same event.
+    pub fn event(id: SagaId, name: &str, key: &str, data: Value) -> Self {
+        let path = format!("/v1/sagas/{id}/events/{}", segment(name));
+        Self::keyed(path, key, json!({ "data": data }))
+    }
+}
+
+impl Call<Page<Delivered>> {
+    /// An event for a page of the open sagas that bear this label, as `name:value`, from where the page before ended; the
+    /// page says what each made of it.
+    pub fn event_by_tag(tag: &str, name: &str, key: &str, data: Value, cursor: Option<&str>) -> Self {
+        let mut query = vec![("tag", tag.to_owned())];
+        query.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
+        let path = format!("/v1/sagas/events/{}", segment(name));
+        Self { query, ..Self::keyed(path, key, json!({ "data": data })) }
     }
 }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 use redress_core::decide::{OperatorCommand, Verb};
 use redress_core::state::ParkReason;
 use redress_core::{EndedSaga, SagaData, SagaEnd, SagaId, UnreadableData};
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::call::IfMatch;
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::event::SendEvent;
 use crate::view::{Saga, SagaStatus};
 
 /// A saga with data of type `D`.
@@ -90,6 +92,11 @@ impl<D> SagaHandle<D> {
     /// [`ClientError`].
     pub async fn view(&self) -> Result<Saga, ClientError> {
         self.client.saga(self.id).await
+    }
+
+    /// An event for the saga, as [`Client::send_event`] sends it; nothing is sent until it is awaited.
+    pub fn send_event<E: Serialize + ?Sized>(&self, name: &str, event: &E) -> SendEvent {
+        self.client.send_event(self.id, name, event)
     }
 
     /// Asks the saga to turn back, whatever its revision; sent once.

@@ -33,6 +33,7 @@
 //! |---|---|---|
 //! | queries | yes | they change nothing |
 //! | a start | yes, with the same key | the same key is the same saga |
+//! | an event | yes, with the same key | a saga takes it once |
 //! | operator commands, faults | no | the first one may have been carried out, and the second means something else then |
 //! | a refusal | no | it would be refused again |
 //!
@@ -43,6 +44,8 @@ mod call;
 mod client;
 mod config;
 mod error;
+mod event;
+mod event_view;
 mod handle;
 mod letters;
 mod query;
@@ -55,6 +58,8 @@ pub use call::{Call, IfMatch};
 pub use client::Client;
 pub use config::ClientConfig;
 pub use error::{ClientError, Problem};
+pub use event::{SendEvent, SendEventByTag, SendEventError};
+pub use event_view::{Delivered, EventVerdict, SentEvent};
 pub use handle::{EndError, SagaHandle};
 pub use letters::{ChangedLetters, DeadLetter, LetterDecision, LetterGroup, LetterQuery};
 pub use query::{Include, SagaQuery};
@@ -67,7 +72,7 @@ pub use redress_core::{
 };
 pub use start::{Start, StartError};
 pub use view::{
-    AddedFault, Begun, Cleared, DefinitionVersion, Page, Plan, RemainingStep, RetriedPage, Saga, SagaStatus,
-    StandingFault, Step, Struck, Undo,
+    AddedFault, Awaited, Begun, Cleared, DefinitionVersion, Page, Plan, RemainingStep, RetriedPage, Saga,
+    SagaStatus, StandingFault, Step, Struck, Undo,
 };
 pub use wait::{Look, Wait, WaitNews};

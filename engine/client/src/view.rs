@@ -175,10 +175,33 @@ pub struct Step {
     pub reply: Option<Option<JsonText>>,
     /// Its last error.
     pub error: Option<StepError>,
+    /// What it waits for, if it is a wait that has begun or will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<Awaited>,
     /// When its action was first sent.
     pub started_at: Option<Timestamp>,
     /// When it got its last final answer.
     pub ended_at: Option<Timestamp>,
+    /// Members that are not known here.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+/// What a step waits for: an event, or only its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Awaited {
+    /// The name of the event; nothing for a pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// When the wait ends by itself; nothing while it has not begun.
+    pub until: Option<Timestamp>,
+    /// What follows then: `turn-back` or `go-on`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<String>,
+    /// JSON Schema of the event; nothing if the coordinator does not know the definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
     /// Members that are not known here.
     #[serde(flatten)]
     pub more: Map<String, Value>,

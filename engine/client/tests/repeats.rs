@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redress_client::{
-    Client, ClientConfig, ClientError, EndError, IfMatch, OperatorCommand, SagaContract, SagaEnd, SagaId,
-    SagaQuery, StartError, Verb, WaitNews,
+    Client, ClientConfig, ClientError, EndError, EventVerdict, IfMatch, OperatorCommand, SagaContract,
+    SagaEnd, SagaId, SagaQuery, SendEventError, StartError, Verb, WaitNews,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -286,4 +286,65 @@ fn address_and_token_that_cannot_be_used_are_refused() {
     let config = ClientConfig::new("http://localhost").token("two\nlines");
     assert!(!format!("{config:?}").contains("two"), "{config:?}");
     assert!(matches!(Client::new(config), Err(ClientError::Unsendable(_))));
+}
+
+#[tokio::test]
+async fn event_is_repeated_with_its_key_until_it_is_answered() {
+    let sent = || Reply::Json(202, json!({ "verdict": "taken", "saga": saga("running", json!({})) }));
+    let server = Server::with([Reply::Lost, unavailable(), Reply::Html, sent()]).await;
+    let sale = Sale { customer: "alice".to_owned(), tracking: None };
+    let taken = server.client().send_event(id(), "approval", &sale).key("form-1").await.unwrap();
+    assert_eq!((taken.verdict, taken.saga.id), (EventVerdict::Taken, id()));
+    let heard = server.heard();
+    assert_eq!(heard.len(), 4);
+    assert!(heard.iter().all(|request| *request == heard[0]), "{heard:#?}");
+    insta::assert_snapshot!(heard[0], @r#"
+    POST /behind/a/proxy/v1/sagas/0190163d-8694-739b-aea5-966c26f8ad91/events/approval HTTP/1.1
+    authorization: Bearer secret
+    idempotency-key: "form-1"
+
+    {"data":{"customer":"alice","tracking":null}}
+    "#);
+
+    // A key that is made up stays the same, too, and is known before anything is sent.
+    let server = Server::with([Reply::Lost, sent()]).await;
+    let event = server.client().send_event(id(), "approval", &sale);
+    let key = format!("idempotency-key: \"{}\"", event.idempotency_key());
+    event.await.unwrap();
+    assert!(server.heard().iter().all(|request| request.contains(&key)), "{:#?}", server.heard());
+
+    let problem =
+        json!({ "type": "/problems/event-refused", "status": 409, "code": "already-given", "detail": "no" });
+    let server = Server::with([Reply::Json(409, problem)]).await;
+    let refused = server.client().send_event(id(), "approval", &sale).key("form-2").await.unwrap_err();
+    let SendEventError::Request { key, source } = refused else { panic!("{refused}") };
+    assert_eq!(
+        (&*key, source.problem().unwrap().word(), server.heard().len()),
+        ("form-2", "event-refused", 1)
+    );
+}
+
+#[tokio::test]
+async fn event_by_tag_is_sent_page_by_page_with_one_key() {
+    let page = |verdict: &str, next: Value| {
+        let item =
+            json!({ "saga_id": ID, "verdict": verdict, "code": "already-given", "detail": "no", "new": 7 });
+        Reply::Json(202, json!({ "items": [item], "next": next }))
+    };
+    let replies =
+        [page("kept", json!(ID)), Reply::Lost, page("refused", json!(ID)), page("pondered", Value::Null)];
+    let server = Server::with(replies).await;
+    let all = server.client().send_event_by_tag("order:7 a", "approval", &7).key("one").await.unwrap();
+    let verdicts: Vec<&str> = all.iter().map(|one| one.verdict.as_str()).collect();
+    assert_eq!(verdicts, ["kept", "refused", "pondered"]);
+    assert_eq!((all[1].code.as_deref(), &all[1].more["new"]), (Some("already-given"), &json!(7)));
+    let heard = server.heard();
+    let lines: Vec<&str> = heard.iter().map(|request| request.split(" HTTP").next().unwrap()).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"
+    POST /behind/a/proxy/v1/sagas/events/approval?tag=order%3A7+a
+    POST /behind/a/proxy/v1/sagas/events/approval?tag=order%3A7+a&cursor=0190163d-8694-739b-aea5-966c26f8ad91
+    POST /behind/a/proxy/v1/sagas/events/approval?tag=order%3A7+a&cursor=0190163d-8694-739b-aea5-966c26f8ad91
+    POST /behind/a/proxy/v1/sagas/events/approval?tag=order%3A7+a&cursor=0190163d-8694-739b-aea5-966c26f8ad91
+    ");
+    assert!(heard.iter().all(|request| request.contains("idempotency-key: \"one\"")), "{heard:#?}");
 }

@@ -4,6 +4,7 @@
 mod client;
 mod connections;
 mod doors;
+mod events;
 mod fixture;
 mod hostile;
 mod letters;

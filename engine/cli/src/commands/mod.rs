@@ -7,6 +7,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod definitions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod event;
 pub(crate) mod fault;
 pub(crate) mod list;
 pub(crate) mod man;

@@ -20,8 +20,8 @@ use crate::failure::{Exit, Failure};
 use crate::legible::say;
 use crate::render;
 
-/// How long a start is repeated without `--wait`: a restart is bridged, and a wrong address is reported soon.
-const BRIEFLY: Duration = Duration::from_secs(2);
+/// How long a start without `--wait`, or an event, is repeated: a restart is bridged, and a wrong address is reported soon.
+pub(crate) const BRIEFLY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
@@ -109,7 +109,7 @@ fn not_started(error: StartError, advice: impl Fn() -> String) -> Failure {
 }
 
 /// JSON, `@file` or `-`.
-fn read_json(given: &str) -> Result<Value, Failure> {
+pub(crate) fn read_json(given: &str) -> Result<Value, Failure> {
     let text = match given.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("`{file}` could not be read"))?,
         None if given == "-" => {
