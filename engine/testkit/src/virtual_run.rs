@@ -100,7 +100,8 @@ impl<'d> VirtualRun<'d> {
             Event::Reply(_)
             | Event::TimerFired
             | Event::NotSent(_)
-            | Event::MayBeLost { .. } | Event::PlaceIsFirst { .. }
+            | Event::MayBeLost { .. }
+            | Event::PlaceIsFirst { .. }
             | Event::Operator(_) => None,
         };
         let outgoing = self.world.decide(event);

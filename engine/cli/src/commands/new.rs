@@ -1,6 +1,6 @@
 //! `redress new`: writes a project to begin with.
 //!
-//! The files are those of `templates/`; `tests/new_project.rs` makes a project of them, builds it and runs its tests. All
+//! The files are those of `templates/`; `tests/users/new_project.rs` makes a project of them, builds it and runs its tests. All
 //! of them are written into a hidden folder beside the project's place, which is renamed once it is whole: a project is
 //! there with all of its files or not at all. The hidden folder is removed whatever happens, short of a kill.
 

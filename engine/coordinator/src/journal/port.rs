@@ -7,7 +7,8 @@ use redress_core::{Name, SagaId, Timestamp};
 
 use super::pg::PgJournal;
 use crate::ports::{
-    JournalError, JournalReads, JournalUpkeep, Keep, ListFilter, OpenSaga, OpenSagas, Rows, SagaRow, Standing, UnderWay,
+    JournalError, JournalReads, JournalUpkeep, Keep, ListFilter, OpenSaga, OpenSagas, Rows, SagaRow,
+    Standing, UnderWay,
 };
 
 impl JournalReads for PgJournal {

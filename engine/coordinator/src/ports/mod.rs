@@ -39,4 +39,6 @@ pub use letters::{
     LetterStep, decided_status,
 };
 pub use places::{NewPlace, PlaceChange, PlaceMark};
-pub use reads::{HistoryRow, Include, ListFilter, OpenSaga, OpenSagas, Replied, Rows, SagaRow, Standing, UnderWay};
+pub use reads::{
+    HistoryRow, Include, ListFilter, OpenSaga, OpenSagas, Replied, Rows, SagaRow, Standing, UnderWay,
+};

@@ -8,6 +8,9 @@
 //!   and never will. A step that is open, in doubt, parked, resolved but not verified, or yet to be undone keeps its place,
 //!   so that the next of the key never runs beside an outcome that is not known. A parked saga holds its keys.
 //!
+//! A step that is delivered at least once and not answered when its saga turns back is in doubt for good: its place is kept
+//! until the saga has ended, and no longer, since no participant will ever tell.
+//!
 //! A place that was let go is never taken again. So what comes after an answer runs outside of the order: the undo of a
 //! step that had succeeded before its saga turned back, and a step that an operator opens again after its answer.
 

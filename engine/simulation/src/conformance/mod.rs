@@ -6,7 +6,7 @@
 //!
 //! | function | takes | promises |
 //! |---|---|---|
-//! | [`journal()`] | the coordinator's `Journal…` ports, all four | keys, revisions, ends, timers, orders of keys, reads, pruning, dead letters |
+//! | [`journal()`] | the coordinator's `Journal…` ports, all four | keys, revisions, ends, timers, orders, reads, pruning, dead letters |
 //! | [`replies()`] | the coordinator's `Bus` | commands go out; replies come until they are acknowledged |
 //! | [`commands()`] | a [`ConformingBus`] | commands come to participants until they are acknowledged |
 //!

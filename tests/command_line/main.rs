@@ -1,7 +1,0 @@
-//! The commands of the binary, as programs and people use them.
-
-mod chaos;
-mod commands;
-#[path = "../support/mod.rs"]
-mod support;
-mod terminal;

@@ -1,0 +1,5 @@
+//! The commands of the binary, as programs and people use them.
+
+mod chaos;
+mod commands;
+mod terminal;
