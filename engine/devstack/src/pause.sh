@@ -23,7 +23,24 @@ children() {
     fi
 }
 
+# Succeeds once process $1 has stopped, or is gone.
+has_stopped() {
+    if [ -r /proc/self/stat ]; then
+        read -r stat 2>/dev/null <"/proc/$1/stat" || return 0
+        set -- ${stat##*) }
+    else
+        set -- $(ps -o stat= -p "$1" 2>/dev/null)
+    fi
+    case ${1:-Z} in [TtZX]*) return 0 ;; *) return 1 ;; esac
+}
+
 kill -s STOP "$1" || exit 1
+# It stops a moment later, and may have started another child by then.
+tries=100
+until has_stopped "$1" || [ "$tries" -eq 0 ]; do
+    sleep 0.01
+    tries=$((tries - 1))
+done
 for child in $(children "$1"); do
     kill -s STOP "$child" 2>/dev/null
 done

@@ -32,19 +32,22 @@ async fn paused_server_goes_on_after_its_time_or_when_it_is_dropped() {
     let (postgres, nats) = (stack.postgres(), stack.nats());
     let begun = Instant::now();
     let short = nats.pause(Duration::from_millis(500)).await.unwrap();
-    assert!(are_paused(nats.pid()), "{}", states(nats.pid()));
     short.over().await;
     assert!(begun.elapsed() >= Duration::from_millis(500));
-    assert!(are_going(nats.pid()), "{}", states(nats.pid()));
+    until("NATS goes on", || are_going(nats.pid())).await;
 
     // A connection of its own for each backend, which is a process of its own.
     let url = postgres.admin_url();
     assert_eq!(number(&url, "SELECT 1").await.unwrap(), 1);
+    let long = nats.pause(PAUSE_MAX).await.unwrap();
+    until("NATS is stopped", || are_paused(nats.pid())).await;
+    drop(long);
+    until("NATS goes on again", || are_going(nats.pid())).await;
     let long = postgres.pause(PAUSE_MAX).await.unwrap();
-    assert!(are_paused(postgres.pid()), "{}", states(postgres.pid()));
+    until("Postgres is stopped", || are_paused(postgres.pid())).await;
     let asked = tokio::spawn(async move { number(&url, "SELECT 2").await });
     drop(long);
-    assert!(are_going(postgres.pid()), "{}", states(postgres.pid()));
+    until("Postgres goes on", || are_going(postgres.pid())).await;
     assert_eq!(asked.await.unwrap().unwrap(), 2);
     stack.stop().await;
 }
