@@ -15,7 +15,7 @@ use sqlx::PgPool;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{self, SERVICES, World, until};
+use crate::support::{SERVICES, World, until};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Purchase {
