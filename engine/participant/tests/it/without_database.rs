@@ -295,7 +295,7 @@ async fn command_of_a_process_that_was_killed_is_delivered_to_the_next_one() {
     let prices = line.serve(impatient());
     prices.prices.leave.add_permits(1);
     assert_eq!(told(&line.replies(1).await[0].outcome), r#"done "waited""#);
-    assert_eq!(prices.counted(), "done 1, run_again 1");
+    assert_eq!(prices.counted(), "done 1, redelivered 1, run_again 1");
     line.leave([prices]).await;
 }
 

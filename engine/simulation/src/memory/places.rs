@@ -5,34 +5,8 @@ use std::collections::BTreeSet;
 use redress_coordinator::ports::{NewPlace, PlaceChange, PlaceMark};
 use redress_core::{Name, SagaId};
 
+use super::place_row::{PlaceRow, Standing};
 use super::tables::Tables;
-
-/// A place in the order of a key. Its number is its index in the table, which only grows at its end.
-#[derive(Clone, Debug)]
-pub(super) struct PlaceRow {
-    id: SagaId,
-    place: NewPlace,
-    standing: Standing,
-}
-
-/// Where a place stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    New,
-    Waiting,
-    First,
-    LetGo,
-}
-
-impl PlaceRow {
-    fn is_of_key_of(&self, other: &Self) -> bool {
-        (&self.place.scope, &self.place.key) == (&other.place.scope, &other.place.key)
-    }
-
-    const fn has_changed(&self) -> bool {
-        matches!(self.standing, Standing::New | Standing::LetGo)
-    }
-}
 
 impl Tables {
     /// Takes the places of a saga that begins.

@@ -14,7 +14,7 @@ use redress_core::{Name, SagaId, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::places::PlaceRow;
+use super::place_row::PlaceRow;
 
 /// How long the timer leaves a saga alone that cannot be decided on.
 const SET_ASIDE: Duration = Duration::from_secs(60 * 60);

@@ -17,7 +17,7 @@ use redress_core::{JsonText, Outcome, Phase, Rejection};
 use redress_testkit::participants::DisabledRule;
 
 use super::mutated::{
-    freeze_unsettled, freshen, frozen, impatient, rejuvenate, sharing, undo_forward, waiting_anew,
+    freeze_unsettled, freshen, frozen, impatient, rejuvenate, sharing, undo_forward, waiting_anew, with,
     without_pivot,
 };
 
@@ -126,6 +126,11 @@ impl Mutation {
     /// Returns true if it shows only in sagas with steps that no participant remembers.
     pub(super) const fn is_about_the_unremembered(self) -> bool {
         matches!(self, Self::SettleTheUnremembered | Self::TakeUnansweredForNever)
+    }
+
+    /// Returns true if it shows only where steps are ordered by a key.
+    pub(super) const fn is_of_orders(self) -> bool {
+        matches!(self, Self::SendTheSecond | Self::LetGoWhileOpen)
     }
 
     /// The rule that the participants forget.
@@ -257,17 +262,6 @@ fn resend_anew(mut decision: Decision) -> Decision {
         }
     }
     decision
-}
-
-fn with<'a>(ctx: &'a mut Context<'_>, definition: &'a SagaDefinition) -> Context<'a> {
-    Context {
-        definition,
-        saga_id: ctx.saga_id,
-        now: ctx.now,
-        jitter: ctx.jitter,
-        faults: &mut *ctx.faults,
-        traceparent: None,
-    }
 }
 
 fn misheard(mutation: Mutation, event: Event) -> Event {

@@ -167,3 +167,15 @@ pub(super) fn followed_by(decision: Decision, next: Decision) -> Decision {
         effect: Effect::Moved,
     }
 }
+
+/// The same context with another definition.
+pub(super) fn with<'a>(ctx: &'a mut Context<'_>, definition: &'a SagaDefinition) -> Context<'a> {
+    Context {
+        definition,
+        saga_id: ctx.saga_id,
+        now: ctx.now,
+        jitter: ctx.jitter,
+        faults: &mut *ctx.faults,
+        traceparent: None,
+    }
+}

@@ -4,14 +4,6 @@ use redress_core::decide::{Context, Decision, Event, decide};
 use redress_core::state::{OrderPlace, Progress};
 
 use super::super::mutated::followed_by;
-use super::Mutation;
-
-impl Mutation {
-    /// Returns true if it shows only where steps are ordered by a key.
-    pub(in super::super) const fn is_of_orders(self) -> bool {
-        matches!(self, Self::SendTheSecond | Self::LetGoWhileOpen)
-    }
-}
 
 /// Takes each place that is waited for as the first.
 pub(super) fn send_the_second(ctx: &mut Context<'_>, mut decision: Decision) -> Decision {

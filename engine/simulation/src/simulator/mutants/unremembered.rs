@@ -4,8 +4,7 @@ use redress_core::decide::{Context, Decision, Event, decide};
 use redress_core::definition::Delivery;
 use redress_core::state::{Progress, SagaState};
 
-use super::super::mutated::put;
-use super::with;
+use super::super::mutated::{put, with};
 
 /// Decides as if all steps were delivered exactly once: those that are not are settled.
 pub(super) fn settled(ctx: &mut Context<'_>, state: SagaState, event: Event) -> Decision {
