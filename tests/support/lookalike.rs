@@ -8,9 +8,14 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Entries of the checkout that such a workspace has no link to: its own ones, and the style of our sources.
 const OWN: [&str; 5] = ["target", ".git", "Cargo.toml", "Cargo.lock", ".rustfmt.toml"];
+
+/// Held by the one workspace that may be built: they share a target folder, in which the crates of each replace those of
+/// the others.
+static BUILDING: Mutex<()> = Mutex::new(());
 
 /// The checkout.
 pub(crate) fn root() -> PathBuf {
@@ -21,11 +26,13 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) struct Lookalike {
     folder: tempfile::TempDir,
     member: &'static str,
+    _building: MutexGuard<'static, ()>,
 }
 
 impl Lookalike {
     /// A workspace with this member, whose files are still to be written.
     pub(crate) fn with(member: &'static str) -> Self {
+        let building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let place = folder.path();
         // A private Postgres of root runs as another user, who must come to its data.
@@ -40,7 +47,7 @@ impl Lookalike {
         let manifest = replaced(&manifest, "\nmembers = [", &format!("\nmembers = [\"{member}\", "));
         fs::write(place.join("Cargo.toml"), manifest).expect("a file");
         fs::copy(root().join("Cargo.lock"), place.join("Cargo.lock")).expect("the lock file");
-        Self { folder, member }
+        Self { folder, member, _building: building }
     }
 
     /// Its folder.

@@ -28,8 +28,9 @@ use crate::version::Version;
 
 /// The user that clients connect as.
 const USER: &str = "redress";
-/// The JetStream store's upper bound: tests and benches, not a production's backlog.
-const MAX_FILE_STORE: &str = "4GB";
+/// The JetStream store's upper bound. Streams reserve all that they may hold, and the hundred installations of a test
+/// binary share one server; few of them ever hold a megabyte.
+const MAX_FILE_STORE: &str = "32GB";
 /// The largest message, in NATS's own default of 1 MB, said aloud because ours depend on it.
 const MAX_PAYLOAD: &str = "1MB";
 

@@ -126,12 +126,11 @@ async fn service_processes_end_with_killed_program() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn demo_on_given_servers_says_so() {
-    let world = World::start().await;
+    // Its servers and nobody else: another coordinator of its journal would send what is due elsewhere.
+    let world = World::with(redress::devstack::shared().await, 0, &[]).await;
     let environment = world.environment();
     let given = |command: &mut Command| {
         command.envs(environment.iter().map(|(name, value)| (*name, value.clone())));
-        // Its own names, so that the world's services are not sent its commands.
-        command.env("REDRESS_PREFIX", format!("{}-demo", world.prefix));
     };
     let mut command = bare();
     given(command.args(["demo", "--http", "127.0.0.1:0"]));

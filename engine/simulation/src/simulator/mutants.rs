@@ -11,7 +11,6 @@ use std::borrow::Cow;
 
 use redress_coordinator::Decide;
 use redress_core::decide::{Context, Decision, Effect, Event, EventVerdict, OperatorCommand, Verb, decide};
-use redress_core::definition::SagaDefinition;
 use redress_core::state::SagaState;
 use redress_core::{JsonText, Outcome, Phase, Rejection};
 use redress_testkit::participants::DisabledRule;
