@@ -104,9 +104,7 @@ impl Post {
                 }
             }
         }
-        for failure in self.wire.publish_replies(&replies).await.into_iter().filter_map(Result::err) {
-            tracing::debug!(service = %self.service, error = %failure, "reply not stored; the command is asked again");
-        }
+        self.publish(&replies).await;
         if dies_after_reply {
             crash(&self.service);
         }
@@ -114,6 +112,13 @@ impl Post {
             ack.ack().await;
         }
         Answered { unruled, poison }
+    }
+
+    /// A reply that the broker does not take is not lost: its command is asked again.
+    async fn publish(&self, replies: &[ReplyMessage]) {
+        for failure in self.wire.publish_replies(replies).await.into_iter().filter_map(Result::err) {
+            tracing::debug!(service = %self.service, error = %failure, "reply not stored; the command is asked again");
+        }
     }
 
     /// The failure to play after a commit, if one was ordered and is obeyed. A redelivered command is answered from

@@ -1,5 +1,7 @@
 //! Monitoring: alerts and dashboard against what coordinators and services export, offline and on real servers.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic; the helpers below are not in a test function")]
+
 mod rules;
 mod series;
 
@@ -59,20 +61,38 @@ async fn play(world: &World, order: Order, faults: Value) -> String {
     saga["status"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
+/// Series that are there before anything has happened: a first increment is seen only if the counter was there before it.
+const ZERO_AT_FIRST: [&str; 6] = [
+    r#"redress_saga_events_total{saga="place-order",kind="late"}"#,
+    r#"redress_compensations_total{saga="place-order",step="charge-payment",reason="rejected"}"#,
+    r#"redress_attempts_failed_total{step="charge-payment",phase="action",kind="failed"}"#,
+    r#"redress_commands_resent_total{service="payment"}"#,
+    r#"redress_service_duplicates_total{service="payment"}"#,
+    r#"redress_sagas_parked{saga="place-order",code="in-doubt"}"#,
+];
+
+/// What a run with faults leaves at least.
+const AT_LEAST: [(&str, f64); 12] = [
+    (r#"redress_service_redeliveries_total{service="payment"}"#, 1.0),
+    (r#"redress_service_commands_answered_total{service="payment",outcome="done"}"#, 5.0),
+    (r#"redress_attempts_failed_total{saga="place-order",step="charge-payment",kind="failed"}"#, 1.0),
+    (r#"redress_commands_resent_total{service="payment"}"#, 1.0),
+    (r#"redress_compensations_total{step="charge-payment",reason="rejected"}"#, 1.0),
+    (r#"redress_saga_duration_seconds_count{saga="place-order",status="completed"}"#, 3.0),
+    (r#"redress_saga_duration_seconds_count{saga="place-order",status="compensated"}"#, 1.0),
+    (r#"redress_step_duration_seconds_count{step="charge-payment",phase="action"}"#, 4.0),
+    (r#"redress_step_duration_seconds_count{step="charge-payment",phase="compensation"}"#, 1.0),
+    ("redress_service_inbox_up", 4.0),
+    ("redress_service_broker_connected", 4.0),
+    ("redress_journal_up", 1.0),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_expression_returns_series_from_a_run_with_faults() {
     let (world, _services, of_services) = world().await;
     let of_coordinator = world.url("");
     let idle = [scrape(&of_coordinator).await, scrape(&of_services).await].concat();
-    // A first increment is seen only if the counter was there before it.
-    for zero in [
-        r#"redress_saga_events_total{saga="place-order",kind="late"}"#,
-        r#"redress_compensations_total{saga="place-order",step="charge-payment",reason="rejected"}"#,
-        r#"redress_attempts_failed_total{step="charge-payment",phase="action",kind="failed"}"#,
-        r#"redress_commands_resent_total{service="payment"}"#,
-        r#"redress_service_duplicates_total{service="payment"}"#,
-        r#"redress_sagas_parked{saga="place-order",code="in-doubt"}"#,
-    ] {
+    for zero in ZERO_AT_FIRST {
         let selector = &selectors(zero)[0];
         let found: Vec<_> = idle.iter().filter(|series| finds(selector, series)).collect();
         assert!(matches!(&found[..], [one] if one.value == 0.0), "{zero}: {found:?}");
@@ -109,21 +129,7 @@ async fn every_expression_returns_series_from_a_run_with_faults() {
             assert!(found, "{whose}: nothing returns from {selector}");
         }
     }
-    let at_least = [
-        (r#"redress_service_redeliveries_total{service="payment"}"#, 1.0),
-        (r#"redress_service_commands_answered_total{service="payment",outcome="done"}"#, 5.0),
-        (r#"redress_attempts_failed_total{saga="place-order",step="charge-payment",kind="failed"}"#, 1.0),
-        (r#"redress_commands_resent_total{service="payment"}"#, 1.0),
-        (r#"redress_compensations_total{step="charge-payment",reason="rejected"}"#, 1.0),
-        (r#"redress_saga_duration_seconds_count{saga="place-order",status="completed"}"#, 3.0),
-        (r#"redress_saga_duration_seconds_count{saga="place-order",status="compensated"}"#, 1.0),
-        (r#"redress_step_duration_seconds_count{step="charge-payment",phase="action"}"#, 4.0),
-        (r#"redress_step_duration_seconds_count{step="charge-payment",phase="compensation"}"#, 1.0),
-        ("redress_service_inbox_up", 4.0),
-        ("redress_service_broker_connected", 4.0),
-        ("redress_journal_up", 1.0),
-    ];
-    for (selector, least) in at_least {
+    for (selector, least) in AT_LEAST {
         assert!(sum(&all, selector) >= least, "{selector}: {}", sum(&all, selector));
     }
     assert_eq!(sum(&all, "redress_commands_lost_total"), 0.0);

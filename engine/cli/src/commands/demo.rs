@@ -220,7 +220,7 @@ async fn give(engine: &Engine, id: SagaId, answer: &DemoAnswer, output: Output) 
         render::emit(&told);
     }
     let verb =
-        Verb::Answer { step: Name::new(*step)?, answer: GivenAnswer::Done { reply: JsonText::of(reply)? } };
+        Verb::Answer { step: Name::new(step)?, answer: GivenAnswer::Done { reply: JsonText::of(reply)? } };
     let command = OperatorCommand { verb, actor: String::from(*actor), reason: "the demo".to_owned() };
     engine.operate(id, OperatorRequest { command, if_match: None }).await?;
     Ok(())

@@ -2,6 +2,7 @@
 
 /// A delivery guarantee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "the names by which the field knows them")]
 pub(super) enum Guarantee {
     /// A notification: sent once, heard at most once, never answered.
     AtMostOnce,

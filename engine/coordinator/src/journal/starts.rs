@@ -99,6 +99,30 @@ pub(crate) async fn insert(
         .collect()
 }
 
+/// Inserts the sagas whose keys are not known yet, with their history.
+const INSERT_NEW: &str = "WITH keys AS ( \
+         INSERT INTO idempotency_keys (key, fingerprint, saga_id) \
+         SELECT * FROM unnest($1::text[], $2::bytea[], $3::uuid[]) \
+         ON CONFLICT (key) DO NOTHING RETURNING saga_id \
+     ), begun AS ( \
+         INSERT INTO sagas (id, saga, version, status, revision, state, data, input, tags, started_at, \
+                            ended_at, due_at, wake_at, key, state_format, awaiting) \
+         SELECT n.id, n.saga, n.version, n.status, 1, n.state, n.data, n.input, n.tags, n.started_at, \
+                n.ended_at, n.due_at, n.due_at, n.key, $22, n.awaiting \
+         FROM unnest($3::uuid[], $4::text[], $5::integer[], $6::text[], $7::bytea[], $8::bytea[], \
+                     $9::bytea[], $10::jsonb[], $11::timestamptz[], $12::timestamptz[], \
+                     $21::timestamptz[], $1::text[], $23::boolean[]) \
+              AS n (id, saga, version, status, state, data, input, tags, started_at, due_at, ended_at, key, \
+                    awaiting) \
+         WHERE n.id IN (SELECT saga_id FROM keys) \
+     ), appended AS ( \
+         INSERT INTO saga_history (saga_id, seq, at, event, step, phase, attempt, detail) \
+         SELECT h.* FROM unnest($13::uuid[], $14::integer[], $15::timestamptz[], $16::text[], $17::text[], \
+                                $18::text[], $19::integer[], $20::bytea[]) \
+              AS h (saga_id, seq, at, event, step, phase, attempt, detail) \
+         WHERE h.saga_id IN (SELECT saga_id FROM keys) \
+     ) SELECT saga_id FROM keys";
+
 /// The unique key alone decides which start is first; the others are read by a statement of their own.
 async fn insert_new(
     connection: &mut PgConnection,
@@ -116,55 +140,32 @@ async fn insert_new(
             history.push(saga.id, entry);
         }
     }
-    let rows = sqlx::query(
-        "WITH keys AS ( \
-             INSERT INTO idempotency_keys (key, fingerprint, saga_id) \
-             SELECT * FROM unnest($1::text[], $2::bytea[], $3::uuid[]) \
-             ON CONFLICT (key) DO NOTHING RETURNING saga_id \
-         ), begun AS ( \
-             INSERT INTO sagas (id, saga, version, status, revision, state, data, input, tags, started_at, \
-                                ended_at, due_at, wake_at, key, state_format, awaiting) \
-             SELECT n.id, n.saga, n.version, n.status, 1, n.state, n.data, n.input, n.tags, n.started_at, \
-                    n.ended_at, n.due_at, n.due_at, n.key, $22, n.awaiting \
-             FROM unnest($3::uuid[], $4::text[], $5::integer[], $6::text[], $7::bytea[], $8::bytea[], \
-                         $9::bytea[], $10::jsonb[], $11::timestamptz[], $12::timestamptz[], \
-                         $21::timestamptz[], $1::text[], $23::boolean[]) \
-                  AS n (id, saga, version, status, state, data, input, tags, started_at, due_at, ended_at, key, \
-                        awaiting) \
-             WHERE n.id IN (SELECT saga_id FROM keys) \
-         ), appended AS ( \
-             INSERT INTO saga_history (saga_id, seq, at, event, step, phase, attempt, detail) \
-             SELECT h.* FROM unnest($13::uuid[], $14::integer[], $15::timestamptz[], $16::text[], $17::text[], \
-                                    $18::text[], $19::integer[], $20::bytea[]) \
-                  AS h (saga_id, seq, at, event, step, phase, attempt, detail) \
-             WHERE h.saga_id IN (SELECT saga_id FROM keys) \
-         ) SELECT saga_id FROM keys",
-    )
-    .bind(sagas.iter().map(|saga| saga.key.as_str()).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| saga.fingerprint.as_bytes().as_slice()).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| saga.id.0).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| saga.saga.as_str()).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| signed(saga.version)).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| saga.state.status_word()).collect::<Vec<_>>())
-    .bind(states)
-    .bind(sagas.iter().map(|saga| saga.state.data.as_bytes()).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| saga.input.as_slice()).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| saga.tags.clone()).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| saga.state.started_at).collect::<Vec<_>>())
-    .bind(sagas.iter().map(|saga| saga.state.due_at()).collect::<Vec<_>>())
-    .bind(history.ids)
-    .bind(history.seqs)
-    .bind(history.ats)
-    .bind(history.events)
-    .bind(history.steps)
-    .bind(history.phases)
-    .bind(history.attempts)
-    .bind(history.details)
-    .bind(sagas.iter().map(|saga| saga.state.ended_at).collect::<Vec<_>>())
-    .bind(signed(state_format))
-    .bind(sagas.iter().map(|saga| saga.state.is_awaiting()).collect::<Vec<_>>())
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(INSERT_NEW)
+        .bind(sagas.iter().map(|saga| saga.key.as_str()).collect::<Vec<_>>())
+        .bind(sagas.iter().map(|saga| saga.fingerprint.as_bytes().as_slice()).collect::<Vec<_>>())
+        .bind(sagas.iter().map(|saga| saga.id.0).collect::<Vec<_>>())
+        .bind(sagas.iter().map(|saga| saga.saga.as_str()).collect::<Vec<_>>())
+        .bind(sagas.iter().map(|saga| signed(saga.version)).collect::<Vec<_>>())
+        .bind(sagas.iter().map(|saga| saga.state.status_word()).collect::<Vec<_>>())
+        .bind(states)
+        .bind(sagas.iter().map(|saga| saga.state.data.as_bytes()).collect::<Vec<_>>())
+        .bind(sagas.iter().map(|saga| saga.input.as_slice()).collect::<Vec<_>>())
+        .bind(sagas.iter().map(|saga| saga.tags.clone()).collect::<Vec<_>>())
+        .bind(sagas.iter().map(|saga| saga.state.started_at).collect::<Vec<_>>())
+        .bind(sagas.iter().map(|saga| saga.state.due_at()).collect::<Vec<_>>())
+        .bind(history.ids)
+        .bind(history.seqs)
+        .bind(history.ats)
+        .bind(history.events)
+        .bind(history.steps)
+        .bind(history.phases)
+        .bind(history.attempts)
+        .bind(history.details)
+        .bind(sagas.iter().map(|saga| saga.state.ended_at).collect::<Vec<_>>())
+        .bind(signed(state_format))
+        .bind(sagas.iter().map(|saga| saga.state.is_awaiting()).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(|row| Ok(row.try_get("saga_id")?)).collect()
 }
 

@@ -184,7 +184,7 @@ async fn client(coordinators: [redress_coordinator::Engine; 2], account: u64, sa
     for nth in 0..sagas {
         let chance = account * 31 + nth * 17;
         let posting = Posting { is_refused: chance % 7 == 3, ..posting(account, nth, chance % 13) };
-        let engine = &coordinators[usize::from(chance % 3 == 0)];
+        let engine = &coordinators[usize::from(chance.is_multiple_of(3))];
         let id = engine.start_request(start(&posting)).await.unwrap().id;
         if chance % 11 == 5 {
             // It may be too late, and then the saga goes on.

@@ -48,16 +48,7 @@ pub(super) struct DraftCompensation {
 
 impl Draft {
     pub(super) fn check(self, saga: &str) -> Result<Step, InvalidDefinition> {
-        let of_kind = match &self.kind {
-            DraftKind::Compensatable(Some(compensation)) => compensation.timeout_ms,
-            DraftKind::Event(event) => Some(event.timeout_ms),
-            DraftKind::Compensatable(None)
-            | DraftKind::Pivot
-            | DraftKind::Retriable
-            | DraftKind::Notification
-            | DraftKind::Wait(_) => None,
-        };
-        if self.timeout_ms == 0 || self.answer_within_ms == 0 || of_kind == Some(0) {
+        if self.waits_for_nothing() {
             return Err(InvalidDefinition::ZeroTimeout { saga: saga.to_owned(), step: self.name.to_owned() });
         }
         if self.delivery == Delivery::AtLeastOnce && self.answers_from == AnswersFrom::ServiceAndPeople {
@@ -109,6 +100,20 @@ impl Draft {
             fold: self.fold,
             order: self.order,
         })
+    }
+
+    /// Returns true if one of its times is zero.
+    const fn waits_for_nothing(&self) -> bool {
+        let of_kind = match &self.kind {
+            DraftKind::Compensatable(Some(compensation)) => compensation.timeout_ms,
+            DraftKind::Event(event) => Some(event.timeout_ms),
+            DraftKind::Compensatable(None)
+            | DraftKind::Pivot
+            | DraftKind::Retriable
+            | DraftKind::Notification
+            | DraftKind::Wait(_) => None,
+        };
+        self.timeout_ms == 0 || self.answer_within_ms == 0 || matches!(of_kind, Some(0))
     }
 }
 

@@ -215,12 +215,7 @@ fn decide_with(mutation: Mutation, ctx: &mut Context<'_>, state: SagaState, even
             freeze_unsettled(ctx, decision)
         }
         Mutation::ResendAnew => resend_anew(decide(ctx, state, event)),
-        Mutation::CancelAfterThePivot => {
-            let is_cancel = matches!(&event, Event::Operator(OperatorCommand { verb: Verb::Cancel, .. }));
-            let definition =
-                if is_cancel { Cow::Owned(without_pivot(honest)) } else { Cow::Borrowed(honest) };
-            decide(&mut with(ctx, &definition), state, event)
-        }
+        Mutation::CancelAfterThePivot => cancel_after_pivot(ctx, state, event),
         Mutation::AcceptAStaleGeneration => {
             let event = rejuvenate(&state, event);
             decide(ctx, state, event)
@@ -235,23 +230,30 @@ fn decide_with(mutation: Mutation, ctx: &mut Context<'_>, state: SagaState, even
             let definition = impatient(honest);
             decide(&mut with(ctx, &definition), state, event)
         }
-        Mutation::SendTheSecond => {
-            let decision = decide(ctx, state, event);
-            orders::send_the_second(ctx, decision)
-        }
+        Mutation::SendTheSecond => orders::send_the_second(ctx, state, event),
         Mutation::LetGoWhileOpen => orders::let_go_while_open(decide(ctx, state, event)),
-        Mutation::FireATimerTwice => {
-            let state = if event == Event::TimerFired { waiting_anew(ctx, state) } else { state };
-            decide(ctx, state, event)
-        }
-        Mutation::LoseAnEarlyEvent => {
-            let mut decision = decide(ctx, state, event);
-            if decision.effect == Effect::Given(EventVerdict::Kept) {
-                decision.state.steps.iter_mut().for_each(|step| step.event = None);
-            }
-            decision
-        }
+        Mutation::FireATimerTwice => fire_twice(ctx, state, event),
+        Mutation::LoseAnEarlyEvent => lose_early_event(decide(ctx, state, event)),
     }
+}
+
+fn cancel_after_pivot(ctx: &mut Context<'_>, state: SagaState, event: Event) -> Decision {
+    let honest = ctx.definition;
+    let is_cancel = matches!(&event, Event::Operator(OperatorCommand { verb: Verb::Cancel, .. }));
+    let definition = if is_cancel { Cow::Owned(without_pivot(honest)) } else { Cow::Borrowed(honest) };
+    decide(&mut with(ctx, &definition), state, event)
+}
+
+fn fire_twice(ctx: &mut Context<'_>, state: SagaState, event: Event) -> Decision {
+    let state = if event == Event::TimerFired { waiting_anew(ctx, state) } else { state };
+    decide(ctx, state, event)
+}
+
+fn lose_early_event(mut decision: Decision) -> Decision {
+    if decision.effect == Effect::Given(EventVerdict::Kept) {
+        decision.state.steps.iter_mut().for_each(|step| step.event = None);
+    }
+    decision
 }
 
 fn resend_anew(mut decision: Decision) -> Decision {
