@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use redress_simulation::simulator::{Mutation, Violation, simulate, simulate_unremembered};
+use redress_simulation::simulator::{Mutation, Violation, simulate, simulate_orders, simulate_unremembered};
 
 /// Proofs from the command line.
 #[derive(Debug, Parser)]
@@ -68,12 +68,14 @@ fn play(from: u64, seeds: u64, mutation: Option<Mutation>) -> Option<Violation> 
                         if seed >= end.load(Ordering::Relaxed) {
                             return None;
                         }
-                        // Every eighth seed is played with steps that nobody remembers as well.
-                        let unremembered = || match (seed % 8, mutation) {
+                        // Every eighth seed is played with steps that nobody remembers as well, every other eighth with
+                        // steps that are ordered by a key.
+                        let apart = || match (seed % 8, mutation) {
                             (0, None) => simulate_unremembered(seed, None).map(drop),
+                            (4, None) => simulate_orders(seed, None).map(drop),
                             (_, _) => Ok(()),
                         };
-                        if let Err(violation) = simulate(seed, mutation).and_then(|_| unremembered()) {
+                        if let Err(violation) = simulate(seed, mutation).and_then(|_| apart()) {
                             end.fetch_min(seed, Ordering::Relaxed);
                             return Some(violation);
                         }

@@ -143,6 +143,7 @@ impl<'d> Run<'d> {
         }
         check::effects(definition, &world.state, |step| world.effect(step))?;
         check::unremembered(definition, &world.state, &world.history)?;
-        check::history(definition, &world.history)
+        check::history(definition, &world.history)?;
+        check::waits_in_time(definition, &world.history)
     }
 }

@@ -185,11 +185,11 @@ fn simulator_finds_every_planted_bug() {
         }
     }
     insta::assert_snapshot!(found, @"
-    skip-the-fence: seed 86: an honest participant was found to contradict itself
+    skip-the-fence: seed 14: an honest participant was found to contradict itself
     forget-a-rejection: seed 6: an honest participant was found to contradict itself
     undo-forward: seed 3: a compensation was sent before the one before it was done
-    count-a-stale-failure: seed 5: attempt 2 at the action of create never failed
-    share-the-budget: seed 6: a compensation was given up after 1 of 3 failures
+    count-a-stale-failure: seed 4: attempt 2 at the action of ship never failed
+    share-the-budget: seed 4: a compensation was given up after 2 of 3 failures
     freeze-unsettled: seed 0: compensated, and the effect of charge stands 1 times
     resend-anew: seed 0: 00000000-0000-0000-0000-000000000003/create/action/1: the command was changed under its key
     cancel-after-the-pivot: seed 13: cancelled though its pivot was sent
@@ -203,10 +203,10 @@ fn simulator_finds_every_planted_bug() {
     forget-due-at: seed 2: it never ends
     claim-without-reading: seed 0: its key has begun 00000000-0000-0000-0000-000000000004 as well
     prune-an-open-saga: seed 0: it was pruned before it had ended
-    answer-outside-the-transaction: seed 8: an honest participant was found to contradict itself
+    answer-outside-the-transaction: seed 22: an honest participant was found to contradict itself
     count-two-answers: seed 22: 00000000-0000-0000-0000-000000000003/approve/action/1: the effect stands 2 times
-    fence-an-open-question: seed 8: an honest participant was found to contradict itself
-    prune-an-open-question: seed 8: 00000000-0000-0000-0000-000000000001/approve/action/1: a question that was still open is forgotten
+    fence-an-open-question: seed 32: an honest participant was found to contradict itself
+    prune-an-open-question: seed 33: 00000000-0000-0000-0000-000000000003/approve/compensation/1: a question that was still open is forgotten
     call-without-preparing: seed 2: 00000000-0000-0000-0000-000000000002/pay/action/1: the effect stands 2 times
     fence-a-prepared-action: seed 2: compensated, and the effect of pay stands 1 times
     overtake-a-call: seed 2: compensated, and the effect of pay stands 1 times
@@ -214,6 +214,8 @@ fn simulator_finds_every_planted_bug() {
     retry-the-accepted: seed 5: attempt 2 at the action of approve never failed
     settle-the-accepted: seed 5: approve was not waited for as long as its answer may take
     send-the-second: seed 0: charge was sent before 00000000-0000-0000-0000-000000000001, which was started before, had decided
-    let-go-while-open: seed 2: charge was sent before 00000000-0000-0000-0000-000000000001, which was started before, had decided
+    let-go-while-open: seed 8: charge was sent before 00000000-0000-0000-0000-000000000002, which was started before, had decided
+    fire-a-timer-twice: seed 4: cool-off was waited for 1 times, and that ended 2 times
+    lose-an-early-event: seed 4: the event second-approval was kept, and lost before its step
     ");
 }

@@ -166,7 +166,8 @@ impl UnwindMatrix {
         let effect = |step: &Name| run.effects.get(step).copied().unwrap_or_default();
         check::effects(&self.definition, &run.state, effect)?;
         check::unremembered(&self.definition, &run.state, &run.history)?;
-        check::history(&self.definition, &run.history)
+        check::history(&self.definition, &run.history)?;
+        check::waits_in_time(&self.definition, &run.history)
     }
 }
 

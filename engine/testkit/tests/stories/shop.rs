@@ -230,6 +230,7 @@ pub(crate) fn sell_bundle() -> SagaDefinition {
 pub(crate) fn played(definition: &SagaDefinition, story: Story<'_>) -> RunResult {
     let run = story.play();
     check::history(definition, &run.history).unwrap();
+    check::waits_in_time(definition, &run.history).unwrap();
     check::unremembered(definition, &run.state, &run.history).unwrap();
     assert_eq!(run.wrong, None);
     if matches!(run.status(), "completed" | "compensated") {

@@ -349,7 +349,8 @@ fn check_finds_a_wait_that_ends_twice_or_early_and_an_event_that_is_lost() {
         for (place, row) in rows.iter_mut().enumerate() {
             row.seq = u32::try_from(place + 1).unwrap();
         }
-        check::history(&definition, &rows).unwrap_err()
+        let held = check::history(&definition, &rows).and_then(|()| check::waits_in_time(&definition, &rows));
+        held.unwrap_err()
     };
     let place = |event| honest.history.iter().position(|row| row.event == event).unwrap();
     let waited = place(HistoryEvent::Waited);
