@@ -42,7 +42,7 @@ pub(crate) struct ServiceArgs {
     #[arg(long)]
     pub(crate) until_stdin_ends: bool,
     /// End the process at a point of the work on a command, as `after-call:charge-card:action`, for tests.
-    #[arg(long, hide = true, requires = "allow_faults")]
+    #[arg(long, hide = true, env = "REDRESS_SERVICE_CRASH_AT", requires = "allow_faults")]
     pub(crate) crash_at: Option<CrashAt<CrashPoint>>,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,

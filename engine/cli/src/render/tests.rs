@@ -76,7 +76,9 @@ fn hostile_text_is_escaped_in_every_rendering() {
     });
     let value = hostile(&told);
     let mut rows = vec![value.clone()];
-    rows.push(json!({ "event": "done", "phase": "compensation", "step": value["step"] }));
+    rows.push(
+        json!({ "event": "done", "phase": "compensation", "step": value["step"], "saga_id": "0190163d" }),
+    );
     let delivered = crate::render_events::delivered(&rows);
     let texts =
         [saga(&value, Some(&rows)), sagas(&rows), history(&rows), plan(&value), inline(&value), delivered];

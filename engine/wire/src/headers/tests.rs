@@ -80,7 +80,7 @@ fn poison_carries_reason_and_reply_address() {
     no attempt: the header `Redress-Attempt` is unusable: invalid digit found in string (nobody to tell)
     bad key: the header `Idempotency-Key` is unusable: `x` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>` (nobody to tell)
     bad command: the header `Redress-Command` is unusable: `a.b` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens (reported)
-    bad fault: the header `Redress-Fault` is unusable: `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, drop-reply, delay-reply (with ms), duplicate, crash-before-commit, crash-after-commit or crash-after-reply (reported)
+    bad fault: the header `Redress-Fault` is unusable: `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, drop-reply, delay-reply (with ms), duplicate, crash-before-commit, crash-after-commit, crash-after-reply, call-lost, call-late, call-twice or call-failed (reported)
     ");
 }
 

@@ -86,7 +86,7 @@ async fn unreadable_commands_are_reported_and_block_nothing() {
     the header `Redress-Saga` is unusable: `x.y` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens (nobody to tell)
     the header `Idempotency-Key` is unusable: `../../etc/passwd` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>` (nobody to tell)
     the header `Redress-Action-Sent-At` is unusable: input contains invalid characters (tell charge-payment v1 attempt 1)
-    the header `Redress-Fault` is unusable: `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, drop-reply, delay-reply (with ms), duplicate, crash-before-commit, crash-after-commit or crash-after-reply (tell charge-payment v1 attempt 1)
+    the header `Redress-Fault` is unusable: `explode` is no kind of fault: use reject (with a code), fail, delay (with ms), drop-command, drop-reply, delay-reply (with ms), duplicate, crash-before-commit, crash-after-commit, crash-after-reply, call-lost, call-late, call-twice or call-failed (tell charge-payment v1 attempt 1)
     its headers belong on the subject `redress.command.stock.charge` (nobody to tell)
     its headers belong on the subject `redress.command.till.refund` (nobody to tell)
     fine: 00000000-0000-0000-0000-000000000008/charge-payment/action/1
