@@ -24,6 +24,8 @@ use crate::serve_error::ServeError;
 
 /// How long a lane waits for a connection before the commands are put back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection rests that no command needs: a rush opens many, and the server of many services has few.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Session settings of a participant's connections, where it has sessions of its own: a session that hangs must not
 /// hold its keys for ever. A transaction with handlers may be idle for as long as they may take ([`crate::store::begin`]).
 /// Nothing here touches the plans of the handlers' statements, which are their own affair;
@@ -225,7 +227,8 @@ impl Service {
         // A connection that has been lost costs a batch, so each is asked for a sign of life.
         let options = guarded_pool(&Cutoff::default(), Duration::ZERO)
             .max_connections(self.runs.connections(config))
-            .acquire_timeout(ACQUIRE_TIMEOUT);
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(IDLE_MAX);
         let pool = options.connect_with(target.connect_options(sessions, &SETTINGS)).await;
         pool.map_err(|error| unusable(target.fails(error)))
     }
