@@ -14,27 +14,14 @@
 use crate::decide::machine::Machine;
 use crate::ids::{Timestamp, after_ms};
 use crate::retry::RetryPolicy;
-use crate::state::{AttemptState, PendingCommand, Progress};
+use crate::state::{AttemptState, PendingCommand};
 
 impl Machine<'_, '_> {
     /// Measures anew every wait that is longer than it can be.
     pub(super) fn shorten_waits(&mut self) {
         for step_index in 0..self.state.steps.len() {
             let step_state = &self.state.steps[step_index];
-            let waiting = match step_state.progress() {
-                Progress::Waiting { until } => self.latest_end(step_index, *until),
-                Progress::Pending
-                | Progress::Open(_)
-                | Progress::Succeeded
-                | Progress::Rejected
-                | Progress::Fenced
-                | Progress::InDoubt
-                | Progress::Skipped
-                | Progress::Compensated
-                | Progress::TimedOut
-                | Progress::GivenUp
-                | Progress::Parked { .. } => None,
-            };
+            let waiting = step_state.waits_until().and_then(|until| self.latest_end(step_index, until));
             let open = step_state.open().map(|pending| self.latest(step_index, pending));
             let verification = step_state.verification().map(|pending| self.latest(step_index, pending));
             let step_state = &mut self.state.steps[step_index];

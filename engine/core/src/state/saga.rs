@@ -10,7 +10,6 @@ use crate::state::direction::{Direction, End};
 use crate::state::hold::Hold;
 use crate::state::park::ParkReason;
 use crate::state::place::{OrderPlace, PlaceMove};
-use crate::state::progress::Progress;
 use crate::state::status::Status;
 use crate::state::step::{AnsweredCommand, StepState};
 
@@ -96,20 +95,7 @@ impl SagaState {
 
     /// The steps that send nothing and wait, with the ends of their waits.
     pub fn waits(&self) -> impl Iterator<Item = (usize, Timestamp)> {
-        self.steps.iter().enumerate().filter_map(|(index, step)| match step.progress() {
-            Progress::Waiting { until } => Some((index, *until)),
-            Progress::Pending
-            | Progress::Open(_)
-            | Progress::Succeeded
-            | Progress::Rejected
-            | Progress::Fenced
-            | Progress::InDoubt
-            | Progress::Skipped
-            | Progress::Compensated
-            | Progress::TimedOut
-            | Progress::GivenUp
-            | Progress::Parked { .. } => None,
-        })
+        self.steps.iter().enumerate().filter_map(|(index, step)| Some((index, step.waits_until()?)))
     }
 
     /// Returns true if all that it waits for are times, events, answers that come later, as their participants have said, and

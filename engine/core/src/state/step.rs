@@ -190,6 +190,24 @@ impl StepState {
         }
     }
 
+    /// The end of its wait, if it sends nothing and waits.
+    pub const fn waits_until(&self) -> Option<Timestamp> {
+        match &self.progress {
+            Progress::Waiting { until } => Some(*until),
+            Progress::Pending
+            | Progress::Open(_)
+            | Progress::Succeeded
+            | Progress::Rejected
+            | Progress::Fenced
+            | Progress::InDoubt
+            | Progress::Skipped
+            | Progress::Compensated
+            | Progress::TimedOut
+            | Progress::GivenUp
+            | Progress::Parked { .. } => None,
+        }
+    }
+
     /// The command at which it is parked.
     pub const fn parked(&self) -> Option<(&PendingCommand, ParkCode)> {
         match &self.progress {
