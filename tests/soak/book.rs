@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::plan::Kind;
@@ -57,6 +58,8 @@ pub(crate) struct Notes {
     recent: VecDeque<Uuid>,
     pub(crate) poison: HashMap<Uuid, Thrown>,
     pub(crate) broker_deaths: u32,
+    /// When the broker was back after its last death.
+    pub(crate) broker_is_back: Option<DateTime<Utc>>,
     pub(crate) tallies: BTreeMap<Kind, Tally>,
     /// The moments because of which messages may come once more: ends of disruptions, and broken header blocks.
     pub(crate) redeliveries: Vec<Instant>,
@@ -132,6 +135,11 @@ impl Book {
     /// Notes that the broker died: its content may be gone.
     pub(crate) fn broker_died(&self) {
         self.notes().broker_deaths += 1;
+    }
+
+    /// Notes that the broker is back after a death.
+    pub(crate) fn broker_is_back(&self) {
+        self.notes().broker_is_back = Some(Utc::now());
     }
 
     /// Poison with this mark is about to be thrown.

@@ -28,6 +28,7 @@ mod book;
 mod clients;
 mod disruptions;
 mod histories;
+mod leftovers;
 mod letters;
 mod level;
 mod plan;

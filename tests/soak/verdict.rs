@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use nix::sys::signal::Signal;
 use sqlx::Row;
 use tokio::time::Instant;
@@ -14,6 +13,7 @@ use super::book::{Entry, Leave};
 use super::clients::Clients;
 use super::disruptions::{faults, operators, poison};
 use super::histories;
+use super::leftovers;
 use super::letters;
 use super::level::not_back;
 use super::plan::Kind;
@@ -28,12 +28,8 @@ use super::{level, rest};
 const PATIENCE: Duration = Duration::from_secs(240);
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Messages that stay in a stream for each death of the broker, at most, although no consumer needs them: it had noted
-/// that they were acknowledged, and not yet that they were gone. It never delivers them; their age ends them. (Seen
-/// with NATS 2.15: up to three after a `kill -9` under some dozens of orders a second.)
-const FORGOTTEN_PER_DEATH: u64 = 50;
-/// Messages of a stream that a violation shows.
-const SHOWN_MAX: usize = 10;
+/// Messages that stay in a work queue by intent.
+const ANCHORS: usize = 1;
 /// Sagas that an operator takes from the list at once.
 const DESK: i64 = 200;
 
@@ -128,7 +124,7 @@ async fn stuck(clients: &Clients) -> Vec<String> {
 }
 
 /// Nothing is on its way, nothing is due, no session holds a transaction or a lock, and the streams hold their anchors
-/// and the messages that the broker forgot to delete when it died.
+/// and what a broker forgot to delete when it died.
 pub(crate) async fn until_quiet(clients: &Clients) {
     let begun = Instant::now();
     while let Some(noise) = noise(clients).await {
@@ -142,25 +138,8 @@ pub(crate) async fn until_quiet(clients: &Clients) {
 async fn noise(clients: &Clients) -> Option<String> {
     let yard = &clients.yard;
     for what in ["COMMANDS", "REPLIES"] {
-        let Ok(stream) = yard.streams().get_stream(Yard::stream(what)).await else {
-            return Some(format!("there is no stream {what}"));
-        };
-        let mut consumers = stream.consumers();
-        while let Some(consumer) = consumers.next().await {
-            match consumer {
-                Ok(consumer) if consumer.num_pending == 0 && consumer.num_ack_pending == 0 => {}
-                Ok(consumer) => {
-                    let (pending, unsettled) = (consumer.num_pending, consumer.num_ack_pending);
-                    return Some(format!("{what}/{}: {pending} to come, {unsettled} out", consumer.name));
-                }
-                Err(error) => return Some(error.to_string()),
-            }
-        }
-        let messages = stream.cached_info().state.messages;
-        let forgotten_max = u64::from(clients.book.notes().broker_deaths) * FORGOTTEN_PER_DEATH;
-        if messages > 1 + forgotten_max {
-            let left = left_in(&stream).await.join(", ");
-            return Some(format!("{what} holds {messages} messages, and its anchor is one: {left}"));
+        if let Some(noise) = leftovers::noise(clients, what, ANCHORS).await {
+            return Some(noise);
         }
     }
     let held = "SELECT (SELECT count(*) FROM sagas WHERE ended_at IS NOT NULL AND due_at IS NOT NULL) AS due, \
@@ -178,23 +157,6 @@ async fn noise(clients: &Clients) -> Option<String> {
         let (due, held, locks) = (count("due"), count("held"), count("locks"));
         format!("{due} sagas are due after their end, {held} transactions and {locks} locks are held")
     })
-}
-
-/// The first messages of a stream, by place and subject.
-async fn left_in(stream: &async_nats::jetstream::stream::Stream) -> Vec<String> {
-    let state = &stream.cached_info().state;
-    let mut left = Vec::new();
-    for sequence in state.first_sequence..=state.last_sequence {
-        if let Ok(message) = stream.get_raw_message(sequence).await {
-            let header = |name: &str| message.headers.get(name).map(|value| value.as_str().to_owned());
-            let key = header("Nats-Msg-Id").or_else(|| header(poison::MARK)).unwrap_or_default();
-            left.push(format!("{sequence} {} {key}", message.subject));
-        }
-        if left.len() >= SHOWN_MAX {
-            break;
-        }
-    }
-    left
 }
 
 /// Memory and descriptors are back at their level.
