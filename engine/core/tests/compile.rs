@@ -1,4 +1,8 @@
-//! Definitions that break a rule of the builder do not compile, and the compiler says why in our words.
+//! Definitions that break a rule of the builder, and mistakes in contracts and services, do not compile, and the compiler
+//! says why in our words.
+//!
+//! `compile/builder` is about this crate, `compile/macros` about redress-macros: both here, since each suite builds a
+//! project of its own, and one is enough.
 //!
 //! After a change of the compiler or of a message: `TRYBUILD=overwrite cargo test -p redress-core --test compile`,
 //! and read the difference.
@@ -9,7 +13,7 @@ use std::process::Command;
 const RECORDED_WITH: &str = "rustc 1.95.";
 
 #[test]
-fn broken_builder_rules_are_compile_errors() {
+fn mistakes_are_compile_errors_of_ours() {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("--version").output().unwrap().stdout;
     if !version.starts_with(RECORDED_WITH.as_bytes()) {
@@ -17,8 +21,10 @@ fn broken_builder_rules_are_compile_errors() {
         return;
     }
     let tests = trybuild::TestCases::new();
-    // With a program that passes trybuild builds, without one it only checks, and the assertion about services
-    // falls when code is made.
-    tests.pass("tests/compile/pass/*.rs");
-    tests.compile_fail("tests/compile/*.rs");
+    for about in ["builder", "macros"] {
+        // With a program that passes trybuild builds, without one it only checks, and the assertion about services
+        // falls when code is made.
+        tests.pass(format!("tests/compile/{about}/pass/*.rs"));
+        tests.compile_fail(format!("tests/compile/{about}/*.rs"));
+    }
 }

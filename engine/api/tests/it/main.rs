@@ -151,7 +151,13 @@ async fn started_saga_is_shown_whole() {
     assert_eq!((started.status.as_u16(), started.header("etag")), (202, "\"1\""));
     let path = started.header("location");
     assert_eq!(path, format!("/v1/sagas/{}", saga["id"].as_str().unwrap()));
-    insta::assert_json_snapshot!(saga, { ".id" => "[id]", ".started_at" => "[time]", ".due_at" => "[time]", ".steps" => "[steps]" }, @r#"
+    let mut shown = saga.clone();
+    for (field, kind) in
+        [("id", "[id]"), ("started_at", "[time]"), ("due_at", "[time]"), ("steps", "[steps]")]
+    {
+        shown[field] = json!(kind);
+    }
+    insta::assert_json_snapshot!(shown, @r#"
     {
       "cause": null,
       "data": {
@@ -183,8 +189,9 @@ async fn started_saga_is_shown_whole() {
 #[tokio::test]
 async fn steps_of_a_started_saga_are_shown_whole() {
     let fixture = Fixture::new().await;
-    let saga = fixture.start("one", SALE).await.json();
-    insta::assert_json_snapshot!(saga["steps"], { ".**.started_at" => "[time]" }, @r#"
+    let mut saga = fixture.start("one", SALE).await.json();
+    saga["steps"][0]["started_at"] = json!("[time]");
+    insta::assert_json_snapshot!(saga["steps"], @r#"
     [
       {
         "attempts": 1,

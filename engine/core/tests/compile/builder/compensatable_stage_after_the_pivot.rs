@@ -1,0 +1,13 @@
+#[path = "../../support/mod.rs"]
+#[expect(dead_code)]
+mod shop;
+
+use redress_core::saga;
+use shop::*;
+
+fn main() {
+    let _ = saga::<PlaceOrder>("place-order", 1)
+        .pivot("ship-order", |o| ShipOrder { shipment: o.order, address: o.address.clone() })
+        .parallel(|p| p.step("create-order", |o| CancelOrder { order: o.order }).no_compensation())
+        .build();
+}

@@ -1,0 +1,14 @@
+#[path = "../../support/mod.rs"]
+#[expect(dead_code)]
+mod shop;
+
+use redress_core::definition::Delivery;
+use redress_core::saga;
+use shop::*;
+
+fn main() {
+    let _ = saga::<PlaceOrder>("place-order", 1)
+        .notify("confirm-order", |o| ConfirmOrder { order: o.order })
+        .delivery(Delivery::AtLeastOnce)
+        .build();
+}

@@ -1,0 +1,13 @@
+#[path = "../../support/mod.rs"]
+#[expect(dead_code)]
+mod shop;
+
+use redress_core::saga;
+use shop::*;
+
+fn main() {
+    let _ = saga::<PlaceOrder>("place-order", 1)
+        .step("charge-payment", |o| ChargePayment { payment: o.order, amount: o.total })
+        .pivot("ship-order", |o| ShipOrder { shipment: o.order, address: o.address.clone() })
+        .build();
+}

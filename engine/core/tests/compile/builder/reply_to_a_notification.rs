@@ -1,0 +1,13 @@
+#[path = "../../support/mod.rs"]
+#[expect(dead_code)]
+mod shop;
+
+use redress_core::saga;
+use shop::*;
+
+fn main() {
+    let _ = saga::<PlaceOrder>("place-order", 1)
+        .notify("tell", |o| CancelOrder { order: o.order })
+        .on_reply(|_, _| ())
+        .build();
+}

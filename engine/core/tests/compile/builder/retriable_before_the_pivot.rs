@@ -1,0 +1,12 @@
+#[path = "../../support/mod.rs"]
+#[expect(dead_code)]
+mod shop;
+
+use redress_core::saga;
+use shop::*;
+
+fn main() {
+    let _ = saga::<PlaceOrder>("place-order", 1)
+        .retriable("confirm-order", |o| ConfirmOrder { order: o.order })
+        .build();
+}

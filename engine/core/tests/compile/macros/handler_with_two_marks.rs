@@ -1,0 +1,19 @@
+#[path = "support/mod.rs"]
+mod support;
+
+use redress_macros::service;
+use support::participant::*;
+use support::*;
+
+struct Payments;
+
+#[service("payment", crate = crate::support::participant)]
+impl Payments {
+    #[action]
+    #[compensation(of = charge)]
+    async fn refund(&self, _: &mut Tx<'_>, _: RefundPayment) -> Undone<()> {
+        Ok(())
+    }
+}
+
+fn main() {}
