@@ -2,7 +2,8 @@
 //!
 //! Its other members are links to those of the checkout, and it is built where the workspace is, so that what is built
 //! already is not built again. A workspace of its own, which the package is for its users, would build the engine once
-//! more.
+//! more; so would a package that asks for fewer features of a shared crate than all members together. One more member
+//! asks for all of them, and the package depends on it without knowing any of its crates.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -10,8 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde_json::Value;
+
 /// Entries of the checkout that such a workspace has no link to: its own ones, and the style of our sources.
 const OWN: [&str; 5] = ["target", ".git", "Cargo.toml", "Cargo.lock", ".rustfmt.toml"];
+
+/// The member that asks for all features.
+const FEATURES: &str = "features-of-all-members";
 
 /// Held by the one workspace that may be built: they share a target folder, in which the crates of each replace those of
 /// the others.
@@ -44,9 +50,13 @@ impl Lookalike {
             }
         }
         let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
-        let manifest = replaced(&manifest, "\nmembers = [", &format!("\nmembers = [\"{member}\", "));
+        let members = format!("\nmembers = [\"{member}\", \"{FEATURES}\", ");
+        let manifest = replaced(&manifest, "\nmembers = [", &members);
         fs::write(place.join("Cargo.toml"), manifest).expect("a file");
         fs::copy(root().join("Cargo.lock"), place.join("Cargo.lock")).expect("the lock file");
+        fs::create_dir_all(place.join(FEATURES).join("src")).expect("a folder");
+        fs::write(place.join(FEATURES).join("src/lib.rs"), "").expect("a file");
+        fs::write(place.join(FEATURES).join("Cargo.toml"), all_features()).expect("a file");
         Self { folder, member, _building: building }
     }
 
@@ -62,7 +72,9 @@ impl Lookalike {
 
     /// The manifest of a package that is a workspace of its own, as that of a member.
     pub(crate) fn adopted(manifest: &str) -> String {
-        replaced(manifest, "\n[workspace]\n", "\n")
+        let manifest = replaced(manifest, "\n[workspace]\n", "\n");
+        let with_features = format!("\n[dependencies]\n{FEATURES} = {{ path = \"../{FEATURES}\" }}\n");
+        replaced(&manifest, "\n[dependencies]\n", &with_features)
     }
 
     /// Runs commands in the member's folder: offline, and with what was built already.
@@ -79,6 +91,26 @@ impl Lookalike {
         bash.env("CARGO_NET_OFFLINE", "true");
         bash
     }
+}
+
+/// The manifest of a package that depends on all that any member depends on, in its tests too.
+fn all_features() -> String {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root()).args(["metadata", "--no-deps", "--offline", "--format-version=1"]);
+    let metadata: Value = serde_json::from_str(&succeed(&mut cargo)).expect("JSON");
+    let members = metadata["packages"].as_array().expect("the members");
+    let all = members.iter().flat_map(|member| member["dependencies"].as_array().expect("a list"));
+    let mut manifest =
+        format!("[package]\nname = \"{FEATURES}\"\nedition = \"2024\"\npublish = false\n[dependencies]\n");
+    // Members of ours among them bring nothing that is not listed anyway.
+    for (nth, asked) in all.filter(|asked| asked["path"].is_null()).enumerate() {
+        let (name, version, features) = (&asked["name"], &asked["req"], &asked["features"]);
+        let default = &asked["uses_default_features"];
+        manifest.push_str(&format!(
+            "a{nth} = {{ package = {name}, version = {version}, features = {features}, default-features = {default} }}\n"
+        ));
+    }
+    manifest
 }
 
 /// The text with one part replaced, which must be there.
