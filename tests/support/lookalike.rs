@@ -5,6 +5,7 @@
 //! more; so would a package that asks for fewer features of a shared crate than all members together. One more member
 //! asks for all of them, and the package depends on it without knowing any of its crates.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -100,17 +101,21 @@ fn all_features() -> String {
     let metadata: Value = serde_json::from_str(&succeed(&mut cargo)).expect("JSON");
     let members = metadata["packages"].as_array().expect("the members");
     let all = members.iter().flat_map(|member| member["dependencies"].as_array().expect("a list"));
-    let mut manifest =
-        format!("[package]\nname = \"{FEATURES}\"\nedition = \"2024\"\npublish = false\n[dependencies]\n");
+    let mut crates: BTreeMap<String, (bool, BTreeSet<String>)> = BTreeMap::new();
     // Members of ours among them bring nothing that is not listed anyway.
-    for (nth, asked) in all.filter(|asked| asked["path"].is_null()).enumerate() {
-        let (name, version, features) = (&asked["name"], &asked["req"], &asked["features"]);
-        let default = &asked["uses_default_features"];
-        manifest.push_str(&format!(
-            "a{nth} = {{ package = {name}, version = {version}, features = {features}, default-features = {default} }}\n"
-        ));
+    for asked in all.filter(|asked| asked["path"].is_null()) {
+        let of_crate = format!("{} = {{ version = {}", asked["name"], asked["req"]);
+        let (with_default, features) = crates.entry(of_crate).or_default();
+        *with_default |= asked["uses_default_features"].as_bool().expect("yes or no");
+        features.extend(asked["features"].as_array().expect("a list").iter().map(Value::to_string));
     }
-    manifest
+    let head =
+        format!("[package]\nname = \"{FEATURES}\"\nedition = \"2024\"\npublish = false\n[dependencies]\n");
+    let lines = crates.into_iter().map(|(of_crate, (with_default, features))| {
+        let features = features.into_iter().collect::<Vec<_>>().join(", ");
+        format!("{of_crate}, default-features = {with_default}, features = [{features}] }}\n")
+    });
+    std::iter::once(head).chain(lines).collect()
 }
 
 /// The text with one part replaced, which must be there.

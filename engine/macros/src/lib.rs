@@ -5,12 +5,9 @@
 //! The macros add checks: names are names, a compensation is of the service of its action, every action has a
 //! compensation or says that it has none. A mistake is an error at the word that is to be mended.
 //!
-//! A contract:
+//! A contract, as `engine/core/tests/compile/macros/pass` compiles them:
 //!
-//! ```
-//! # use redress_macros::Command;
-//! # use schemars::JsonSchema;
-//! # use serde::{Deserialize, Serialize};
+//! ```ignore
 //! #[derive(Serialize, Deserialize, JsonSchema, Command)]
 //! #[command(service = "payment", name = "charge", reply = PaymentCharged)]
 //! pub struct ChargePayment { account: i64, amount: i64 }
