@@ -40,7 +40,8 @@ const EXAMPLES: &str = "Examples:
   redress event 0190163d-8694 approval --data @approval.json
   redress fault add --step ship-order --kind reject --code address-undeliverable
   redress chaos kill postgres
-  redress bench --participants echo --sagas 20000 --concurrency 1,1000
+  redress bench --sagas 20000 --concurrency 1,1000
+  redress bench --rate 500 --preload 1000000
   redress lab --loss 0.1 --latency-ms 50 --chart lab.svg
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 saga compensated, 4 saga parked, 5 not found, 6 conflict,
@@ -189,6 +190,7 @@ mod tests {
             &["redress", "--output", "xml", "list"],
             &["redress", "up", "--http", "everywhere"],
             &["redress", "bench", "--concurrency", "1,many"],
+            &["redress", "bench", "--rate", "0"],
             &["redress", "lab", "--loss", "much"],
             &["redress", "fault", "add", "--step", "ship"],
             &["redress", "dead-letters", "list", "--code", "odd"],

@@ -169,30 +169,6 @@ async fn demo_on_given_broker_can_be_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bench_ends_with_one_json_object() {
-    let arguments =
-        ["bench", "--participants", "echo", "--sagas", "50", "--concurrency", "10", "--output", "json"];
-    let report = run(&arguments, &[]).await.json();
-    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-    // The fields that the brief names, and four that identify the run.
-    assert_eq!(
-        names(&report),
-        "compensated completed concurrency cpu_seconds_per_1000_sagas durability latency_ms parked participants \
-         rss_mib runs sagas sagas_per_second seconds versions"
-    );
-    assert_eq!(names(&report["latency_ms"]), "max p50 p90 p99");
-    assert_eq!(names(&report["cpu_seconds_per_1000_sagas"]), "coordinator nats participants postgres total");
-    assert_eq!(names(&report["rss_mib"]), "coordinator nats participants postgres");
-    assert_eq!(
-        (&report["sagas"], &report["completed"], &report["compensated"]),
-        (&json!(50), &json!(45), &json!(5))
-    );
-    assert!(report["sagas_per_second"].as_f64().unwrap() > 0.0 && report["seconds"].as_f64().unwrap() > 0.0);
-    assert_eq!(report["durability"]["fsync"], "on");
-    assert!(report["versions"]["postgres"].is_string() && report["versions"]["nats"].is_string());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migrate_makes_tables_and_can_be_repeated() {
     let stack = redress::devstack::shared().await;
     let name = format!("migrated{}", std::process::id());

@@ -17,6 +17,7 @@ mod chart;
 mod contracts;
 mod guarantee;
 mod ledger;
+mod percentiles;
 mod report;
 mod services;
 mod timings;

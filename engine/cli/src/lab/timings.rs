@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use crate::bench::Percentiles;
+use super::percentiles::Percentiles;
 
 /// What happens to the charges of one guarantee, as it happens.
 #[derive(Debug)]
