@@ -28,10 +28,12 @@ const MESSAGE_BYTES: usize = 512;
 pub(crate) struct Outgoing {
     pub(crate) commands: Vec<CommandMessage>,
     pub(crate) notifications: Vec<NotificationMessage>,
+    /// Sagas that have ended or parked, of which the other coordinators are told.
+    pub(crate) ended: Vec<SagaId>,
 }
 
 impl Outgoing {
-    /// Its weight, in bytes.
+    /// Its weight, in bytes; that of the ids is nothing beside it.
     pub(crate) fn bytes(&self) -> usize {
         let commands = self.commands.iter().map(|command| command.payload.as_bytes().len());
         let notifications = self.notifications.iter().map(|told| told.payload.as_bytes().len());
@@ -41,6 +43,7 @@ impl Outgoing {
     pub(crate) fn extend(&mut self, other: Self) {
         self.commands.extend(other.commands);
         self.notifications.extend(other.notifications);
+        self.ended.extend(other.ended);
     }
 
     /// Publishes it all, and returns the commands that are not known to be stored; a notification is sent even if the
@@ -52,6 +55,10 @@ impl Outgoing {
             Vec::new()
         };
         crash.pass(CrashPoint::BeforeSending, &keys);
+        // First: callers wait for it, and it waits for no answer of the broker.
+        if !self.ended.is_empty() {
+            bus.tell_ended(&self.ended).await;
+        }
         let not_sent = match broker.state() {
             BrokerState::Away => all_unsent(&self.commands),
             BrokerState::There { .. } if self.commands.is_empty() => Vec::new(),
@@ -69,7 +76,7 @@ impl Outgoing {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.commands.is_empty() && self.notifications.is_empty()
+        self.commands.is_empty() && self.notifications.is_empty() && self.ended.is_empty()
     }
 }
 
@@ -330,7 +337,7 @@ impl Folded {
             Effect::Illegal(illegal) => return Err(illegal),
         }
         let Decision { commands, notifications, .. } = decision;
-        self.outgoing.extend(Outgoing { commands, notifications });
+        self.outgoing.extend(Outgoing { commands, notifications, ended: Vec::new() });
         self.history.extend(decision.history);
         Ok(decision.state)
     }

@@ -167,7 +167,8 @@ impl<J: JournalReads + JournalUpkeep + JournalLetters, B: Bus, C: Clock> Engine<
         };
         tokio::spawn(starter.run(waiting));
         let (of_watch, waiters) = (Arc::downgrade(&decider), Arc::downgrade(&publisher.waiters));
-        tokio::spawn(end_watch::run(of_watch, waiters, decider.clock.clone()));
+        let (bus, clock) = (publisher.bus.clone(), decider.clock.clone());
+        tokio::spawn(end_watch::run(of_watch, waiters, bus, clock));
         let starts_room = Room::new(config.starts_waiting_bytes_max);
         let probes = Probes::default();
         let parts =

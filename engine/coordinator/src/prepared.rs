@@ -58,6 +58,8 @@ impl Prepared {
             history: decision.history,
             places,
         };
-        (saga, Outgoing { commands: decision.commands, notifications: decision.notifications })
+        // A saga that has ended when it starts is read as ended by every caller: no hint is needed.
+        let ended = Vec::new();
+        (saga, Outgoing { commands: decision.commands, notifications: decision.notifications, ended })
     }
 }

@@ -1,4 +1,5 @@
-//! Does what follows a commit: counts, wakes waiters, publishes, and tells the sagas which commands were not stored.
+//! Does what follows a commit: counts, wakes waiters, here and at other coordinators, publishes, and tells the sagas
+//! which commands were not stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ impl<J: Journal, B: Bus, C: Clock> Publisher<J, B, C> {
     }
 
     /// Counts and wakes the waiters; returns the messages to be published.
-    fn count(&self, outcome: CommitEffects) -> Outgoing {
+    fn count(&self, mut outcome: CommitEffects) -> Outgoing {
         let metrics = &self.metrics;
         for measures in outcome.measures {
             metrics.count(measures);
@@ -74,6 +75,7 @@ impl<J: Journal, B: Bus, C: Clock> Publisher<J, B, C> {
         metrics.healed.inc_by(outcome.healed);
         metrics.dead_letters.inc_by(outcome.dead_letters);
         self.waiters.notify(&ended);
+        outcome.outgoing.ended.extend(ended.iter().map(|saga| saga.id));
         if outcome.places_moved {
             self.places_changed.notify_one();
         }

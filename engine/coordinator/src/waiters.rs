@@ -1,6 +1,6 @@
 //! Wakes the callers that wait for the end of a saga.
 //!
-//! A hint within this process: another coordinator may end the saga, which `end_watch` finds.
+//! A hint within this process: another coordinator may end the saga, of which `end_watch` hears.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
-use redress_core::{CommandMessage, IdempotencyKey, Name, ReplyMessage};
+use redress_core::{CommandMessage, IdempotencyKey, Name, ReplyMessage, SagaId};
 use redress_wire::delivery::AckHandle;
 use redress_wire::headers::{of_reply, to_text};
 use redress_wire::streams::Incarnation;
@@ -34,6 +34,14 @@ impl Bus for Wire {
 
     async fn tell(&self, notifications: Vec<NotificationMessage>) {
         self.notify(&notifications).await;
+    }
+
+    async fn tell_ended(&self, sagas: &[SagaId]) {
+        Self::tell_ended(self, sagas).await;
+    }
+
+    async fn hear_ended(&self, heard: impl FnMut(Vec<SagaId>) + Send) {
+        Self::hear_ended(self, heard).await;
     }
 
     fn replies(&self, saga: &Name, version: u32) -> Self::Replies {

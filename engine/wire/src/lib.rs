@@ -9,6 +9,7 @@
 //! - [`streams`]: the configuration of the streams.
 //! - [`Consumer`]: a supervised consumer that never ends. [`Delivery`]: one message of it, to be settled.
 //! - [`Notifications`]: messages that are sent once, over core NATS, and kept nowhere.
+//! - `ends`: the ends of sagas, as hints from coordinator to coordinator.
 //! - [`Wire`]: the connection; publishes in bursts.
 //!
 //! This is the only crate of the engine that names `async_nats`.
@@ -23,6 +24,7 @@ pub mod consumer;
 pub mod consumers;
 pub mod dead_letter;
 pub mod delivery;
+mod ends;
 pub mod headers;
 pub mod knowing;
 mod letter;

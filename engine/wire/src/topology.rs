@@ -71,6 +71,11 @@ impl Topology {
         format!("{}.knows.{service}.{}.{command}", self.prefix, phase.as_str())
     }
 
+    /// The subject on which coordinators tell each other of sagas that have ended; no stream captures it.
+    pub fn ended_subject(&self) -> String {
+        format!("{}.ended", self.prefix)
+    }
+
     /// The subject of this reply.
     pub fn reply_subject(&self, reply: &ReplyMessage) -> String {
         self.reply_subject_of(&reply.service, &reply.saga, reply.version)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
-use redress_core::{CommandMessage, Name, ReplyMessage};
+use redress_core::{CommandMessage, Name, ReplyMessage, SagaId};
 
 use super::data::DeadLetter;
 
@@ -26,6 +26,20 @@ pub trait Bus: Clone + Send + Sync + 'static {
 
     /// Sends notifications whose decision is committed: once, delivered or not.
     fn tell(&self, notifications: Vec<NotificationMessage>) -> impl Future<Output = ()> + Send;
+
+    /// Tells the other coordinators of sagas whose end, or whose parking, is committed: a hint for their callers, sent at
+    /// once or not at all. A bus without it is sound: a caller then hears half a second later of an end elsewhere.
+    fn tell_ended(&self, sagas: &[SagaId]) -> impl Future<Output = ()> + Send {
+        let _ = sagas;
+        std::future::ready(())
+    }
+
+    /// Hands on the sagas of which coordinators tell, this one or others, until it is dropped. They may be lost, come
+    /// twice, or be sagas that go on: a hint says where to look, and the journal what is so. `heard` does not wait.
+    fn hear_ended(&self, heard: impl FnMut(Vec<SagaId>) + Send) -> impl Future<Output = ()> + Send {
+        let _ = heard;
+        std::future::pending()
+    }
 
     /// A consumer of the replies to the sagas of one definition; all consumers of a definition share its replies.
     fn replies(&self, saga: &Name, version: u32) -> Self::Replies;

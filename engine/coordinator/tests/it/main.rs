@@ -13,6 +13,8 @@ mod clock;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod ends_elsewhere;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod fixture;

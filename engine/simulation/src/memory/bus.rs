@@ -9,13 +9,17 @@ use redress_coordinator::ports::{
 };
 use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
-use redress_core::{CommandMessage, Name, ReplyMessage};
-use tokio::sync::Notify;
+use redress_core::{CommandMessage, Name, ReplyMessage, SagaId};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, broadcast};
 
 use super::queue::Queue;
 
 /// How long a message stays with its taker, unless the bus is told otherwise.
 const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// Hints of ends that may wait for a coordinator to hear them; beyond, the oldest are lost to it.
+const ENDED_WAITING_MAX: usize = 64;
 
 /// The messages that a bus holds.
 #[derive(Debug, Default)]
@@ -50,16 +54,19 @@ pub struct MemoryBus<C> {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     store: Mutex<Store>,
     arrived: Notify,
+    ended: broadcast::Sender<Vec<SagaId>>,
 }
 
 impl<C: Clock> MemoryBus<C> {
     /// An empty bus on this clock.
     pub fn new(clock: C) -> Self {
-        Self { clock, ack_wait: ACK_WAIT, inner: Arc::default() }
+        let ended = broadcast::Sender::new(ENDED_WAITING_MAX);
+        let inner = Inner { store: Mutex::default(), arrived: Notify::new(), ended };
+        Self { clock, ack_wait: ACK_WAIT, inner: Arc::new(inner) }
     }
 
     /// The same bus, where a message stays with its taker for so long.
@@ -140,6 +147,22 @@ impl<C: Clock> Bus for MemoryBus<C> {
 
     async fn tell(&self, notifications: Vec<NotificationMessage>) {
         self.with(|store, _| store.notifications.extend(notifications));
+    }
+
+    async fn tell_ended(&self, sagas: &[SagaId]) {
+        // Without a coordinator that hears it, it is lost.
+        let _ = self.inner.ended.send(sagas.to_vec());
+    }
+
+    async fn hear_ended(&self, mut heard: impl FnMut(Vec<SagaId>) + Send) {
+        let mut told = self.inner.ended.subscribe();
+        loop {
+            match told.recv().await {
+                Ok(sagas) => heard(sagas),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
     }
 
     fn replies(&self, saga: &Name, version: u32) -> MemoryReplies<C> {

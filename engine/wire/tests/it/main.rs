@@ -4,6 +4,7 @@
 
 mod batches;
 mod conformance;
+mod ends;
 mod fixture;
 mod outages;
 mod poison;

@@ -17,7 +17,7 @@ async fn wire() -> Wire {
 }
 
 /// Stores a message whose header block no client library would write.
-async fn inject_by_hand(subject: &str, block: &[u8]) {
+pub(crate) async fn inject_by_hand(subject: &str, block: &[u8]) {
     let shared = redress_devstack::shared().await;
     let url: async_nats::ServerAddr = shared.nats().url().parse().unwrap();
     let (user, password) = (url.username().unwrap(), url.password().unwrap());
@@ -40,7 +40,7 @@ async fn inject_by_hand(subject: &str, block: &[u8]) {
 }
 
 /// One that ends the client, those that break the connection, and one that is taken for an order of the server's.
-const BLOCKS: [&[u8]; 4] = [
+pub(crate) const BLOCKS: [&[u8]; 4] = [
     b"NATS/1.0\r\nName: a\rb\r\n\r\n",
     b"NATS/1.0\r\nno colon\r\n\r\n",
     b"NATS/1.0\r\nName: \xff\r\n\r\n",
