@@ -57,6 +57,13 @@ impl Process {
         Self::spawn(Command::new(env!("CARGO_BIN_EXE_redress")), arguments, environment).await
     }
 
+    /// One that is to die at a place, which work that others left may bring it to before it is ready: then it says nothing.
+    pub(crate) async fn start_to_die(arguments: &[&str], environment: &[(&'static str, String)]) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_redress"));
+        let (process, says) = Self::launch(command, arguments, environment).await;
+        Self { says: says.unwrap_or_default(), ..process }
+    }
+
     /// One whose standard error goes into a file.
     pub(crate) async fn start_with_log(
         log: &std::path::Path,
@@ -80,16 +87,26 @@ impl Process {
         Self::spawn(shell, arguments, environment).await
     }
 
-    async fn spawn(mut command: Command, arguments: &[&str], environment: &[(&'static str, String)]) -> Self {
+    async fn spawn(command: Command, arguments: &[&str], environment: &[(&'static str, String)]) -> Self {
+        let (process, says) = Self::launch(command, arguments, environment).await;
+        let says =
+            says.unwrap_or_else(|| panic!("`redress {}` ended before it was ready", arguments.join(" ")));
+        Self { says, ..process }
+    }
+
+    /// The process, and the first line that it printed, unless it has ended before.
+    async fn launch(
+        mut command: Command,
+        arguments: &[&str],
+        environment: &[(&'static str, String)],
+    ) -> (Self, Option<String>) {
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the demo binary starts");
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("its output is piped");
         let says = BufReader::new(stdout).lines().next_line().await.expect("its output is text");
-        let says =
-            says.unwrap_or_else(|| panic!("`redress {}` ended before it was ready", arguments.join(" ")));
-        Self { child, _stdin: stdin, says }
+        (Self { child, _stdin: stdin, says: String::new() }, says)
     }
 
     /// SIGKILL, and waits until it is gone.

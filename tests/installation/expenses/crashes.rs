@@ -107,7 +107,7 @@ async fn services_die_at(places: &[&str]) {
     let mut firm = Firm::open().await;
     for place in places {
         firm.world.services[0].kill().await;
-        firm.world.services[0] = firm.start_services_with(&["--crash-at", place]).await;
+        firm.world.services[0] = firm.start_services_to_die(&["--crash-at", place]).await;
         let kind = if place.ends_with("compensation") { Kind::Unbookable } else { Kind::Fine };
         services_die_of(&mut firm, kind, json!([]), place).await;
     }

@@ -113,11 +113,11 @@ impl Firm {
     }
 
     /// Both services, with more arguments.
-    pub(crate) async fn start_services_with(&self, more: &[&str]) -> Process {
+    pub(crate) async fn start_services_to_die(&self, more: &[&str]) -> Process {
         let mut arguments = vec!["service", "--until-stdin-ends", "--allow-faults"];
         arguments.extend(more);
         arguments.extend(OFFICES);
-        Process::start(&arguments, &self.world.environment()).await
+        Process::start_to_die(&arguments, &self.world.environment()).await
     }
 
     /// Hands an expense in, again and again until it is accepted.
