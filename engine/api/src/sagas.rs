@@ -8,9 +8,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::Datelike as _;
+use redress_coordinator::ports::ListCursor;
 use redress_coordinator::{Include, ListFilter, PlanError, SagaView, StartRequest};
+use redress_core::Timestamp;
 use redress_core::state::{ParkCode, Status};
-use redress_core::{SagaId, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -166,7 +167,7 @@ pub(crate) async fn list(
 pub(crate) fn filter(query: ListQuery) -> Result<ListFilter, Problem> {
     Ok(ListFilter {
         limit: limit(query.limit, PAGE_DEFAULT, PAGE_MAX)?,
-        after: query.cursor.as_deref().map(cursor::<SagaId>).transpose()?,
+        after: query.cursor.as_deref().map(cursor::<ListCursor>).transpose()?,
         tag: query.tag.as_deref().map(tag).transpose()?,
         status: query.status.map(status).transpose()?,
         code: query.code.map(code).transpose()?,

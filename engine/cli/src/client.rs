@@ -56,7 +56,8 @@ pub(crate) async fn find(client: &Client, saga: &SagaRef) -> Result<SagaId, Fail
         SagaRef::Id(id) => return Ok(*id),
         SagaRef::Prefix(prefix) => prefix,
     };
-    // The search finds the text anywhere in an id, and in inputs.
+    // The search finds those that begin so first, among those whose key or label it is; what comes after them only has it
+    // somewhere, and has a cursor of another form.
     let (text, limit) = (Some(prefix.clone()), Some(FIND_LIMIT));
     let mut query = SagaQuery { text, limit, ..SagaQuery::default() };
     let mut found = Vec::new();
@@ -66,7 +67,9 @@ pub(crate) async fn find(client: &Client, saga: &SagaRef) -> Result<SagaId, Fail
         let alike = ids.filter(|id| id.starts_with(prefix.as_str()));
         found.extend(alike.filter_map(|id| id.parse::<SagaId>().ok()));
         match page["next"].as_str() {
-            Some(next) if found.len() < 2 => query.cursor = Some(next.to_owned()),
+            Some(next) if found.len() < 2 && next.parse::<SagaId>().is_ok() => {
+                query.cursor = Some(next.to_owned())
+            }
             Some(_) | None => return the_only_one(prefix, found),
         }
     }

@@ -13,7 +13,8 @@ pub struct SagaQuery {
     pub code: Option<String>,
     /// Of this definition.
     pub saga: Option<String>,
-    /// With this text in the id or the input; 200 characters at the most.
+    /// Those whose id begins so, or whose key or the value of a label it is; after these, those with this text in the id or
+    /// the input. 200 characters at the most.
     pub text: Option<String>,
     /// With this label, as `name:value`.
     pub tag: Option<String>,

@@ -121,7 +121,7 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
             };
             items.extend(delivered(id, verdict)?);
         }
-        Ok(Page { items, next, unreadable: Vec::new() })
+        Ok(Page { items, next, searched_back_to: None, unreadable: Vec::new() })
     }
 
     fn definition(&self, saga: &str, version: u32) -> Option<&SagaDefinition> {

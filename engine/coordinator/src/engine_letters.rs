@@ -92,7 +92,7 @@ impl<J: JournalLetters, B: Bus, C: Clock> Engine<J, B, C> {
         let Rows { rows, more } = self.parts.decider.journal.letters(filter).await?;
         let next = rows.last().filter(|_| more).map(|row| row.letter.id.to_string());
         let items = rows.into_iter().map(LetterView::listed).collect();
-        Ok(Page { items, next, unreadable: Vec::new() })
+        Ok(Page { items, next, searched_back_to: None, unreadable: Vec::new() })
     }
 
     /// A dead letter with its headers and its body.

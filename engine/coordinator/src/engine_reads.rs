@@ -6,7 +6,7 @@ use redress_core::{Name, SagaId, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::engine::Engine;
-use crate::ports::{Bus, Clock, JournalError, JournalReads, ListFilter, Rows, SagaRow};
+use crate::ports::{Bus, Clock, JournalError, JournalReads, ListFilter, Listed, Rest, Rows, SagaRow};
 use crate::requests::PlanError;
 use crate::view::{Page, SagaView};
 use crate::waiters::Ended;
@@ -42,16 +42,23 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
         SagaView::new(row, definition.map(|definition| &**definition), self.stalled_before())
     }
 
-    /// A page of sagas, newest first; `next` is the id to go on after.
+    /// A page of sagas, newest first; `next` is where to go on.
+    ///
+    /// A page looks at a bounded number of sagas. One that ends because of that says until when it has looked, and may be
+    /// empty although there are more.
     ///
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn sagas(&self, mut filter: ListFilter) -> Result<Page<SagaView>, JournalError> {
         filter.stalled_before = filter.stalled.then(|| self.stalled_before());
-        let Rows { rows, more } = self.parts.decider.journal.sagas(&filter).await?;
-        let id = |row: &Result<SagaRow, SagaId>| row.as_ref().map_or_else(|id| *id, |row| row.id).to_string();
-        let next = rows.last().filter(|_| more).map(id);
-        let mut page = Page { items: Vec::with_capacity(rows.len()), next, unreadable: Vec::new() };
+        let Listed { rows, rest } = self.parts.decider.journal.sagas(&filter).await?;
+        let searched_back_to = match rest {
+            Rest::Unsearched(next) => next.saga().and_then(time_of),
+            Rest::Nothing | Rest::More(_) => None,
+        };
+        let next = rest.next().map(|next| next.to_string());
+        let items = Vec::with_capacity(rows.len());
+        let mut page = Page { items, next, searched_back_to, unreadable: Vec::new() };
         for row in rows {
             match row {
                 Ok(row) => page.items.push(self.view(row)),
@@ -77,7 +84,7 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
             return Ok(None);
         }
         let next = items.last().filter(|_| more).map(|entry| entry.seq.to_string());
-        Ok(Some(Page { items, next, unreadable: Vec::new() }))
+        Ok(Some(Page { items, next, searched_back_to: None, unreadable: Vec::new() }))
     }
 
     /// The steps that a saga would still do and those that it would undo now; nothing if there is no such saga, an
@@ -105,4 +112,10 @@ impl<J: JournalReads, B: Bus, C: Clock> Engine<J, B, C> {
     pub fn watch_ended(&self) -> mpsc::UnboundedReceiver<Ended> {
         self.parts.publisher.waiters.watch()
     }
+}
+
+/// When the id of a saga was made, some milliseconds before its start; nothing if it tells no time.
+fn time_of(id: SagaId) -> Option<Timestamp> {
+    let (seconds, nanos) = id.0.get_timestamp()?.to_unix();
+    Timestamp::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }

@@ -155,6 +155,10 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// The beginning of the next one; nothing on the last page.
     pub next: Option<String>,
+    /// Set if the page ended because it had looked at as many sagas as one page may, full or not: those that were started
+    /// before this time were not looked at yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub searched_back_to: Option<Timestamp>,
     /// The ids of rows that belong on it and cannot be read; the log says why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use redress_coordinator::ports::{
     Changes, DeadLetter, Inserted, Journal, JournalError, JournalLetters, JournalReads, JournalUpkeep, Keep,
-    LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSaga, OpenSagas,
-    RegisterError, Rows, SagaRow, Selection, Snapshot, Standing, StoredStart, UnderWay,
+    LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, Listed, NewSaga, OpenSaga,
+    OpenSagas, RegisterError, Rows, SagaRow, Selection, Snapshot, Standing, StoredStart, UnderWay,
 };
 use redress_coordinator::{Config, Engine, StartRequest, SystemClock};
 use redress_core::fault::{FaultBook, Strike};
@@ -109,7 +109,7 @@ impl JournalReads for PrintingJournal {
         self.0.at_rest(ids).await
     }
 
-    async fn sagas(&self, filter: &ListFilter) -> Result<Rows<Result<SagaRow, SagaId>>, JournalError> {
+    async fn sagas(&self, filter: &ListFilter) -> Result<Listed, JournalError> {
         self.0.sagas(filter).await
     }
 

@@ -110,6 +110,26 @@ async fn search_finds_text_however_json_escapes_it() {
 }
 
 #[tokio::test]
+async fn search_finds_key_and_value_of_label_first_and_inputs_from_cursor() {
+    let fixture = Fixture::new().await;
+    let in_input = started(&fixture, "first", sale("up needle lane")).await;
+    let by_key = started(&fixture, "needle", sale("x")).await;
+    let body =
+        json!({ "saga": "sell", "input": { "payment": 7, "address": "x" }, "tags": { "kind": "needle" } });
+    let by_label = started(&fixture, "third", body.to_string()).await;
+    assert_eq!(listed(&fixture, "q=needle").await, [by_label, by_key]);
+    let page = fixture.get("/v1/sagas?q=needle").await.json();
+    assert_eq!((&page["next"], &page["searched_back_to"]), (&json!("inputs"), &Value::Null));
+    assert_eq!(listed(&fixture, "q=needle&cursor=inputs").await, [in_input.as_str()]);
+    assert!(listed(&fixture, &format!("q=needle&cursor=inputs.{in_input}")).await.is_empty());
+    let invalid = fixture.get("/v1/sagas?q=needle&cursor=inputs.x").await;
+    assert_eq!(
+        invalid.problem(),
+        "400 invalid-cursor: the cursor is not one that a list gave as `next`; begin again without it"
+    );
+}
+
+#[tokio::test]
 async fn tag_is_found_again_or_refused() {
     let fixture = Fixture::new().await;
     let tagged = |name: &str, value: &str| {

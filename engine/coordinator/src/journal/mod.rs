@@ -10,6 +10,7 @@ mod errors;
 mod faults;
 mod identity;
 mod letters;
+mod list;
 mod pg;
 mod places;
 mod pools;
@@ -21,6 +22,7 @@ mod select;
 mod starts;
 mod unit;
 mod upkeep;
+mod walks;
 
 pub use errors::OpenJournalError;
 pub use faults::{ListedFault, ListedStrike, Struck};

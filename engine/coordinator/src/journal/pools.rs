@@ -45,8 +45,14 @@ const WORK: [(&str, &str); 9] = [
     ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS),
     ("client_min_messages", "error"),
 ];
-/// The settings under which reads run.
-const READ: [(&str, &str); 4] = [
+/// The settings under which reads run: the plans are pinned as those of the work are, and for the same reason. Each list
+/// walks an index (`walks`); a plan that reads the whole table instead is never the better one.
+const READ: [(&str, &str); 9] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("jit", "off"),
     ("statement_timeout", READ_STATEMENT_TIMEOUT_MS),
     ("lock_timeout", LOCK_TIMEOUT_MS),
     ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS),

@@ -7,7 +7,7 @@ use redress_core::{Name, SagaId, Timestamp};
 
 use super::pg::PgJournal;
 use crate::ports::{
-    JournalError, JournalReads, JournalUpkeep, Keep, ListFilter, OpenSaga, OpenSagas, Rows, SagaRow,
+    JournalError, JournalReads, JournalUpkeep, Keep, ListFilter, Listed, OpenSaga, OpenSagas, Rows, SagaRow,
     Standing, UnderWay,
 };
 
@@ -20,7 +20,7 @@ impl JournalReads for PgJournal {
         Self::at_rest(self, ids).await
     }
 
-    async fn sagas(&self, filter: &ListFilter) -> Result<Rows<Result<SagaRow, SagaId>>, JournalError> {
+    async fn sagas(&self, filter: &ListFilter) -> Result<Listed, JournalError> {
         Self::sagas(self, filter).await
     }
 

@@ -1,7 +1,7 @@
-//! Reads for people: never a lock, never without a limit, of rows and of bytes.
+//! Reads for people: never a lock, never without a limit, of rows and of bytes. Lists of sagas are in `list`.
 //!
 //! A page ends early when it has grown large, and the database itself does the sum: rows that would not be sent are not
-//! fetched. Lists leave out large columns unless they are asked for.
+//! fetched.
 
 use std::str::FromStr;
 
@@ -14,94 +14,32 @@ use uuid::Uuid;
 use super::columns::state;
 use super::errors::of_connecting;
 use super::pg::PgJournal;
-use super::search::pattern;
-use crate::ports::{Include, JournalError, ListFilter, Replied, Rows, SagaRow};
+use crate::ports::{Include, JournalError, Replied, Rows, SagaRow};
 
 /// A page ends after so many bytes, however few rows are on it; one row is always there.
 pub const PAGE_BYTES_MAX: i64 = 1024 * 1024;
 /// Replies of one saga that are shown with it, in bytes; the history has the others, page by page.
 pub(super) const REPLIES_BYTES_MAX: i64 = 4 * PAGE_BYTES_MAX;
 
-/// The rows of a list, each with the bytes that it brings to the page. `is_open` is a condition of its own.
-fn list_rows(is_open: &str) -> String {
-    format!(
-        "SELECT id, saga, version, revision, state_format, state, tags, \
-            CASE WHEN $10 THEN input ELSE 'null'::bytea END AS input, \
-            CASE WHEN $11 THEN data ELSE 'null'::bytea END AS data, \
-            octet_length(state) + pg_column_size(tags) \
-            + CASE WHEN $10 THEN octet_length(input) ELSE 0 END + CASE WHEN $11 THEN octet_length(data) ELSE 0 END \
-            + CASE WHEN $12 THEN (SELECT coalesce(sum(octet_length(h.detail)), 0) FROM saga_history h \
-                WHERE h.saga_id = sagas.id AND {IS_REPLY}) ELSE 0 END AS bytes \
-         FROM sagas WHERE {is_open} ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR saga = $2) \
-         AND ($3::text IS NULL OR id::text LIKE $14 OR convert_from(input, 'UTF8') COLLATE \"C\" ~ $3) \
-         AND ($4::jsonb IS NULL OR tags @> $4) \
-         AND ($5::timestamptz IS NULL OR started_at >= $5) AND ($6::timestamptz IS NULL OR started_at < $6) \
-         AND ($7::uuid IS NULL OR id < $7) \
-         AND ($9::timestamptz IS NULL OR (status IN ('running', 'compensating') AND NOT awaiting AND started_at < $9)) \
-         AND ($15::text IS NULL OR convert_from(state, 'UTF8')::jsonb #>> '{{status,parked,reason,code}}' = $15) \
-         ORDER BY id DESC LIMIT $8"
-    )
-}
-
 pub(super) const IS_REPLY: &str = "event = 'done' AND phase IN ('action', 'settlement')";
+
+/// What stands before and behind a query whose rows have `bytes`, to give those of them before which there are fewer bytes
+/// than the number that follows, and how many there are in all.
+pub(super) fn fitting(order: &str) -> (String, &'static str) {
+    let head = format!(
+        "SELECT * FROM (SELECT found.*, count(*) OVER () AS found_in_all, \
+            sum(bytes) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before FROM ("
+    );
+    (head, ") AS found) AS counted WHERE bytes_before < ")
+}
 
 /// Of `rows`, those before which there are fewer than so many bytes, and how many there are in all.
 pub(super) fn while_they_fit(rows: &str, order: &str, bytes: &str) -> String {
-    format!(
-        "SELECT * FROM (SELECT found.*, count(*) OVER () AS found_in_all, \
-            sum(bytes) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before \
-         FROM ({rows}) AS found) AS counted WHERE bytes_before < {bytes} ORDER BY {order}"
-    )
+    let (head, tail) = fitting(order);
+    format!("{head}{rows}{tail}{bytes} ORDER BY {order}")
 }
 
 impl PgJournal {
-    /// A page of sagas, newest first; one that cannot be read is named and hides no other.
-    ///
-    /// # Errors
-    /// [`JournalError`] if the database does not answer.
-    pub async fn sagas(&self, filter: &ListFilter) -> Result<Rows<Result<SagaRow, SagaId>>, JournalError> {
-        let tag = filter.tag.as_ref().map(|(name, value)| serde_json::json!({ name: value }));
-        // Open sagas are found by their own small index, however many have ended.
-        let is_open = match filter.status.as_deref() {
-            _ if filter.code.is_some() => "ended_at IS NULL AND status = 'parked' AND",
-            Some("running" | "compensating" | "parked" | "paused") => "ended_at IS NULL AND",
-            _ if filter.stalled_before.is_some() => "ended_at IS NULL AND",
-            Some(_) | None => "",
-        };
-        let include = filter.include;
-        let rows = while_they_fit(&list_rows(is_open), "id DESC", "$13");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(rows))
-            .bind(&filter.status)
-            .bind(&filter.saga)
-            .bind(filter.text.as_deref().map(pattern))
-            .bind(tag)
-            .bind(filter.since)
-            .bind(filter.until)
-            .bind(filter.after.map(|id| id.0))
-            .bind(filter.limit.saturating_add(1))
-            .bind(filter.stalled_before)
-            .bind(include.input)
-            .bind(include.data)
-            .bind(include.replies)
-            .bind(PAGE_BYTES_MAX)
-            .bind(filter.text.as_deref().map(part_of_an_id))
-            .bind(&filter.code)
-            .fetch_all(&self.read);
-        let Rows { rows, more } = page(self.reading(rows).await?, filter.limit)?;
-        let mut sagas = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let id = SagaId(row.try_get("id")?);
-            sagas.push(saga_row(row, include, self.state_format).map_err(|error| {
-                tracing::error!(saga_id = %id, error = error.with_causes(), "saga unreadable");
-                id
-            }));
-        }
-        if include.replies {
-            self.reading(add_replies(&self.read, &mut sagas)).await?;
-        }
-        Ok(Rows { rows: sagas, more })
-    }
-
     /// A page of a saga's history, oldest first, after the row `after`.
     ///
     /// # Errors
@@ -172,13 +110,6 @@ pub(super) fn page(mut rows: Vec<PgRow>, limit: i64) -> Result<Rows<PgRow>, Jour
     Ok(Rows { rows, more })
 }
 
-/// A pattern for ids, in which there is nothing but hexadecimal digits and dashes.
-fn part_of_an_id(text: &str) -> String {
-    let text = text.to_ascii_lowercase();
-    let may_be = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
-    if may_be { format!("%{text}%") } else { String::new() }
-}
-
 pub(super) fn saga_row(row: &PgRow, include: Include, known: u32) -> Result<SagaRow, JournalError> {
     let version: i32 = row.try_get("version")?;
     let input: &[u8] = row.try_get("input")?;
@@ -203,7 +134,10 @@ pub(super) fn saga_row(row: &PgRow, include: Include, known: u32) -> Result<Saga
     })
 }
 
-async fn add_replies(pool: &PgPool, sagas: &mut [Result<SagaRow, SagaId>]) -> Result<(), JournalError> {
+pub(super) async fn add_replies(
+    pool: &PgPool,
+    sagas: &mut [Result<SagaRow, SagaId>],
+) -> Result<(), JournalError> {
     if sagas.is_empty() {
         return Ok(());
     }

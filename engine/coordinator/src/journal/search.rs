@@ -34,6 +34,13 @@ pub(crate) fn pattern(text: &str) -> String {
     pattern
 }
 
+/// A pattern for ids, in which there is nothing but hexadecimal digits and dashes.
+pub(super) fn part_of_an_id(text: &str) -> String {
+    let text = text.to_ascii_lowercase();
+    let may_be = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    if may_be { format!("%{text}%") } else { String::new() }
+}
+
 fn push_in_each_case(pattern: &mut String, c: char) {
     match CASES.get(&folded(c)) {
         Some(same) => {

@@ -55,11 +55,17 @@ impl PgJournal {
     ) -> Result<UnderWay, JournalError> {
         let (names, versions): (Vec<&str>, Vec<i32>) =
             versions.iter().map(|(name, version)| (&**name, version.cast_signed())).unzip();
+        // In two parts, as in `open_sagas`.
         let row = sqlx::query(
             "SELECT count(*) FILTER (WHERE status NOT IN ('parked', 'paused')) AS going, \
                     count(*) FILTER (WHERE status IN ('parked', 'paused')) AS resting \
-             FROM sagas JOIN UNNEST($1::text[], $2::integer[]) AS known (saga, version) USING (saga, version) \
-             WHERE (ended_at IS NULL OR wake_at IS NOT NULL) AND started_at <= $3",
+             FROM unnest($1::text[], $2::integer[]) AS known (saga, version), LATERAL ( \
+                 SELECT status FROM sagas WHERE sagas.saga = known.saga AND sagas.version = known.version \
+                     AND ended_at IS NULL AND started_at <= $3 \
+                 UNION ALL \
+                 SELECT status FROM sagas WHERE sagas.saga = known.saga AND sagas.version = known.version \
+                     AND ended_at IS NOT NULL AND wake_at IS NOT NULL AND started_at <= $3 \
+             ) AS not_over",
         )
         .bind(names)
         .bind(versions)
@@ -74,15 +80,24 @@ impl PgJournal {
     /// # Errors
     /// [`JournalError`] if the database does not answer, or a code is none.
     pub(crate) async fn standing(&self) -> Result<Standing, JournalError> {
+        // From the oldest of one version to the oldest of the next, along the index: however many are open.
         let oldest = sqlx::query(
-            "SELECT saga, extract(epoch FROM now() - min(started_at))::float8 AS age FROM sagas \
-             WHERE ended_at IS NULL GROUP BY 1 ORDER BY 1",
+            "WITH RECURSIVE oldest AS ( \
+                 (SELECT saga, version, started_at FROM sagas WHERE ended_at IS NULL \
+                  ORDER BY saga, version, started_at LIMIT 1) \
+                 UNION ALL \
+                 SELECT next.* FROM oldest, LATERAL ( \
+                     SELECT saga, version, started_at FROM sagas \
+                     WHERE ended_at IS NULL AND (saga, version) > (oldest.saga, oldest.version) \
+                     ORDER BY saga, version, started_at LIMIT 1 \
+                 ) AS next \
+             ) SELECT saga, extract(epoch FROM now() - min(started_at))::float8 AS age FROM oldest GROUP BY 1 ORDER BY 1",
         );
         let oldest = self.reading(oldest.fetch_all(&self.probe)).await?;
         let parked = sqlx::query(
             "SELECT saga, convert_from(state, 'UTF8')::jsonb #> '{status,parked,reason,code}' AS code, \
                 count(*) AS sagas \
-             FROM sagas WHERE ended_at IS NULL AND status = 'parked' GROUP BY 1, 2 ORDER BY 1, 2",
+             FROM sagas WHERE ended_at IS NULL AND NOT awaiting AND status = 'parked' GROUP BY 1, 2 ORDER BY 1, 2",
         );
         let parked = self.reading(parked.fetch_all(&self.probe)).await?;
         let age = |row: &PgRow| Ok((row.try_get("saga")?, seconds(row.try_get("age")?)));
@@ -135,9 +150,11 @@ impl PgJournal {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn stalled(&self, after: Duration) -> Result<i64, JournalError> {
+        // `OFFSET 0` holds the age back: else the index by age is taken, with all that await something.
         let stalled = sqlx::query_scalar(
-            "SELECT count(*) FROM sagas WHERE ended_at IS NULL AND status IN ('running', 'compensating') \
-               AND NOT awaiting AND started_at < now() - $1",
+            "SELECT count(*) FROM ( \
+                 SELECT status, started_at FROM sagas WHERE ended_at IS NULL AND NOT awaiting OFFSET 0 \
+             ) AS unawaiting WHERE status IN ('running', 'compensating') AND started_at < now() - $1",
         );
         self.reading(stalled.bind(interval(after)).fetch_one(&self.probe)).await
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::data::{Changes, DeadLetter, Inserted, NewSaga, Selection, Snapshot, StoredStart};
 use super::errors::{JournalError, RegisterError};
-use super::reads::{ListFilter, OpenSaga, OpenSagas, Rows, SagaRow, Standing, UnderWay};
+use super::reads::{ListFilter, Listed, OpenSaga, OpenSagas, Rows, SagaRow, Standing, UnderWay};
 
 /// The source of truth: the part of it on which sagas begin and move. Cheap to clone.
 ///
@@ -113,12 +113,11 @@ pub trait JournalReads: Journal {
 
     /// A page of sagas, newest first; one that cannot be read is named and hides no other.
     ///
+    /// It looks at a bounded number of sagas, and says where it stopped ([`Rest::Unsearched`](super::Rest::Unsearched)).
+    ///
     /// # Errors
     /// [`JournalError`] if the journal does not answer.
-    fn sagas(
-        &self,
-        filter: &ListFilter,
-    ) -> impl Future<Output = Result<Rows<Result<SagaRow, SagaId>>, JournalError>> + Send;
+    fn sagas(&self, filter: &ListFilter) -> impl Future<Output = Result<Listed, JournalError>> + Send;
 
     /// A page of the sagas that bear this label and have not ended, newest first, of at most `limit` after the saga
     /// `after`.

@@ -21,6 +21,7 @@ mod data;
 mod errors;
 mod journal;
 mod letters;
+mod list_cursor;
 mod places;
 mod reads;
 
@@ -38,7 +39,9 @@ pub use letters::{
     JournalLetters, LetterDecision, LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterState,
     LetterStep, decided_status,
 };
+pub use list_cursor::{InvalidListCursor, ListCursor};
 pub use places::{NewPlace, PlaceChange, PlaceMark};
 pub use reads::{
-    HistoryRow, Include, ListFilter, OpenSaga, OpenSagas, Replied, Rows, SagaRow, Standing, UnderWay,
+    HistoryRow, Include, LOOKED_AT_MAX, ListFilter, Listed, OpenSaga, OpenSagas, Replied, Rest, Rows,
+    SagaRow, Standing, UnderWay,
 };

@@ -6,6 +6,8 @@ use redress_core::history::HistoryEntry;
 use redress_core::state::{ParkCode, SagaState};
 use redress_core::{JsonText, SagaId, Timestamp};
 
+use super::list_cursor::ListCursor;
+
 /// A saga as it is stored.
 #[derive(Debug)]
 pub struct SagaRow {
@@ -63,6 +65,41 @@ pub struct Rows<T> {
     pub more: bool,
 }
 
+/// Sagas that one page looks at, at the most: 25 times as many as the largest page shows, read in some 20 ms if they lie in
+/// memory.
+pub const LOOKED_AT_MAX: usize = 5_000;
+
+/// A page of a list of sagas.
+#[derive(Debug)]
+pub struct Listed {
+    /// The sagas on it, newest first; of one that cannot be read, the id.
+    pub rows: Vec<Result<SagaRow, SagaId>>,
+    /// What comes after them.
+    pub rest: Rest,
+}
+
+/// What comes after a page of sagas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing: all sagas were looked at.
+    Nothing,
+    /// The page is full, and more sagas may come from here on.
+    More(ListCursor),
+    /// The page has looked at [`LOOKED_AT_MAX`] sagas, or has searched as much as one page may: what comes from here on was
+    /// not looked at.
+    Unsearched(ListCursor),
+}
+
+impl Rest {
+    /// Where the next page begins, if there is one.
+    pub fn next(self) -> Option<ListCursor> {
+        match self {
+            Self::Nothing => None,
+            Self::More(next) | Self::Unsearched(next) => Some(next),
+        }
+    }
+}
+
 /// Which sagas to list, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct ListFilter {
@@ -72,7 +109,8 @@ pub struct ListFilter {
     pub code: Option<String>,
     /// Only of this definition.
     pub saga: Option<String>,
-    /// Only with this text in the id or the input, in whichever case.
+    /// Only those whose id begins so, whose key or the value of a label it is; and after these, those with this text
+    /// in the id or the input, in whichever case.
     pub text: Option<String>,
     /// Only with this label.
     pub tag: Option<(String, String)>,
@@ -80,8 +118,8 @@ pub struct ListFilter {
     pub since: Option<Timestamp>,
     /// Only started before.
     pub until: Option<Timestamp>,
-    /// Only those that come after this one in the list.
-    pub after: Option<SagaId>,
+    /// Only those that come from here on.
+    pub after: Option<ListCursor>,
     /// At most so many.
     pub limit: i64,
     /// Only those that go on by themselves, but for longer than they should.

@@ -25,6 +25,8 @@ mod formats;
 #[cfg(test)]
 mod leases;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod lost;
 #[cfg(test)]
 mod many_waits;

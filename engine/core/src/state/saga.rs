@@ -99,8 +99,12 @@ impl SagaState {
     }
 
     /// Returns true if all that it waits for are times, events, answers that come later, as their participants have said, and
-    /// sagas before it in the order of a key.
+    /// sagas before it in the order of a key. One that rests waits for an operator, whatever else it waits for.
     pub fn is_awaiting(&self) -> bool {
+        match &self.hold {
+            Hold::None => {}
+            Hold::Paused | Hold::Parked { .. } => return false,
+        }
         let open = self.open().map(|(_, pending)| pending.attempt_state == AttemptState::Awaiting);
         let mut all = open.chain(self.waits().map(|_| true)).chain(self.waiting_for_place().map(|_| true));
         all.next().is_some_and(|first| first && all.all(|awaiting| awaiting))

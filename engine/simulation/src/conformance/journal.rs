@@ -7,10 +7,11 @@ use redress_coordinator::ports::{
     JournalUpkeep, NewSaga, RegisterError, Selection,
 };
 use redress_core::Timestamp;
+use redress_core::history::HistoryEvent;
 use redress_core::state::{Direction, End, Status};
 
 use super::fixture::{begun, definition, due, insert, move_locked, moved, read, saga_id, select, write};
-use super::{letters, places, timers, upkeep};
+use super::{letters, lists, places, timers, upkeep};
 
 /// Checks that a journal does everything that a journal must do. It must be empty.
 ///
@@ -28,9 +29,11 @@ pub async fn journal(journal: &(impl JournalReads + JournalUpkeep + JournalLette
     timers::due(journal, now).await;
     ends(journal, then).await;
     upkeep::counts(journal, now).await;
+    lists::filters(journal).await;
     letters::kept_letters(journal).await;
     upkeep::pruning(journal).await;
     places::orders(journal, now).await;
+    lists::search_is_bounded(journal, now).await;
 }
 
 async fn definitions(journal: &impl Journal) {
@@ -133,6 +136,7 @@ async fn ends(journal: &impl Journal, then: Timestamp) {
     let mut end = moved([(first, revision, &state)]);
     end.sagas[0].state.direction = Direction::Ended(End::Completed);
     end.sagas[0].state.ended_at = Some(then);
+    end.history[0].1.event = HistoryEvent::Completed;
     write(journal, end).await.expect("it ends");
     assert!(!due(journal).await.contains(&first), "what has ended is never due");
     let (revision, ended) = read(journal, first).await;

@@ -16,6 +16,7 @@ mod commands;
 mod fixture;
 mod journal;
 mod letters;
+mod lists;
 mod places;
 mod replies;
 mod timers;

@@ -10,6 +10,7 @@
 mod bus;
 mod journal;
 mod letters;
+mod list;
 mod place_row;
 mod places;
 mod queue;

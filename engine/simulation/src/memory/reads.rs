@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use redress_coordinator::ports::{
-    JournalError, JournalReads, ListFilter, OpenSaga, Replied, Rows, SagaRow, UnderWay,
+    JournalError, JournalReads, ListFilter, Listed, OpenSaga, Replied, Rows, SagaRow, UnderWay,
 };
 use redress_core::history::{HistoryEntry, HistoryEvent};
 use redress_core::{JsonText, Name, Phase, SagaId, Timestamp};
 use serde::Deserialize;
 
 use super::journal::MemoryJournal;
+use super::list::list;
 use super::tables::Row;
 
 impl JournalReads for MemoryJournal {
@@ -24,18 +25,8 @@ impl JournalReads for MemoryJournal {
         Ok(ids.iter().copied().filter(|id| self.look(*id, rests)).collect())
     }
 
-    async fn sagas(&self, filter: &ListFilter) -> Result<Rows<Result<SagaRow, SagaId>>, JournalError> {
-        let limit = usize::try_from(filter.limit).unwrap_or(0);
-        self.with(|tables| {
-            let found = tables.rows.iter().rev().filter(|(id, row)| is_wanted(filter, **id, row));
-            let mut rows: Vec<_> = found
-                .take(limit + 1)
-                .map(|(id, row)| saga_row(*id, row, filter.include).map_err(|_| *id))
-                .collect();
-            let more = rows.len() > limit;
-            rows.truncate(limit);
-            Ok(Rows { rows, more })
-        })
+    async fn sagas(&self, filter: &ListFilter) -> Result<Listed, JournalError> {
+        self.with(|tables| Ok(list(tables, filter)))
     }
 
     async fn open_with_tag(
@@ -116,26 +107,11 @@ impl JournalReads for MemoryJournal {
     }
 }
 
-fn is_wanted(filter: &ListFilter, id: SagaId, row: &Row) -> bool {
-    let status = row.state.status_word();
-    let code = row.state.parked().map(|reason| reason.code.as_str());
-    let goes_on = matches!(status, "running" | "compensating");
-    let has_text = |text: &str| {
-        let (text, input) = (text.to_lowercase(), String::from_utf8_lossy(&row.input).to_lowercase());
-        id.to_string().contains(&text) || input.contains(&text)
-    };
-    filter.status.as_ref().is_none_or(|wanted| *wanted == status)
-        && filter.code.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == code)
-        && filter.saga.as_ref().is_none_or(|wanted| **wanted == *row.definition.0)
-        && filter.text.as_ref().is_none_or(|text| has_text(text))
-        && filter.tag.as_ref().is_none_or(|(name, value)| row.tags[name] == **value)
-        && filter.since.is_none_or(|since| row.state.started_at >= since)
-        && filter.until.is_none_or(|until| row.state.started_at < until)
-        && filter.after.is_none_or(|after| id < after)
-        && filter.stalled_before.is_none_or(|before| goes_on && row.state.started_at < before)
-}
-
-fn saga_row(id: SagaId, row: &Row, include: redress_coordinator::Include) -> Result<SagaRow, JournalError> {
+pub(super) fn saga_row(
+    id: SagaId,
+    row: &Row,
+    include: redress_coordinator::Include,
+) -> Result<SagaRow, JournalError> {
     Ok(SagaRow {
         id,
         saga: row.definition.0.to_string(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use redress_coordinator::ports::{
     Changes, DeadLetter, Inserted, Journal, JournalError, JournalLetters, JournalReads, JournalUpkeep, Keep,
-    LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, NewSaga, OpenSaga, OpenSagas,
-    RegisterError, Rows, SagaRow, Selection, Snapshot, Standing, StoredStart, UnderWay,
+    LetterFilter, LetterGroup, LetterRoom, LetterRow, LetterStep, ListFilter, Listed, NewSaga, OpenSaga,
+    OpenSagas, RegisterError, Rows, SagaRow, Selection, Snapshot, Standing, StoredStart, UnderWay,
 };
 use redress_core::fault::{FaultBook, Strike};
 use redress_core::history::HistoryEntry;
@@ -209,7 +209,7 @@ impl JournalReads for StormyJournal {
         self.inner.at_rest(ids).await
     }
 
-    async fn sagas(&self, filter: &ListFilter) -> Result<Rows<Result<SagaRow, SagaId>>, JournalError> {
+    async fn sagas(&self, filter: &ListFilter) -> Result<Listed, JournalError> {
         self.begin().await?;
         self.inner.sagas(filter).await
     }

@@ -6,7 +6,7 @@ use redress_core::decide::{Event, EventVerdict, GivenEvent, Verb, decide, start}
 use redress_core::fault::FaultBook;
 use redress_core::history::HistoryEvent;
 use redress_core::message::Outcome;
-use redress_core::state::SagaState;
+use redress_core::state::{Hold, SagaState};
 use redress_core::{JsonText, Phase, SagaDefinition, Timestamp, saga};
 use redress_testkit::{Story, UnwindMatrix, check, fixtures};
 use schemars::JsonSchema;
@@ -52,6 +52,8 @@ fn wait_is_the_due_time_of_its_saga_and_sends_nothing() {
     assert_eq!((approved.sends().as_str(), approved.status("cool-off")), ("", "awaiting"));
     assert_eq!(approved.due_in(), Some(2 * HOUR));
     assert!(approved.state.is_awaiting(), "it is not stalled");
+    let paused = SagaState { hold: Hold::Paused, ..approved.state.clone() };
+    assert!(!paused.is_awaiting(), "it waits for an operator first");
     let early = approved.later(2 * HOUR - 1).after(Event::TimerFired);
     assert_eq!((early.sends().as_str(), early.due_in()), ("", Some(1)), "a timer that fires before its time");
     let over = early.later(1).after(Event::TimerFired);
