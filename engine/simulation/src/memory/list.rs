@@ -3,7 +3,7 @@
 use redress_coordinator::ports::{LOOKED_AT_MAX, ListCursor, ListFilter, Listed, Rest};
 use redress_core::SagaId;
 
-use super::reads::saga_row;
+use super::saga_view::saga_row;
 use super::tables::{Row, Tables};
 
 /// A page of sagas: with a text, those that it names come first, and then those that have it in their inputs.

@@ -15,6 +15,7 @@ mod place_row;
 mod places;
 mod queue;
 mod reads;
+mod saga_view;
 mod select;
 mod tables;
 mod upkeep;
