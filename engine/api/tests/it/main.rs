@@ -222,7 +222,7 @@ async fn steps_of_a_started_saga_are_shown_whole() {
         "reply": null,
         "service": "truck",
         "settlement_attempts": 0,
-        "started_at": "[time]",
+        "started_at": null,
         "status": "pending"
       }
     ]

@@ -231,19 +231,20 @@ pub(super) async fn keep_strikes(
     for strike in struck {
         by_fault.entry(strike.fault).or_default().push(strike);
     }
-    // In the order of their ids, as they are locked.
+    // In the order of their ids, as they are locked. The time is that of this statement: the transaction began before it had
+    // the lock, perhaps before one that has struck already.
     for (id, strikes) in by_fault {
         sqlx::query(
             "UPDATE faults SET remaining = greatest(remaining - $2, 0), struck = struck + $2, \
-                 first_struck_at = coalesce(first_struck_at, now()), last_struck_at = now(), \
+                 first_struck_at = coalesce(first_struck_at, clock.now), last_struck_at = clock.now, \
                  last_strikes = ( \
                      SELECT jsonb_agg(strike ORDER BY place) FROM ( \
                          SELECT strike, place FROM jsonb_array_elements(last_strikes || ( \
-                             SELECT jsonb_agg(strike || jsonb_build_object('at', now())) \
+                             SELECT jsonb_agg(strike || jsonb_build_object('at', clock.now)) \
                              FROM jsonb_array_elements($3) AS new (strike))) \
                              WITH ORDINALITY AS kept (strike, place) \
                          ORDER BY place DESC LIMIT $4) AS newest) \
-             WHERE id = $1",
+             FROM (SELECT clock_timestamp() AS now) AS clock WHERE id = $1",
         )
         .bind(id)
         .bind(i32::try_from(strikes.len()).unwrap_or(i32::MAX))
