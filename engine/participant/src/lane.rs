@@ -34,6 +34,11 @@ pub(crate) struct Down;
 impl<S: Send + Sync + 'static> Worker<S> {
     /// Runs all commands of a batch on this lane, or sees them off to a place beside it.
     pub(crate) async fn run_all(self: &Arc<Self>, members: Vec<Member>, permit: LanePermit) {
+        // Before the inbox is asked what it has answered: a command that ends in between has its answer there.
+        let members = self.without_twins(members).await;
+        if members.is_empty() {
+            return;
+        }
         let Some(Sorted { trusted, suspects, marks }) = self.sorted(members).await else { return };
         if self.places.beside == 0 {
             return self.run_everything(trusted, suspects).await;
@@ -42,6 +47,19 @@ impl<S: Send + Sync + 'static> Worker<S> {
             Ok(()) => self.run_suspects(suspects, &marks.attempted).await,
             Err(Down) => self.put_back(suspects).await,
         }
+    }
+
+    /// Puts those back whose action has a command under way.
+    async fn without_twins(&self, members: Vec<Member>) -> Vec<Member> {
+        if self.beside().nothing_under_way() {
+            return members;
+        }
+        let (twins, others): (Vec<Member>, Vec<Member>) =
+            members.into_iter().partition(|member| self.is_under_way(member));
+        for twin in twins {
+            self.put_twin_back(twin).await;
+        }
+        others
     }
 
     async fn run_everything(self: &Arc<Self>, trusted: Vec<Member>, suspects: Vec<Member>) {

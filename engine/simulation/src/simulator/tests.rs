@@ -188,8 +188,8 @@ fn simulator_finds_every_planted_bug() {
     skip-the-fence: seed 14: an honest participant was found to contradict itself
     forget-a-rejection: seed 6: an honest participant was found to contradict itself
     undo-forward: seed 3: a compensation was sent before the one before it was done
-    count-a-stale-failure: seed 4: attempt 2 at the action of ship never failed
-    share-the-budget: seed 4: a compensation was given up after 2 of 3 failures
+    count-a-stale-failure: seed 5: attempt 2 at the action of create never failed
+    share-the-budget: seed 6: a compensation was given up after 1 of 3 failures
     freeze-unsettled: seed 0: compensated, and the effect of charge stands 1 times
     resend-anew: seed 0: 00000000-0000-0000-0000-000000000003/create/action/1: the command was changed under its key
     cancel-after-the-pivot: seed 13: cancelled though its pivot was sent
@@ -215,7 +215,7 @@ fn simulator_finds_every_planted_bug() {
     settle-the-accepted: seed 5: approve was not waited for as long as its answer may take
     send-the-second: seed 0: charge was sent before 00000000-0000-0000-0000-000000000001, which was started before, had decided
     let-go-while-open: seed 8: charge was sent before 00000000-0000-0000-0000-000000000002, which was started before, had decided
-    fire-a-timer-twice: seed 4: cool-off was waited for 1 times, and that ended 2 times
-    lose-an-early-event: seed 4: the event second-approval was kept, and lost before its step
+    fire-a-timer-twice: seed 59: cool-off was waited for 1 times, and that ended 2 times
+    lose-an-early-event: seed 4: receipt was waited for 0 times, and that ended 0 times
     ");
 }
