@@ -5,22 +5,9 @@
 //! The macros add checks: names are names, a compensation is of the service of its action, every action has a
 //! compensation or says that it has none. A mistake is an error at the word that is to be mended.
 //!
-//! A contract, as `engine/core/tests/compile/macros/pass` compiles them:
-//!
-//! ```ignore
-//! #[derive(Serialize, Deserialize, JsonSchema, Command)]
-//! #[command(service = "payment", name = "charge", reply = PaymentCharged)]
-//! pub struct ChargePayment { account: i64, amount: i64 }
-//!
-//! #[derive(Serialize, Deserialize, JsonSchema)]
-//! pub struct PaymentCharged { left: i64 }
-//!
-//! #[derive(Serialize, Deserialize, JsonSchema, Command)]
-//! #[command(service = "payment", name = "refund", compensates = ChargePayment)]
-//! pub struct RefundPayment { account: i64, amount: i64 }
-//! ```
-//!
-//! Its service is an `impl` under `#[service("payment")]`; the docs of `redress_participant::ServiceHandlers` show it whole.
+//! The first page of the facade, `redress`, shows contracts under `#[derive(Command)]`, and the docs of
+//! `redress_participant::ServiceHandlers` show a service under `#[service("payment")]`, both compiled. (A crate of macros
+//! that depended on the core for its own examples would have all of it built a second time, for the compiler.)
 //!
 //! The generated code says `::redress_core` and `::redress_participant`. A crate that depends on the facade alone writes
 //! `crate = ::redress` into both attributes.
