@@ -1,7 +1,7 @@
 //! Runs one batch of commands in one transaction.
 //!
-//! READ COMMITTED: claim all keys, rule on each command in order of arrival, run the handlers, write the answers,
-//! commit. Commands whose handlers must run are gathered by type, so that a set-oriented handler sees them together;
+//! READ COMMITTED: claim all keys, or read them ([`crate::claims`]), rule on each command in order of arrival, run the
+//! handlers, write the answers, commit. Commands whose handlers must run are gathered by type, so that a set-oriented handler sees them together;
 //! a command that touches a key of one that is still waiting to run makes the waiting ones run first. So twins and
 //! pairs of action and undo inside a batch are ruled on as if they had come one after the other.
 //!
@@ -21,6 +21,7 @@ use redress_core::{
 use redress_postgres::answered;
 use sqlx::{Connection, PgConnection};
 
+use crate::claims::Approach;
 use crate::config::{FaultMode, Stats, count};
 use crate::connection::{give_back_after_batch, lease_for_batch};
 use crate::crash::crash;
@@ -34,7 +35,7 @@ use crate::open::OpenCommand;
 use crate::pace::{ANSWER_BYTES_MAX, Pace};
 use crate::store::{self, Memory};
 use crate::tempo::{HICCUP_MIN, Measured, SHORT_MAX, Tempo};
-use crate::unit_error::{Disposition, UnitError, classify};
+use crate::unit_error::UnitError;
 
 /// Runs a batch, and waits for no row for longer than `lock_wait`; on an error nothing has happened, unless it is the
 /// answer to the COMMIT that is missing.
@@ -45,7 +46,11 @@ pub(crate) async fn run<S: Send + Sync + 'static>(
     isolation: &Isolation,
 ) -> Result<Vec<Verdict>, UnitError> {
     let mut connection = lease_for_batch(&inbox.leases, inbox.config.silence_max).await?;
-    let result = run_on(&mut connection, inbox, commands, lock_wait, isolation).await;
+    let approach = inbox.claims.approach(isolation);
+    let result = run_on(&mut connection, inbox, commands, lock_wait, isolation, approach).await;
+    if result.is_err() && approach == Approach::ReadFirst {
+        inbox.claims.read_in_vain();
+    }
     give_back_after_batch(&inbox.leases, connection, result.as_ref().err().map(UnitError::disposition));
     result
 }
@@ -56,18 +61,22 @@ async fn run_on<S: Send + Sync + 'static>(
     commands: &[CommandMessage],
     lock_wait: Duration,
     isolation: &Isolation,
+    approach: Approach,
 ) -> Result<Vec<Verdict>, UnitError> {
     let (config, silence) = (&inbox.config, inbox.config.silence_max);
     let begin = store::begin(lock_wait, inbox.handler_time_max);
     let begun = answered(silence, connection.begin_with(begin)).await;
     let mut transaction = begun.map_err(UnitError::Unreachable)?;
-    let keys =
-        commands.iter().flat_map(|command| keys_to_claim(command).into_iter().map(|key| key.to_string()));
-    let claimed = store::claim(&mut transaction, keys.collect(), ANSWER_BYTES_MAX);
-    let (memory, now) = answered(silence, claimed).await.map_err(|error| match error {
-        UnitError::Database(error) if classify(&error) == Disposition::Held => UnitError::Elsewhere(error),
-        error => error,
-    })?;
+    let keys = commands.iter().flat_map(keys_to_claim).map(|key| key.to_string()).collect();
+    let (memory, now) = match approach {
+        Approach::ClaimFirst => {
+            let claimed = store::claim(&mut transaction, keys, ANSWER_BYTES_MAX);
+            answered(silence, claimed).await?
+        }
+        Approach::ReadFirst => {
+            answered(silence, store::read(&mut transaction, keys, ANSWER_BYTES_MAX)).await?
+        }
+    };
     let tally = Stats::default();
     let mut batch = Batch {
         handlers: &inbox.handlers,
@@ -329,7 +338,10 @@ impl<S: Send + Sync> Batch<'_, S> {
                 self.remember_doubt(place);
                 (Outcome::Accepted, Some(Recorded::Open).filter(|_| !is_settlement))
             }
-            HandlerResult::Failed(message) => (Outcome::Failed { message }, None),
+            HandlerResult::Failed(message) => {
+                self.memory.failed(&command.key.to_string());
+                (Outcome::Failed { message }, None)
+            }
             HandlerResult::Unreadable(reason) => {
                 self.verdicts[place] = Some(Verdict::Poison { code: LetterCode::Unreadable, reason });
                 return;

@@ -8,6 +8,7 @@ use redress_core::Name;
 use redress_postgres::Leases;
 use sqlx::{Error, PgConnection, PgPool};
 
+use crate::claims::Claims;
 use crate::config::{ParticipantConfig, Stats};
 use crate::connection::on_connection;
 use crate::handlers::Handlers;
@@ -24,6 +25,7 @@ pub(crate) struct Inbox<S> {
     pub(crate) config: ParticipantConfig,
     pub(crate) stats: Arc<Stats>,
     pub(crate) pace: Pace,
+    pub(crate) claims: Claims,
     /// The longest that a handler may take.
     pub(crate) handler_time_max: Duration,
 }

@@ -123,8 +123,9 @@ impl<S: Send + Sync + 'static> Worker<S> {
             biased;
             end = &mut run => end,
             () = lane.stalled.notified() => {
-                permit.lane = None;
+                // First, so that the next batch on the lane finds its twins.
                 self.beside().hold(&lane.report().keys);
+                permit.lane = None;
                 run.await
             }
         };

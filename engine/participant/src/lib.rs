@@ -49,7 +49,8 @@
 //!
 //! The rules, and the modules that keep them:
 //!
-//! - Claim first, then read what was there, then rule, then run: `store` and `batch`.
+//! - Claim or read, then rule, then run; the unique key of the inbox decides, before the handlers run or when their answers
+//!   are inserted: `claims`, `store`, `batch` and `answers`.
 //! - Commit first, then reply, then acknowledge: `worker`. A crash in between costs a redelivery, answered from memory.
 //! - An `Err` never becomes a rejection: it is rolled back and answered `failed`; the coordinator alone retries.
 //! - A table or a right that is missing fails no command: the commands wait until an operator has created or granted
@@ -66,6 +67,7 @@
 
 pub mod ack_mode;
 mod answer;
+mod answers;
 mod at_least_once;
 mod at_work;
 mod batch;
@@ -75,6 +77,7 @@ mod call_faults;
 mod call_out;
 mod call_store;
 mod calling;
+mod claims;
 mod collision;
 mod config;
 mod connection;

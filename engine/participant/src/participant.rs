@@ -15,6 +15,7 @@ use sqlx::PgPool;
 use crate::at_least_once::Repeats;
 use crate::call_dispatch::{CalledAction, CalledUndo, TypedCall};
 use crate::call_out::{CallOut, UndoByCall};
+use crate::claims::Claims;
 use crate::config::{CommandLimits, ParticipantConfig, Stats};
 use crate::dispatch::{Echo, Typed};
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, Listen};
@@ -241,8 +242,8 @@ impl<S: Send + Sync + 'static> Participant<S> {
         let handler_time_max = handlers.time_max().unwrap_or(self.config.handler_time_max);
         let leases = Leases::new(pool.clone(), Cutoff::default());
         let (config, stats) = (self.config, self.stats);
-        let pace = Pace::default();
-        Ok(Inbox { service, handlers, author, pool, leases, config, stats, pace, handler_time_max })
+        let (pace, claims) = (Pace::default(), Claims::default());
+        Ok(Inbox { service, handlers, author, pool, leases, config, stats, pace, claims, handler_time_max })
     }
 
     fn take_listening(

@@ -1,45 +1,60 @@
-//! The inbox table: claim, read, write, in a constant number of statements per batch.
+//! The inbox table: claim or read, and remember, in a constant number of statements per batch ([`crate::answers`] writes).
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use redress_core::Timestamp;
-use redress_core::inbox::{Record, Recorded};
+use redress_core::inbox::Record;
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use crate::call_store::{Before, CLAIMED, Changes, called_until};
-use crate::open::{self, OpenCommand};
+use crate::answers::elsewhere;
+use crate::call_store::{Before, called_until};
+use crate::open::OpenCommand;
 use crate::row::{record, stored};
 use crate::unit_error::UnitError;
 
 /// A batch's knowledge of each key that it touches.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    entries: BTreeMap<String, Entry>,
+    pub(crate) entries: BTreeMap<String, Entry>,
+}
+
+/// The row of a key, as this transaction has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It was there when the batch began.
+    There,
+    /// Inserted by this transaction: it must be written or deleted before the commit.
+    Claimed,
+    /// There was none when the batch began. The answer is inserted, if it still is the first.
+    Absent,
+    /// There was none, and the handler has failed: perhaps because of what its twin had done.
+    Failed,
 }
 
 #[derive(Debug)]
-struct Entry {
-    record: Option<Record>,
+pub(crate) struct Entry {
+    pub(crate) record: Option<Record>,
     /// There is an answer, but it does not fit into this transaction's memory.
     unread: bool,
-    /// Inserted by this transaction: it must be written or deleted before the commit.
-    claimed: bool,
-    changed: bool,
+    pub(crate) standing: Standing,
+    pub(crate) changed: bool,
     /// Of a row that was there and is changed: what it was, with the time of its call.
-    before: Option<Before>,
+    pub(crate) before: Option<Before>,
     /// Of a record that this transaction leaves open.
-    question: Option<OpenCommand>,
+    pub(crate) question: Option<OpenCommand>,
 }
 
 impl Entry {
-    fn claimed() -> Self {
-        Self { record: None, unread: false, claimed: true, changed: false, before: None, question: None }
+    /// One without a record.
+    fn new(standing: Standing) -> Self {
+        Self { record: None, unread: false, standing, changed: false, before: None, question: None }
     }
 
     /// One that was there before, with its record if that was read.
     fn known(record: Option<Record>) -> Self {
-        Self { unread: record.is_none(), record, ..Self { claimed: false, ..Self::claimed() } }
+        Self { unread: record.is_none(), record, ..Self::new(Standing::There) }
     }
 }
 
@@ -60,6 +75,14 @@ pub(crate) fn begin(lock_wait: Duration, handler_time_max: Duration) -> AssertSq
         ms(handler_time_max.saturating_add(IDLE_MARGIN))
     ))
 }
+
+/// What is remembered of the keys `$1`, with replies of `$2` bytes together.
+const KNOWN: &str = "SELECT key, fingerprint, outcome, CASE WHEN bytes < $2 THEN reply END AS reply, called_until, \
+            bytes >= $2 AS unread \
+     FROM (SELECT key, fingerprint, outcome, reply, called_until, \
+                  sum(coalesce(octet_length(reply), 0)) OVER (ORDER BY key) \
+                      - coalesce(octet_length(reply), 0) AS bytes \
+           FROM inbox_known($1)) AS known";
 
 /// Claims all keys at once, in key order, and reads those that were there before.
 ///
@@ -83,36 +106,46 @@ pub(crate) async fn claim(
     )
     .bind(&keys)
     .fetch_one(&mut *connection)
-    .await?;
+    .await
+    .map_err(elsewhere)?;
     let claimed = usize::try_from(claimed).unwrap_or_default();
     // A `claimed` row that can be seen is our own: others answer or delete theirs before they commit.
     let known = if claimed == keys.len() {
         Vec::new()
     } else {
-        sqlx::query(
-            "SELECT key, fingerprint, outcome, CASE WHEN bytes < $2 THEN reply END AS reply, called_until, \
-                    bytes >= $2 AS unread \
-             FROM (SELECT key, fingerprint, outcome, reply, called_until, \
-                          sum(coalesce(octet_length(reply), 0)) OVER (ORDER BY key) \
-                              - coalesce(octet_length(reply), 0) AS bytes \
-                   FROM inbox_known($1)) AS known",
-        )
-        .bind(&keys)
-        .bind(i64::try_from(reply_bytes_max).unwrap_or(i64::MAX))
-        .fetch_all(connection)
-        .await?
+        sqlx::query(AssertSqlSafe(format!("SELECT * FROM ({KNOWN}) AS known")))
+            .bind(&keys)
+            .bind(i64::try_from(reply_bytes_max).unwrap_or(i64::MAX))
+            .fetch_all(connection)
+            .await?
     };
     if claimed + known.len() != keys.len() {
         let counted = format!("{} keys, {claimed} claimed, {} known", keys.len(), known.len());
         return Err(UnitError::Inbox(counted));
     }
-    let mut entries: BTreeMap<String, Entry> = keys.into_iter().map(|key| (key, Entry::claimed())).collect();
-    for row in known {
-        let key: String = row.try_get("key")?;
-        let record = if row.try_get("unread")? { None } else { Some(record(&row)?) };
-        entries.insert(key, Entry::known(record));
-    }
-    Ok((Memory { entries }, now))
+    Ok((Memory::new(keys, Standing::Claimed, &known)?, now))
+}
+
+/// Reads all keys at once and claims none: what [`claim`] gives, for a batch whose answers are inserted in the end.
+pub(crate) async fn read(
+    connection: &mut PgConnection,
+    mut keys: Vec<String>,
+    reply_bytes_max: usize,
+) -> Result<(Memory, Timestamp), UnitError> {
+    keys.sort_unstable();
+    keys.dedup();
+    // The time comes in a row of its own if nothing is known. It is later than what the statement sees: a row that was
+    // pruned before is expired now.
+    let rows = sqlx::query(AssertSqlSafe(format!(
+        "SELECT known.*, now.time AS now FROM (SELECT clock_timestamp() AS time) AS now LEFT JOIN ({KNOWN}) AS known ON true"
+    )))
+    .bind(&keys)
+    .bind(i64::try_from(reply_bytes_max).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
+    let now = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get("now")?;
+    let is_known = |row: &&PgRow| row.try_get::<Option<&str>, _>("key").is_ok_and(|key| key.is_some());
+    Ok((Memory::new(keys, Standing::Absent, rows.iter().filter(is_known))?, now))
 }
 
 /// Those of these keys that have an answer already; one that is called for has none.
@@ -181,6 +214,21 @@ pub(crate) async fn remove_attempt_marker(
 }
 
 impl Memory {
+    fn new<'r>(
+        keys: Vec<String>,
+        standing: Standing,
+        known: impl IntoIterator<Item = &'r PgRow>,
+    ) -> Result<Self, UnitError> {
+        let mut entries: BTreeMap<String, Entry> =
+            keys.into_iter().map(|key| (key, Entry::new(standing))).collect();
+        for row in known {
+            let key: String = row.try_get("key")?;
+            let record = if row.try_get("unread")? { None } else { Some(record(row)?) };
+            entries.insert(key, Entry::known(record));
+        }
+        Ok(Self { entries })
+    }
+
     /// The record of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&Record> {
         self.entries.get(key)?.record.as_ref()
@@ -195,7 +243,7 @@ impl Memory {
     pub(crate) fn remember(&mut self, key: String, record: Record) {
         let entry = self.entries.entry(key).or_insert_with(|| Entry::known(None));
         if let Some(was) = &entry.record
-            && !entry.claimed
+            && entry.standing == Standing::There
             && !entry.changed
         {
             entry.before = Some((stored(&was.recorded).0, called_until(&was.recorded)));
@@ -204,66 +252,18 @@ impl Memory {
         entry.changed = true;
     }
 
+    /// The handler has failed: there is no answer, and if the command was handled elsewhere meanwhile, that one counts.
+    pub(crate) fn failed(&mut self, key: &str) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && entry.standing == Standing::Absent
+        {
+            entry.standing = Standing::Failed;
+        }
+    }
+
     /// Remembers that the answer to this question comes later; kept if the batch commits.
     pub(crate) fn leave_open(&mut self, key: String, record: Record, question: OpenCommand) {
         self.remember(key.clone(), record);
         self.entries.entry(key).and_modify(|entry| entry.question = Some(question));
-    }
-
-    /// Writes the answers, and gives back the claims that have none.
-    pub(crate) async fn write(&self, connection: &mut PgConnection) -> Result<(), UnitError> {
-        let mut keys: Vec<&str> = Vec::new();
-        let mut fingerprints: Vec<Option<&[u8]>> = Vec::new();
-        let mut outcomes: Vec<&'static str> = Vec::new();
-        let mut replies: Vec<Option<Vec<u8>>> = Vec::new();
-        let mut unanswered: Vec<&str> = Vec::new();
-        let mut changes = Changes::default();
-        let (mut open, mut closed) = (Vec::new(), Vec::new());
-        for (key, entry) in &self.entries {
-            match &entry.record {
-                Some(record) if entry.changed && matches!(entry.before, Some(("open", _))) => {
-                    closed.push((key.as_str(), &record.recorded));
-                }
-                Some(Record { fingerprint, recorded: Recorded::Open }) if entry.changed => {
-                    let question = entry.question.as_ref().expect("what is left open has its question");
-                    open.push((key.as_str(), fingerprint.as_ref().map(|f| f.0.as_slice()), question));
-                }
-                Some(record) if entry.changed => {
-                    let fingerprint = record.fingerprint.as_ref().map(|f| f.0.as_slice());
-                    if entry.before.is_some() || called_until(&record.recorded).is_some() {
-                        changes.add(key, entry.before.unwrap_or(CLAIMED), &record.recorded, fingerprint);
-                        continue;
-                    }
-                    let (outcome, reply) = stored(&record.recorded);
-                    keys.push(key);
-                    fingerprints.push(fingerprint);
-                    outcomes.push(outcome);
-                    replies.push(reply);
-                }
-                None if entry.claimed => unanswered.push(key),
-                Some(_) | None => {}
-            }
-        }
-        if !keys.is_empty() {
-            let answers = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-            let written: i64 = sqlx::query_scalar("SELECT inbox_answer($1, $2, $3, $4)")
-                .bind(keys)
-                .bind(fingerprints)
-                .bind(outcomes)
-                .bind(replies)
-                .fetch_one(&mut *connection)
-                .await?;
-            // An effect without its answer must never commit.
-            if written != answers {
-                return Err(UnitError::Inbox(format!("{written} of {answers} answers could be written")));
-            }
-        }
-        changes.write(connection).await?;
-        open::leave_open(&mut *connection, &open).await?;
-        open::close(&mut *connection, &closed).await?;
-        if !unanswered.is_empty() {
-            sqlx::query("SELECT inbox_give_back($1)").bind(unanswered).execute(connection).await?;
-        }
-        Ok(())
     }
 }

@@ -26,6 +26,9 @@ pub(crate) enum UnitError {
     /// Another transaction has claimed a key and keeps it.
     #[error("the same command is being handled elsewhere")]
     Elsewhere(#[source] Error),
+    /// Another transaction has answered a key that this batch had read, and not claimed.
+    #[error("the same command was handled elsewhere meanwhile")]
+    NotAlone,
     /// An answer was given to an open question after this batch had read it.
     #[error("an open question was answered meanwhile")]
     AnsweredMeanwhile,
@@ -160,7 +163,7 @@ impl UnitError {
             },
             Self::Database(error) => classify(error),
             Self::Elsewhere(_) | Self::Overtaken => Disposition::Elsewhere,
-            Self::Collision(_) | Self::AnsweredMeanwhile => Disposition::Collision,
+            Self::Collision(_) | Self::NotAlone | Self::AnsweredMeanwhile => Disposition::Collision,
             Self::Held(_) => Disposition::Held,
             Self::Exhausted(_) => Disposition::Exhausted,
             Self::Unready(_) => Disposition::Unready,

@@ -39,6 +39,8 @@ pub(crate) enum How {
     Large,
     /// Waits for the test.
     Wait,
+    /// Waits for the test, and fails if somebody else has taken the slot meanwhile.
+    WaitAndLook,
     /// Takes five seconds.
     Slow,
     /// Takes a second, and not in the database.

@@ -10,6 +10,8 @@ mod batches;
 #[cfg(test)]
 mod cards;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod clerk;
 #[cfg(test)]
 mod company;

@@ -39,12 +39,15 @@ async fn failures(fixture: &Fixture) -> i64 {
 /// The program is deployed before the tables are, or the role has not all its rights yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_or_forbidden_inbox_fails_no_command() {
-    for (away, back) in [
-        ("ALTER TABLE inbox RENAME TO inbox_of_old", "ALTER TABLE inbox_of_old RENAME TO inbox"),
-        ("REVOKE UPDATE ON inbox FROM ROLE", "GRANT UPDATE ON inbox TO ROLE"),
+    for (away, back, answered) in [
+        ("ALTER TABLE inbox RENAME TO inbox_of_old", "ALTER TABLE inbox_of_old RENAME TO inbox", ""),
+        ("REVOKE INSERT ON inbox FROM ROLE", "GRANT INSERT ON inbox TO ROLE", ""),
+        // What needs no handler is inserted at once; the others are the first of their kind, and claimed.
+        ("REVOKE UPDATE ON inbox FROM ROLE", "GRANT UPDATE ON inbox TO ROLE", "null_compensations 1"),
         (
             "DROP FUNCTION inbox_known CASCADE; ALTER FUNCTION inbox_answer RENAME TO other",
             "ALTER FUNCTION other RENAME TO inbox_answer",
+            "",
         ),
     ] {
         let mut fixture = Fixture::new().await;
@@ -65,7 +68,7 @@ async fn missing_or_forbidden_inbox_fails_no_command() {
             failures(&fixture).await >= before + 6
         })
         .await;
-        assert_eq!(till.counted(), "", "{away}: nothing was answered");
+        assert_eq!(till.counted(), answered, "{away}");
         execute(back).await;
         if away.contains("DROP") {
             execute(&known).await;

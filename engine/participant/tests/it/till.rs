@@ -184,6 +184,13 @@ impl Till {
                 self.inside.fetch_sub(1, Ordering::Relaxed);
                 receipt("waited")
             }
+            How::WaitAndLook => {
+                self.entered.add_permits(1);
+                self.gate.acquire().await?.forget();
+                let taken = "SELECT count(*) FROM effect WHERE slot = $1";
+                let taken: i64 = sqlx::query_scalar(taken).bind(slot).fetch_one(&mut **tx).await?;
+                if taken > 1 { Err("the slot is taken".into()) } else { receipt("it was free") }
+            }
             How::Hang => {
                 self.entered.add_permits(1);
                 std::future::pending().await
@@ -266,6 +273,7 @@ impl Till {
             | How::Heavy
             | How::Nul
             | How::Wait
+            | How::WaitAndLook
             | How::Second
             | How::Idle
             | How::Hang => unreachable!("it does nothing to the database"),
