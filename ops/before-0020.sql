@@ -2,17 +2,15 @@
 -- not in one transaction. It needs the rights of the owner of the tables, and some minutes for each million of sagas. The
 -- migration then finds all of it and takes no time. An index whose CREATE was interrupted is invalid: drop it and begin again.
 
-CREATE INDEX CONCURRENTLY IF NOT EXISTS sagas_by_definition ON sagas (saga, id);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS sagas_open_by_kind ON sagas (awaiting, saga, version, id) WHERE ended_at IS NULL;
 
-CREATE INDEX CONCURRENTLY IF NOT EXISTS sagas_open_by_id ON sagas (awaiting, id) WHERE ended_at IS NULL;
-
-CREATE INDEX CONCURRENTLY IF NOT EXISTS sagas_open_by_age ON sagas (saga, version, started_at) WHERE ended_at IS NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS sagas_ended_by_definition ON sagas (saga, id) WHERE ended_at IS NOT NULL;
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS sagas_verified ON sagas (saga, version)
     WHERE ended_at IS NOT NULL AND wake_at IS NOT NULL;
 
-CREATE INDEX CONCURRENTLY IF NOT EXISTS saga_history_ends ON saga_history (event, saga_id)
-    WHERE event IN ('completed', 'compensated', 'closed');
+CREATE INDEX CONCURRENTLY IF NOT EXISTS saga_history_undone ON saga_history (event, saga_id)
+    WHERE event IN ('compensated', 'closed');
 
 CREATE TABLE saga_tags (
     name    text COLLATE "C" NOT NULL,

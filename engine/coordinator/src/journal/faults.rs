@@ -231,9 +231,10 @@ pub(super) async fn keep_strikes(
     for strike in struck {
         by_fault.entry(strike.fault).or_default().push(strike);
     }
-    // In the order of their ids, as they are locked. The time is that of this statement: the transaction began before it had
-    // the lock, perhaps before one that has struck already.
+    // In the order of their ids, and each is locked before the time is taken: a statement that waits for a row goes on with the
+    // time at which it began to wait.
     for (id, strikes) in by_fault {
+        sqlx::query("SELECT FROM faults WHERE id = $1 FOR UPDATE").bind(id).execute(&mut *connection).await?;
         sqlx::query(
             "UPDATE faults SET remaining = greatest(remaining - $2, 0), struck = struck + $2, \
                  first_struck_at = coalesce(first_struck_at, clock.now), last_struck_at = clock.now, \

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::columns::interval;
 use super::pg::PgJournal;
+use super::walks::OPEN_KINDS;
 use crate::ports::{JournalError, Keep, OpenSagas, Standing, UnderWay};
 
 /// The least time for which the audit log keeps an operator command, however briefly sagas are kept: many times longer
@@ -60,8 +61,8 @@ impl PgJournal {
             "SELECT count(*) FILTER (WHERE status NOT IN ('parked', 'paused')) AS going, \
                     count(*) FILTER (WHERE status IN ('parked', 'paused')) AS resting \
              FROM unnest($1::text[], $2::integer[]) AS known (saga, version), LATERAL ( \
-                 SELECT status FROM sagas WHERE sagas.saga = known.saga AND sagas.version = known.version \
-                     AND ended_at IS NULL AND started_at <= $3 \
+                 SELECT status FROM sagas WHERE awaiting IN (false, true) AND sagas.saga = known.saga \
+                     AND sagas.version = known.version AND ended_at IS NULL AND started_at <= $3 \
                  UNION ALL \
                  SELECT status FROM sagas WHERE sagas.saga = known.saga AND sagas.version = known.version \
                      AND ended_at IS NOT NULL AND wake_at IS NOT NULL AND started_at <= $3 \
@@ -80,19 +81,15 @@ impl PgJournal {
     /// # Errors
     /// [`JournalError`] if the database does not answer, or a code is none.
     pub(crate) async fn standing(&self) -> Result<Standing, JournalError> {
-        // From the oldest of one version to the oldest of the next, along the index: however many are open.
-        let oldest = sqlx::query(
-            "WITH RECURSIVE oldest AS ( \
-                 (SELECT saga, version, started_at FROM sagas WHERE ended_at IS NULL \
-                  ORDER BY saga, version, started_at LIMIT 1) \
-                 UNION ALL \
-                 SELECT next.* FROM oldest, LATERAL ( \
-                     SELECT saga, version, started_at FROM sagas \
-                     WHERE ended_at IS NULL AND (saga, version) > (oldest.saga, oldest.version) \
-                     ORDER BY saga, version, started_at LIMIT 1 \
-                 ) AS next \
-             ) SELECT saga, extract(epoch FROM now() - min(started_at))::float8 AS age FROM oldest GROUP BY 1 ORDER BY 1",
+        // The oldest of each kind, however many are open: ids begin with the time of the start.
+        let oldest = format!(
+            "{OPEN_KINDS} SELECT kinds.saga, extract(epoch FROM now() - min(started_at))::float8 AS age \
+             FROM kinds, LATERAL ( \
+                 SELECT started_at FROM sagas WHERE ended_at IS NULL AND awaiting = kinds.awaiting \
+                     AND saga = kinds.saga AND version = kinds.version ORDER BY id LIMIT 1 \
+             ) AS oldest GROUP BY 1 ORDER BY 1"
         );
+        let oldest = sqlx::query(sqlx::AssertSqlSafe(oldest));
         let oldest = self.reading(oldest.fetch_all(&self.probe)).await?;
         let parked = sqlx::query(
             "SELECT saga, convert_from(state, 'UTF8')::jsonb #> '{status,parked,reason,code}' AS code, \
@@ -150,11 +147,9 @@ impl PgJournal {
     /// # Errors
     /// [`JournalError`] if the database does not answer.
     pub async fn stalled(&self, after: Duration) -> Result<i64, JournalError> {
-        // `OFFSET 0` holds the age back: else the index by age is taken, with all that await something.
         let stalled = sqlx::query_scalar(
-            "SELECT count(*) FROM ( \
-                 SELECT status, started_at FROM sagas WHERE ended_at IS NULL AND NOT awaiting OFFSET 0 \
-             ) AS unawaiting WHERE status IN ('running', 'compensating') AND started_at < now() - $1",
+            "SELECT count(*) FROM sagas WHERE ended_at IS NULL AND NOT awaiting \
+                 AND status IN ('running', 'compensating') AND started_at < now() - $1",
         );
         self.reading(stalled.bind(interval(after)).fetch_one(&self.probe)).await
     }

@@ -31,8 +31,8 @@ pub(super) enum Walk<'f> {
     OfDefinition(&'f str),
     /// Among those with a label.
     Tagged(&'f (String, String)),
-    /// Among those that came to this end: the event of the end, word for word as in the condition of the index.
-    Ended(&'static str),
+    /// Among those that came to this end, which few do: its event, word for word as in the condition of the index.
+    Undone(&'static str),
     /// Among those that have not ended.
     Open,
     /// Among those that have not ended and await nothing from outside.
@@ -62,9 +62,9 @@ pub(super) fn walks(filter: &ListFilter) -> Vec<Walk<'_>> {
         _ if filter.stalled_before.is_some() || filter.code.is_some() => walks.push(Walk::Unawaiting),
         Some("parked" | "paused") => walks.push(Walk::Unawaiting),
         Some("running" | "compensating") => walks.push(Walk::Open),
-        Some("completed") => walks.push(Walk::Ended("completed")),
-        Some("compensated") => walks.push(Walk::Ended("compensated")),
-        Some("closed") => walks.push(Walk::Ended("closed")),
+        Some("compensated") => walks.push(Walk::Undone("compensated")),
+        Some("closed") => walks.push(Walk::Undone("closed")),
+        // Most sagas complete: they are found among all.
         Some(_) | None => {}
     }
     walks.extend(filter.tag.as_ref().map(Walk::Tagged));
@@ -115,33 +115,29 @@ impl Walk<'_> {
         match self {
             Self::All => push_steps(sql, "SELECT id FROM sagas WHERE", "id", bounds),
             Self::OfDefinition(saga) => {
-                sql.push("SELECT id FROM sagas WHERE saga = ").push_bind(*saga);
+                sql.push("(SELECT id FROM sagas WHERE ended_at IS NOT NULL AND saga = ").push_bind(*saga);
                 push_steps(sql, " AND", "id", bounds);
+                sql.push(") UNION ALL (");
+                push_open(sql, bounds, |kinds| {
+                    kinds.push("saga = ").push_bind(*saga);
+                });
+                sql.push(format_args!(") ORDER BY id DESC LIMIT {LOOKED_AT_MAX}"));
             }
             Self::Tagged((name, value)) => {
                 sql.push("SELECT saga_id AS id FROM saga_tags WHERE name = ").push_bind(name);
                 sql.push(" AND value = ").push_bind(value);
                 push_steps(sql, " AND", "saga_id", bounds);
             }
-            Self::Ended(event) => {
+            Self::Undone(event) => {
                 sql.push(format_args!("SELECT saga_id AS id FROM saga_history WHERE event = '{event}'"));
                 push_steps(sql, " AND", "saga_id", bounds);
             }
-            Self::Unawaiting => {
-                push_steps(
-                    sql,
-                    "SELECT id FROM sagas WHERE ended_at IS NULL AND NOT awaiting AND",
-                    "id",
-                    bounds,
-                );
-            }
-            Self::Open => {
-                sql.push("(");
-                Walk::Unawaiting.push(sql, bounds);
-                sql.push(") UNION ALL (");
-                push_steps(sql, "SELECT id FROM sagas WHERE ended_at IS NULL AND awaiting AND", "id", bounds);
-                sql.push(format_args!(") ORDER BY id DESC LIMIT {LOOKED_AT_MAX}"));
-            }
+            Self::Unawaiting => push_open(sql, bounds, |kinds| {
+                kinds.push("NOT awaiting");
+            }),
+            Self::Open => push_open(sql, bounds, |kinds| {
+                kinds.push("true");
+            }),
             Self::Named(named) => named.push(sql, bounds),
         }
     }
@@ -174,6 +170,33 @@ impl Named<'_> {
             sql.push(" AND saga_id = sagas.id LIMIT 1) IS NULL");
         }
     }
+}
+
+/// From one kind of open sagas to the next along the index, as many as there are: `kinds`.
+pub(super) const OPEN_KINDS: &str = "WITH RECURSIVE kinds AS ( \
+         (SELECT awaiting, saga, version FROM sagas WHERE ended_at IS NULL ORDER BY awaiting, saga, version LIMIT 1) \
+         UNION ALL \
+         SELECT next.* FROM kinds, LATERAL ( \
+             SELECT awaiting, saga, version FROM sagas WHERE ended_at IS NULL \
+                 AND (awaiting, saga, version) > (kinds.awaiting, kinds.saga, kinds.version) \
+             ORDER BY awaiting, saga, version LIMIT 1 \
+         ) AS next \
+     )";
+
+/// The newest of each kind of open sagas for which the condition holds, and the newest of those.
+fn push_open(
+    sql: &mut QueryBuilder<Postgres>,
+    bounds: Bounds,
+    condition: impl FnOnce(&mut QueryBuilder<Postgres>),
+) {
+    sql.push(format_args!("{OPEN_KINDS} SELECT of_kind.id FROM (SELECT * FROM kinds WHERE "));
+    condition(sql);
+    sql.push(
+        ") AS kind, LATERAL (SELECT id FROM sagas WHERE ended_at IS NULL AND awaiting = kind.awaiting \
+             AND saga = kind.saga AND version = kind.version",
+    );
+    push_steps(sql, " AND", "id", bounds);
+    sql.push(format_args!(") AS of_kind ORDER BY id DESC LIMIT {LOOKED_AT_MAX}"));
 }
 
 /// The bounds and the end of a walk along the ids in `column`.

@@ -56,9 +56,12 @@ async fn answer_of_a_person_reaches_the_service() {
     let reply = JsonText::parse(br#"{"note":"approved by ann"}"#).unwrap();
     let answer = GivenAnswer::Done { reply };
     let verb = Verb::Answer { step: name("charge"), answer };
-    let view = coordinator.engine.operate(id, order(verb.clone(), "ann", "it is fine")).await.unwrap();
-    assert_eq!(view.steps[0].status, "settling", "the service has the last word");
+    coordinator.engine.operate(id, order(verb.clone(), "ann", "it is fine")).await.unwrap();
     assert_eq!(coordinator.end_of(id).await, "completed");
+    let events =
+        "SELECT string_agg(event, ' ' ORDER BY seq) FROM saga_history WHERE saga_id = $1 AND step = 'charge'";
+    let events: String = sqlx::query_scalar(events).bind(id.0).fetch_one(&fixture.pool).await.unwrap();
+    assert_eq!(events, "sent accepted answer-given sent done", "the service has the last word");
     let seen = fixture.party.seen();
     let settlement = seen.iter().find(|command| command.key.phase == Phase::Settlement).unwrap();
     assert_eq!(settlement.payload.to_string(), r#"{"done":{"reply":{"note":"approved by ann"}}}"#);

@@ -245,6 +245,8 @@ async fn saga_behind_a_held_key_waits_visibly_and_can_be_cancelled() {
     let waiting = coordinator.engine.saga(third).await.unwrap().unwrap();
     assert_eq!(waiting.due_at, None, "nothing looks at it meanwhile");
     let awaiting = "SELECT count(*) FROM sagas WHERE awaiting";
+    // The first one waits itself, until its place is found to be the first.
+    until("it is sent", async || queued(first).await.is_none().then_some(())).await;
     assert_eq!(fixture.count(awaiting).await, 2, "they are as they should be");
     coordinator.engine.operate(second, order(Verb::Cancel, "ann", "why not")).await.unwrap();
     assert_eq!(coordinator.end_of(second).await, "compensated");
