@@ -75,7 +75,7 @@ async fn cancel_at_any_moment_wins_or_loses() {
     let world = World::start().await;
     let body = json!({ "saga": "place-order", "input": Order::Fine.input() });
     let play = async |number: usize| {
-        let saga: Value = world.start_saga(&body, &format!("order-{number}")).await.json().await.unwrap();
+        let saga = world.accepted_saga(&body, &format!("order-{number}")).await;
         let id: Uuid = saga["id"].as_str().unwrap().parse().unwrap();
         // Spread over the life of an order: as soon as it has moved so often, or has ended.
         let moves = number as i64 % 8;

@@ -130,6 +130,18 @@ impl World {
         let request = self.http.post(self.url("/v1/sagas")).header("Idempotency-Key", key).json(body);
         request.send().await.expect("the coordinator answers")
     }
+
+    /// Starts one saga, and comes again with the same key while the coordinator says that it cannot now.
+    pub(crate) async fn accepted_saga(&self, body: &Value, key: &str) -> Value {
+        until("the saga is accepted", async || {
+            let response = self.start_saga(body, key).await;
+            let status = response.status().as_u16();
+            let text = response.text().await.expect("the answer is whole");
+            assert!(matches!(status, 202 | 503), "{status}: {text}");
+            (status == 202).then(|| serde_json::from_str(&text).expect("the answer is JSON"))
+        })
+        .await
+    }
 }
 
 async fn place(http: reqwest::Client, addresses: Arc<Addresses>, key: String, order: Order) -> (Uuid, Order) {

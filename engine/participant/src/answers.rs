@@ -8,13 +8,13 @@
 //! of what its twin did, and then the twin's answer is the one to give.
 
 use redress_core::inbox::{Record, Recorded};
-use sqlx::{Error, PgConnection};
+use sqlx::PgConnection;
 
 use crate::call_store::{CLAIMED, Changes, called_until};
 use crate::open;
 use crate::row::stored;
 use crate::store::{Entry, Memory, Standing};
-use crate::unit_error::{Disposition, UnitError, classify};
+use crate::unit_error::UnitError;
 
 /// Answers to be written together.
 #[derive(Default)]
@@ -70,23 +70,8 @@ impl<'m> Answers<'m> {
         .bind(self.replies)
         .execute(connection)
         .await
-        .map_err(elsewhere)?;
+        .map_err(UnitError::of_claim)?;
         first_of(inserted.rows_affected(), answers)
-    }
-}
-
-/// The error of a statement that waits for the key of another transaction.
-pub(crate) fn elsewhere(error: Error) -> UnitError {
-    match classify(&error) {
-        Disposition::Held => UnitError::Elsewhere(error),
-        Disposition::Collision
-        | Disposition::Elsewhere
-        | Disposition::Down
-        | Disposition::ReadsOnly
-        | Disposition::Unready
-        | Disposition::Exhausted
-        | Disposition::Overdue
-        | Disposition::Other => UnitError::Database(error),
     }
 }
 
@@ -171,7 +156,7 @@ impl Memory {
         }
         let rows = keys.len();
         let claim = "INSERT INTO inbox (key) SELECT unnest($1::text[]) ON CONFLICT (key) DO NOTHING";
-        let claimed = sqlx::query(claim).bind(keys).execute(connection).await.map_err(elsewhere)?;
+        let claimed = sqlx::query(claim).bind(keys).execute(connection).await.map_err(UnitError::of_claim)?;
         first_of(claimed.rows_affected(), rows)
     }
 }

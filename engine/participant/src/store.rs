@@ -8,7 +8,6 @@ use redress_core::inbox::Record;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use crate::answers::elsewhere;
 use crate::call_store::{Before, called_until};
 use crate::open::OpenCommand;
 use crate::row::{record, stored};
@@ -107,7 +106,7 @@ pub(crate) async fn claim(
     .bind(&keys)
     .fetch_one(&mut *connection)
     .await
-    .map_err(elsewhere)?;
+    .map_err(UnitError::of_claim)?;
     let claimed = usize::try_from(claimed).unwrap_or_default();
     // A `claimed` row that can be seen is our own: others answer or delete theirs before they commit.
     let known = if claimed == keys.len() {

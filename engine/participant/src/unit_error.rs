@@ -130,6 +130,21 @@ pub(crate) fn classify_handler_error(error: &(dyn StdError + 'static)) -> Dispos
 }
 
 impl UnitError {
+    /// The error of a statement that inserts a key, and waits for a transaction that has inserted it before.
+    pub(crate) fn of_claim(error: Error) -> Self {
+        match classify(&error) {
+            Disposition::Held => Self::Elsewhere(error),
+            Disposition::Collision
+            | Disposition::Elsewhere
+            | Disposition::Down
+            | Disposition::ReadsOnly
+            | Disposition::Unready
+            | Disposition::Exhausted
+            | Disposition::Overdue
+            | Disposition::Other => Self::Database(error),
+        }
+    }
+
     /// The error of a batch in which a handler has failed, if its error says that the whole transaction is lost or that
     /// no command is at fault; else the handler's error, which fails its own command alone.
     pub(crate) fn of_handler(error: HandlerError) -> Result<HandlerError, Self> {

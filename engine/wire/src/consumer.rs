@@ -6,7 +6,7 @@
 //! again, and acknowledgements of the incarnation before are not sent any more. Another process may have made it anew
 //! before we look, so a lost connection alone makes us look (`stream_incarnation`).
 
-use std::marker::PhantomData;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use redress_core::LetterCode;
 use tokio::task::coop::unconstrained;
 
 use crate::consumers::{self, ConsumerError};
-use crate::delivery::{AckHandle, Delivery, Means};
-use crate::headers::{self, Envelope, Malformed};
+use crate::delivery::{AckHandle, Delivery, Means, means};
+use crate::headers::{self, Envelope, Malformed, ReplyAddress, Unpacked};
 use crate::stream_incarnation::StreamIncarnation;
 use crate::streams::is_absent;
 use crate::unreadable::{ConsumerName, Found, Lookout, StoredMessage};
@@ -42,12 +42,13 @@ pub struct Consumer<M> {
     /// The id of the inbox for which messages are taken, if only one may take them.
     inbox: Option<String>,
     source: Option<pull::Stream>,
+    /// Messages that travelled in one with those of the batch before.
+    unpacked: VecDeque<Delivery<M>>,
     /// The time at which the stream was created, in nanoseconds since 1970; `None` until the consumer was built once.
     born: Option<i128>,
     incarnation: Arc<StreamIncarnation>,
     /// From the first build on.
     lookout: Option<Lookout>,
-    _message: PhantomData<fn() -> M>,
 }
 
 impl<M: Envelope> Consumer<M> {
@@ -58,10 +59,10 @@ impl<M: Envelope> Consumer<M> {
             consumer,
             inbox,
             source: None,
+            unpacked: VecDeque::new(),
             born: None,
             incarnation,
             lookout: None,
-            _message: PhantomData,
         }
     }
 
@@ -91,14 +92,15 @@ impl<M: Envelope> Consumer<M> {
         let mut batch = Vec::with_capacity(max.min(64));
         batch.push(first);
         while batch.len() < max && bytes < bytes_max {
+            if let Some(delivery) = self.unpacked.pop_front() {
+                bytes += delivery.bytes;
+                batch.push(delivery);
+                continue;
+            }
             let Some(source) = &mut self.source else { break };
             // Unconstrained, because tokio would call the buffer empty after 128 messages.
             match unconstrained(source.next()).now_or_never() {
-                Some(Some(Ok(message))) => {
-                    let delivery = self.read(message);
-                    bytes += delivery.bytes;
-                    batch.push(delivery);
-                }
+                Some(Some(Ok(message))) => self.unpack(message),
                 Some(Some(Err(_)) | None) => {
                     self.source = None;
                 }
@@ -111,6 +113,9 @@ impl<M: Envelope> Consumer<M> {
     async fn next(&mut self) -> Delivery<M> {
         let mut pause = REBUILD_PAUSE;
         loop {
+            if let Some(delivery) = self.unpacked.pop_front() {
+                return delivery;
+            }
             let Some(source) = &mut self.source else {
                 match self.rebuild().await {
                     Ok(()) => {}
@@ -136,7 +141,7 @@ impl<M: Envelope> Consumer<M> {
                     if self.incarnation.is_in_doubt() && !self.goes_on().await {
                         continue;
                     }
-                    return self.read(message);
+                    self.unpack(message);
                 }
                 Some(Err(error)) => {
                     tracing::info!(consumer = %self.consumer.durable, %error, "consumer failed; recreating it");
@@ -231,43 +236,47 @@ impl<M: Envelope> Consumer<M> {
         }
     }
 
-    fn read(&self, message: Message) -> Delivery<M> {
+    /// Takes the messages apart that travelled in this one.
+    fn unpack(&mut self, message: Message) {
         let deliveries = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1)).max(1);
         if deliveries > 1 {
             self.wire.stats().redeliveries.fetch_add(1, Ordering::Relaxed);
         }
         let (message, acker) = message.split();
-        let bytes = message.length;
         let empty = async_nats::HeaderMap::new();
         let headers = message.headers.as_ref().unwrap_or(&empty);
-        let unreadable = |(reason, address)| (LetterCode::Unreadable, reason, address);
-        let read = M::read(headers, &message.payload).map_err(unreadable).and_then(|read| {
-            let expected = read.subject(self.wire.topology());
-            if expected == *message.subject {
-                return Ok(read);
-            }
-            // A program that may publish here may not speak for others, so no coordinator is told.
-            let reason = format!("its headers belong on the subject `{expected}`");
-            Err((LetterCode::Misaddressed, reason, None))
-        });
-        let read = read.map_err(|(code, reason, address)| Malformed {
-            code,
-            reason: headers::brief(&reason),
-            address,
-            subject: message.subject.to_string(),
-            headers: headers::to_text(headers),
-            payload: message.payload.to_vec(),
-        });
-        Delivery {
-            message: read,
-            deliveries,
-            bytes,
-            handle: AckHandle {
-                means: Means::Acker(Arc::new(acker)),
-                incarnation_number: self.incarnation.number(),
-                incarnation: self.incarnation.clone(),
-            },
+        let unpacked = M::unpack(headers, &message.payload);
+        let bytes = message.length / unpacked.len().max(1);
+        let means = means(acker, unpacked.len());
+        for (Unpacked { message: read, payload }, means) in unpacked.into_iter().zip(means) {
+            let read = self.checked(read, &message.subject).map_err(|(code, reason, address)| Malformed {
+                code,
+                reason: headers::brief(&reason),
+                address,
+                subject: message.subject.to_string(),
+                headers: headers::to_text(headers),
+                payload: payload.unwrap_or_else(|| message.payload.to_vec()),
+            });
+            let (incarnation_number, incarnation) = (self.incarnation.number(), self.incarnation.clone());
+            let handle = AckHandle { means, incarnation_number, incarnation };
+            self.unpacked.push_back(Delivery { message: read, deliveries, bytes, handle });
         }
+    }
+
+    /// A message belongs on the subject on which it came: a program that may publish there may not speak for others, so no
+    /// coordinator is told of one that does not.
+    fn checked(
+        &self,
+        read: Result<M, (String, Option<ReplyAddress>)>,
+        subject: &str,
+    ) -> Result<M, (LetterCode, String, Option<ReplyAddress>)> {
+        let read = read.map_err(|(reason, address)| (LetterCode::Unreadable, reason, address))?;
+        let expected = read.subject(self.wire.topology());
+        if expected == *subject {
+            return Ok(read);
+        }
+        let reason = format!("its headers belong on the subject `{expected}`");
+        Err((LetterCode::Misaddressed, reason, None))
     }
 }
 
@@ -275,18 +284,22 @@ impl<M: Envelope> Consumer<M> {
 /// `ack_wait` is over.
 impl<M> Drop for Consumer<M> {
     fn drop(&mut self) {
-        let (Some(mut source), Ok(runtime)) = (self.source.take(), tokio::runtime::Handle::try_current())
-        else {
-            return;
-        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let unpacked: Vec<AckHandle> = self.unpacked.drain(..).map(|delivery| delivery.handle).collect();
+        let mut source = self.source.take();
         let mut unread = Vec::new();
-        while let Some(Some(Ok(message))) = unconstrained(source.next()).now_or_never() {
+        while let Some(source) = &mut source
+            && let Some(Some(Ok(message))) = unconstrained(source.next()).now_or_never()
+        {
             unread.push(message.split().1);
         }
         // Before the rest, lest it comes to us again.
         drop(source);
         let (incarnation, number) = (self.incarnation.clone(), self.incarnation.number());
         runtime.spawn(async move {
+            for part in unpacked {
+                part.nak(Duration::ZERO).await;
+            }
             for acker in unread {
                 if incarnation.is_current(number) && acker.ack_with(AckKind::Nak(None)).await.is_err() {
                     break;

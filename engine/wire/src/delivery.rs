@@ -2,8 +2,12 @@
 //!
 //! An acknowledgement is a hint: it may be lost, and then the message comes again and the inbox or the journal
 //! recognises it. So failures to acknowledge are only logged.
+//!
+//! Several messages may have travelled in one. That one is settled with the last of them; if any of them is to come again,
+//! all do, after the longest pause that was asked for.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
@@ -38,8 +42,58 @@ pub struct AckHandle {
 pub(crate) enum Means {
     /// It was delivered.
     Acker(Arc<Acker>),
+    /// It was delivered in one message with others.
+    Part(Arc<Part>),
     /// It was found in the stream, as it cannot be delivered, and is deleted from it.
     Stored(Arc<StoredMessage>),
+}
+
+/// One of the messages that travelled in one.
+pub(crate) struct Part {
+    whole: Arc<Whole>,
+    is_settled: AtomicBool,
+}
+
+/// A message in which others travelled.
+struct Whole {
+    acker: Acker,
+    unsettled: Mutex<Unsettled>,
+}
+
+/// What is left to be settled of a message.
+struct Unsettled {
+    parts: usize,
+    /// The longest pause after which a part is to come again.
+    pause: Option<Duration>,
+}
+
+/// The means to settle each of these `parts` of one message.
+pub(crate) fn means(acker: Acker, parts: usize) -> Vec<Means> {
+    if parts == 1 {
+        return vec![Means::Acker(Arc::new(acker))];
+    }
+    let whole = Arc::new(Whole { acker, unsettled: Mutex::new(Unsettled { parts, pause: None }) });
+    let part = || Part { whole: whole.clone(), is_settled: AtomicBool::new(false) };
+    (0..parts).map(|_| Means::Part(Arc::new(part()))).collect()
+}
+
+impl Part {
+    /// Notes what is to become of it; gives what is to become of the whole, if that is known now.
+    fn settle(&self, kind: AckKind) -> Option<AckKind> {
+        let pause = match kind {
+            AckKind::Progress => return Some(AckKind::Progress),
+            AckKind::Nak(pause) => Some(pause.unwrap_or_default()),
+            AckKind::Ack | AckKind::Next | AckKind::Term => None,
+        };
+        if self.is_settled.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let mut unsettled = self.whole.unsettled.lock().expect("no thread panics while it counts");
+        unsettled.pause = unsettled.pause.max(pause);
+        unsettled.parts -= 1;
+        let whole = || unsettled.pause.map_or(AckKind::Ack, |pause| AckKind::Nak(Some(pause)));
+        (unsettled.parts == 0).then(whole)
+    }
 }
 
 impl<M> Delivery<M> {
@@ -76,8 +130,12 @@ impl AckHandle {
     }
 
     async fn settle(&self, kind: AckKind) {
-        let acker = match (&self.means, &kind) {
-            (Means::Acker(acker), _) => acker,
+        let (acker, kind): (&Acker, AckKind) = match (&self.means, kind) {
+            (Means::Acker(acker), kind) => (acker, kind),
+            (Means::Part(part), kind) => match part.settle(kind) {
+                Some(kind) => (&part.whole.acker, kind),
+                None => return,
+            },
             (Means::Stored(stored), AckKind::Ack | AckKind::Term) => return unreadable::delete(stored).await,
             // It stays where it is, and is found again.
             (Means::Stored(_), _) => return,

@@ -24,17 +24,19 @@ const REASON_CHARS_MAX: usize = 400;
 pub(crate) const KEY: &str = "Idempotency-Key";
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
 const SAGA_ID: &str = "Redress-Saga-Id";
-const SAGA: &str = "Redress-Saga";
-const VERSION: &str = "Redress-Version";
+pub(crate) const SAGA: &str = "Redress-Saga";
+pub(crate) const VERSION: &str = "Redress-Version";
 const STEP: &str = "Redress-Step";
 const PHASE: &str = "Redress-Phase";
 const GENERATION: &str = "Redress-Generation";
 const ATTEMPT: &str = "Redress-Attempt";
-const SERVICE: &str = "Redress-Service";
+pub(crate) const SERVICE: &str = "Redress-Service";
 const COMMAND: &str = "Redress-Command";
 const REPLY_TO: &str = "Redress-Reply-To";
 pub(crate) const ACTION_SENT_AT: &str = "Redress-Action-Sent-At";
-const OUTCOME: &str = "Redress-Outcome";
+pub(crate) const OUTCOME: &str = "Redress-Outcome";
+/// The number of replies in a bundle.
+pub(crate) const REPLIES: &str = "Redress-Replies";
 const FAULT: &str = "Redress-Fault";
 const TRACE: &str = "traceparent";
 
@@ -68,6 +70,15 @@ pub struct Malformed {
     pub payload: Vec<u8>,
 }
 
+/// One of the messages that travelled in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpacked<M> {
+    /// The message, or the reason why it is none and the coordinator that can be told.
+    pub message: Result<M, (String, Option<ReplyAddress>)>,
+    /// What would be sent for it alone, if that is not what came.
+    pub payload: Option<Vec<u8>>,
+}
+
 /// A message that travels: how it becomes headers and body and back.
 pub trait Envelope: Sized + Send + 'static {
     /// The subject on which it travels.
@@ -78,6 +89,11 @@ pub trait Envelope: Sized + Send + 'static {
     /// # Errors
     /// The reason, and the coordinator that can be told.
     fn read(headers: &HeaderMap, payload: &[u8]) -> Result<Self, (String, Option<ReplyAddress>)>;
+
+    /// Reads all that travels in one message: one, as a rule.
+    fn unpack(headers: &HeaderMap, payload: &[u8]) -> Vec<Unpacked<Self>> {
+        vec![Unpacked { message: Self::read(headers, payload), payload: None }]
+    }
 
     /// The coordinator that can be told about it, if there is one.
     fn address(&self) -> Option<ReplyAddress>;
@@ -139,15 +155,19 @@ pub fn of_reply(reply: &ReplyMessage) -> (HeaderMap, Vec<u8>) {
     let mut headers = shared_headers(&reply.key, reply.attempt, &reply.saga, reply.version);
     headers.insert(SERVICE, reply.service.as_str());
     headers.insert(OUTCOME, reply.outcome.as_str());
-    let body = match &reply.outcome {
+    (headers, body_of_reply(reply))
+}
+
+/// The body of a reply: JSON, or nothing.
+pub(crate) fn body_of_reply(reply: &ReplyMessage) -> Vec<u8> {
+    match &reply.outcome {
         Outcome::Done { reply } => reply.as_bytes().to_vec(),
         Outcome::Rejected(rejection) => serde_json::to_vec(rejection).expect("two texts become JSON"),
         Outcome::Failed { message: text }
         | Outcome::Refused { reason: text }
         | Outcome::InDoubt { reason: text } => serde_json::to_vec(text).expect("a text becomes JSON"),
         Outcome::Fenced | Outcome::Expired | Outcome::Accepted => Vec::new(),
-    };
-    (headers, body)
+    }
 }
 
 /// The headers that a command and its reply share.
@@ -160,18 +180,18 @@ fn shared_headers(key: &IdempotencyKey, attempt: u32, saga: &Name, version: u32)
     headers
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, String> {
+pub(crate) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, String> {
     headers.get(name).map(|value| value.as_str()).ok_or_else(|| format!("the header `{name}` is missing"))
 }
 
-fn parsed<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Result<T, String>
+pub(crate) fn parsed<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Result<T, String>
 where
     T::Err: std::fmt::Display,
 {
     text(headers, name)?.parse().map_err(|error: T::Err| format!("the header `{name}` is unusable: {error}"))
 }
 
-fn address(headers: &HeaderMap) -> Result<ReplyAddress, String> {
+pub(crate) fn address(headers: &HeaderMap) -> Result<ReplyAddress, String> {
     Ok(ReplyAddress {
         key: parsed(headers, KEY)?,
         attempt: parsed::<NonZeroU32>(headers, ATTEMPT)?.get(),
@@ -242,52 +262,25 @@ impl Envelope for CommandMessage {
     }
 }
 
-impl Envelope for ReplyMessage {
-    fn subject(&self, topology: &Topology) -> String {
-        topology.reply_subject(self)
-    }
-
-    fn read(headers: &HeaderMap, payload: &[u8]) -> Result<Self, (String, Option<ReplyAddress>)> {
-        let address = address(headers).map_err(|reason| (reason, None))?;
-        let sentence = || {
-            body(payload)?.read::<String>().map_err(|error| format!("the payload is no sentence: {error}"))
-        };
-        let read = || {
-            let outcome = match text(headers, OUTCOME)? {
-                "done" => Outcome::Done { reply: body(payload)? },
-                "rejected" => Outcome::Rejected(
-                    body(payload)?
-                        .read::<Rejection>()
-                        .map_err(|error| format!("the payload is no rejection: {error}"))?,
-                ),
-                "failed" => Outcome::Failed { message: sentence()? },
-                "refused" => Outcome::Refused { reason: sentence()? },
-                "fenced" => Outcome::Fenced,
-                "expired" => Outcome::Expired,
-                "accepted" => Outcome::Accepted,
-                "in-doubt" => Outcome::InDoubt { reason: sentence()? },
-                other => return Err(format!("the outcome `{other}` is unknown")),
-            };
-            Ok(Self {
-                key: address.key.clone(),
-                attempt: address.attempt,
-                saga: address.saga.clone(),
-                version: address.version,
-                service: parsed(headers, SERVICE)?,
-                outcome,
-            })
-        };
-        read().map_err(|reason: String| (reason, Some(address.clone())))
-    }
-
-    fn address(&self) -> Option<ReplyAddress> {
-        Some(ReplyAddress {
-            key: self.key.clone(),
-            attempt: self.attempt,
-            saga: self.saga.clone(),
-            version: self.version,
-        })
-    }
+/// The outcome of this name with this body.
+pub(crate) fn outcome(name: &str, payload: &[u8]) -> Result<Outcome, String> {
+    let sentence =
+        || body(payload)?.read::<String>().map_err(|error| format!("the payload is no sentence: {error}"));
+    Ok(match name {
+        "done" => Outcome::Done { reply: body(payload)? },
+        "rejected" => Outcome::Rejected(
+            body(payload)?
+                .read::<Rejection>()
+                .map_err(|error| format!("the payload is no rejection: {error}"))?,
+        ),
+        "failed" => Outcome::Failed { message: sentence()? },
+        "refused" => Outcome::Refused { reason: sentence()? },
+        "fenced" => Outcome::Fenced,
+        "expired" => Outcome::Expired,
+        "accepted" => Outcome::Accepted,
+        "in-doubt" => Outcome::InDoubt { reason: sentence()? },
+        other => return Err(format!("the outcome `{other}` is unknown")),
+    })
 }
 
 /// Headers as plain text, for keeping: by name, as the client library hands them out in any order; several values of a

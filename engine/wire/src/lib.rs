@@ -5,7 +5,7 @@
 //! only has to bring messages across soon, and to notice when streams or consumers are gone and build them anew.
 //!
 //! - [`topology`]: names of subjects, streams and consumers, all under one configurable prefix.
-//! - [`headers`]: the envelope of a message, in headers; the body is only the payload.
+//! - [`headers`]: the envelope of a message, in headers; the body is only the payload. `bundle`: several replies in one.
 //! - [`streams`]: the configuration of the streams.
 //! - [`Consumer`]: a supervised consumer that never ends. [`Delivery`]: one message of it, to be settled.
 //! - [`Notifications`]: messages that are sent once, over core NATS, and kept nowhere.
@@ -15,6 +15,7 @@
 //! This is the only crate of the engine that names `async_nats`.
 
 mod anchor;
+mod bundle;
 mod casting;
 mod claiming;
 pub mod config;

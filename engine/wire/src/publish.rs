@@ -118,11 +118,6 @@ impl Wire {
         self.publish_all(commands).await
     }
 
-    /// Publishes replies, and waits until each is acknowledged or has failed; in the order given.
-    pub async fn publish_replies(&self, replies: &[ReplyMessage]) -> Vec<Result<(), PublishError>> {
-        self.publish_all(replies).await
-    }
-
     pub(crate) async fn publish_all<M: Outgoing>(&self, messages: &[M]) -> Vec<Result<(), PublishError>> {
         if !self.may_publish().await {
             let refused = "the streams of this prefix belong to another installation".to_owned();

@@ -103,6 +103,13 @@ async fn by_subject(context: &jetstream::Context, stream: &str) -> Vec<(String, 
     subjects.map_ok(|(subject, messages)| (subject, messages as u64)).try_collect().await.unwrap()
 }
 
+/// Waits until no request for messages of the consumer is open at the server.
+pub(crate) async fn until_nobody_waits(context: &jetstream::Context, stream: &str, durable: &str) {
+    let stream = context.get_stream(stream).await.unwrap();
+    let consumer = async || -> PullConsumer { stream.get_consumer(durable).await.unwrap() };
+    soon("nobody waits", async { while consumer().await.cached_info().num_waiting > 0 {} }).await;
+}
+
 /// Waits until the server has sent `messages` to the consumer that are not acknowledged.
 pub(crate) async fn until_sent(context: &jetstream::Context, stream: &str, durable: &str, messages: usize) {
     let stream = context.get_stream(stream).await.unwrap();

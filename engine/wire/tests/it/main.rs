@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a broken expectation is the finding")]
 
 mod batches;
+mod bundles;
 mod conformance;
 mod ends;
 mod fixture;

@@ -10,7 +10,7 @@ use redress_wire::{Consumer, Wire, WireConfig};
 
 use crate::fixture::{
     beside, beside_shared, command, commands, name, own_server, prefix, publish, sagas, soon, stored,
-    until_sent, wire, wire_config, wire_of,
+    until_nobody_waits, until_sent, wire, wire_config, wire_of,
 };
 
 /// Sends the command of `saga` until it arrives; the messages before it are passed over.
@@ -148,6 +148,8 @@ async fn acknowledgements_of_former_incarnation_hit_no_new_message() {
         taken.extend(soon("all of them", elsewhere.next_batch(20)).await);
     }
     drop(elsewhere);
+    // What is given back before the server knows that it went would be sent to it.
+    until_nobody_waits(&context, &wire.topology().commands_stream(), "till").await;
     for delivery in &in_hand {
         delivery.handle().ack().await;
     }
