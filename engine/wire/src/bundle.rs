@@ -143,8 +143,8 @@ fn bundle(replies: &[&ReplyMessage]) -> (HeaderMap, Vec<u8>) {
     (headers, serde_json::to_vec(&entries).expect("texts and numbers become JSON"))
 }
 
-/// Reads the replies of a bundle: one that cannot be read hides no other. Each keeps a bundle of itself alone, which is what
-/// is sent again if it was set aside.
+/// Reads the replies of a bundle: one that cannot be read hides no other, and keeps a bundle of itself alone, which is what is
+/// sent again once it was set aside.
 ///
 /// # Errors
 /// The reason, if it is no bundle.
@@ -160,7 +160,8 @@ pub(crate) fn unpack(headers: &HeaderMap, payload: &[u8]) -> Result<Vec<Unpacked
     let read = |raw: &&RawValue| {
         let mut address = None;
         let message = read(raw, &service, &saga, version, &mut address).map_err(|reason| (reason, address));
-        Unpacked { message, payload: Some(format!("[{raw}]").into_bytes()) }
+        let payload = message.is_err().then(|| format!("[{raw}]").into_bytes());
+        Unpacked { message, payload }
     };
     Ok(entries.iter().map(read).collect())
 }

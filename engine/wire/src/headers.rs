@@ -75,7 +75,7 @@ pub struct Malformed {
 pub struct Unpacked<M> {
     /// The message, or the reason why it is none and the coordinator that can be told.
     pub message: Result<M, (String, Option<ReplyAddress>)>,
-    /// What would be sent for it alone, if that is not what came.
+    /// What would be sent for it alone, if it cannot be read and others came with it.
     pub payload: Option<Vec<u8>>,
 }
 
