@@ -182,12 +182,14 @@ async fn deliver_everything_twice(world: &World) -> tokio::task::JoinHandle<Copi
             }
             headers.insert("Test-Copy", "1");
             let is_undo = headers.get("Redress-Phase").is_some_and(|phase| phase.as_str() == "compensation");
+            let replies =
+                headers.get("Redress-Replies").map_or(1, |replies| replies.as_str().parse().unwrap());
             match message.subject.contains(".command.") {
                 true => {
                     (copies.commands, copies.undos) =
                         (copies.commands + 1, copies.undos + usize::from(is_undo))
                 }
-                false => copies.replies += 1,
+                false => copies.replies += replies,
             }
             client
                 .publish_with_headers(message.subject, headers, message.payload)

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 
 use super::book::Book;
 use super::disruptions::poison::MARK;
+use super::support::answers::Answered;
 use super::yard::{PREFIX, Yard};
 use super::{rest, support};
 
@@ -45,18 +46,20 @@ impl Answers {
 
     fn hear(&self, reply: &async_nats::Message, book: &Book) {
         let header = |name: &str| reply.headers.as_ref()?.get(name).map(|value| value.as_str());
-        let (Some(key), Some(outcome)) = (header("Idempotency-Key"), header("Redress-Outcome")) else {
-            return;
-        };
-        // The other outcomes speak of an attempt, not of the command.
-        if header(MARK).is_some() || !matches!(outcome, "done" | "rejected" | "fenced") {
+        if header(MARK).is_some() {
             return;
         }
-        self.heard.fetch_add(1, Ordering::Relaxed);
-        let answer = hash(&(outcome, &reply.payload[..]));
-        let mut first = self.first.lock().expect("nobody panics while holding it");
-        if *first.entry(hash(&key)).or_insert(answer) != answer {
-            book.violation(format!("{key} was answered in two ways, the second time {outcome}"));
+        for Answered { key, outcome, body } in support::answers::answers(reply) {
+            // The other outcomes speak of an attempt, not of the command.
+            if !matches!(outcome.as_str(), "done" | "rejected" | "fenced") {
+                continue;
+            }
+            self.heard.fetch_add(1, Ordering::Relaxed);
+            let answer = hash(&(&outcome, &body[..]));
+            let mut first = self.first.lock().expect("nobody panics while holding it");
+            if *first.entry(hash(&key)).or_insert(answer) != answer {
+                book.violation(format!("{key} was answered in two ways, the second time {outcome}"));
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! stop when the test ends, however it ends: their standard input is ours.
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
+pub(crate) mod answers;
 pub(crate) mod check;
 pub(crate) mod door;
 pub(crate) mod observer;

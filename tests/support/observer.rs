@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt;
 
+use super::answers::{Answered, answers};
+
 /// Counts until it is dropped.
 pub(crate) struct Observer {
     redelivered: Arc<AtomicU64>,
@@ -25,19 +27,16 @@ impl Observer {
         client.flush().await.expect("NATS answers");
         let redelivered = Arc::new(AtomicU64::new(0));
         let counter = redelivered.clone();
-        let answers = Answers::default();
-        let seen = answers.clone();
+        let first = Answers::default();
+        let seen = first.clone();
         let listening = tokio::spawn(async move {
             while let Some(reply) = replies.next().await {
-                let header = |name: &str| Some(reply.headers.as_ref()?.get(name)?.to_string());
-                let (Some(key), Some(outcome)) = (header("Idempotency-Key"), header("Redress-Outcome"))
-                else {
-                    continue;
-                };
-                // The other outcomes speak of an attempt, not of the command.
-                if matches!(outcome.as_str(), "done" | "rejected" | "fenced") {
-                    let mut seen = seen.lock().expect("nobody panics while holding it");
-                    seen.entry(key).or_default().insert((outcome, reply.payload.to_vec()));
+                for Answered { key, outcome, body } in answers(&reply) {
+                    // The other outcomes speak of an attempt, not of the command.
+                    if matches!(outcome.as_str(), "done" | "rejected" | "fenced") {
+                        let mut seen = seen.lock().expect("nobody panics while holding it");
+                        seen.entry(key).or_default().insert((outcome, body));
+                    }
                 }
             }
         });
@@ -50,7 +49,7 @@ impl Observer {
                 }
             }
         });
-        Self { redelivered, answers, tasks: [counting, listening] }
+        Self { redelivered, answers: first, tasks: [counting, listening] }
     }
 
     /// Commands that got two different final answers.

@@ -32,7 +32,8 @@ pub(super) async fn double(clients: &Clients, length: Duration) -> Played {
     while begun.elapsed() < length {
         let Ok(Some(message)) = timeout(length, messages.next()).await else { break };
         let mut headers = message.headers.unwrap_or_default();
-        let is_ours = headers.get("Idempotency-Key").is_some() && headers.get("Soak-Mark").is_none();
+        let has_key = ["Idempotency-Key", "Redress-Replies"].iter().any(|name| headers.get(*name).is_some());
+        let is_ours = has_key && headers.get("Soak-Mark").is_none();
         if headers.get(COPY).is_some() || !is_ours {
             continue;
         }
