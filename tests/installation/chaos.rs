@@ -182,8 +182,9 @@ async fn deliver_everything_twice(world: &World) -> tokio::task::JoinHandle<Copi
             }
             headers.insert("Test-Copy", "1");
             let is_undo = headers.get("Redress-Phase").is_some_and(|phase| phase.as_str() == "compensation");
-            let replies =
-                headers.get("Redress-Replies").map_or(1, |replies| replies.as_str().parse().unwrap());
+            let replies = headers
+                .get("Redress-Replies")
+                .map_or(1, |replies| replies.as_str().parse().expect("it is a number"));
             match message.subject.contains(".command.") {
                 true => {
                     (copies.commands, copies.undos) =
