@@ -2,7 +2,7 @@
 --
 -- No index of `sagas` names `status`, neither in its key nor in its condition: Postgres asks of every column that any index
 -- names whether it has changed, rows outside of the index included, and an update that changes one is no longer HOT. What
--- an ended saga has come to is found by the row of history that says so. All of these may be built beforehand, while
+-- was undone or closed is found by the row of history that says so. All of these may be built beforehand, while
 -- coordinators are at work: docs/operations.md, "Before an upgrade".
 
 -- The open ones, by what they are and then in the order of lists: those that await something from outside apart, of which

@@ -154,8 +154,9 @@ pub(crate) fn unpack(headers: &HeaderMap, payload: &[u8]) -> Result<Vec<Unpacked
     let version: u32 = headers::parsed(headers, VERSION)?;
     let entries: Vec<&RawValue> = serde_json::from_slice(payload)
         .map_err(|error| format!("the payload is no list of replies: {error}"))?;
-    if entries.is_empty() {
-        return Err("the list of replies is empty".to_owned());
+    // Each may become a letter, and a stranger's message holds half a million of them.
+    if entries.is_empty() || entries.len() > REPLIES_MAX {
+        return Err(format!("the list has {} replies; it takes 1 to {REPLIES_MAX}", entries.len()));
     }
     let read = |raw: &&RawValue| {
         let mut address = None;

@@ -56,7 +56,7 @@ impl PgJournal {
     ) -> Result<UnderWay, JournalError> {
         let (names, versions): (Vec<&str>, Vec<i32>) =
             versions.iter().map(|(name, version)| (&**name, version.cast_signed())).unzip();
-        // In two parts, as in `open_sagas`.
+        // In two parts, as in `open_sagas`. Both values of the index's first column are named, so that it is used.
         let row = sqlx::query(
             "SELECT count(*) FILTER (WHERE status NOT IN ('parked', 'paused')) AS going, \
                     count(*) FILTER (WHERE status IN ('parked', 'paused')) AS resting \

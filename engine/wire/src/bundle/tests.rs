@@ -55,10 +55,11 @@ fn unreadable_reply_hides_no_other_and_keeps_a_bundle_of_its_own() {
 fn what_is_no_bundle_is_one_unreadable_message() {
     let (headers, _) = bundle(&[&reply(1, "sell", Outcome::Fenced)]);
     let mut reasons = Vec::new();
-    for payload in ["", "{}", "[]", "[1]", r#"[{"key":"x","attempt":1,"outcome":"done"}]"#] {
-        for part in ReplyMessage::unpack(&headers, payload.as_bytes()) {
-            reasons.push(part.message.unwrap_err().0);
-        }
+    let many = format!("[{}1]", "1,".repeat(REPLIES_MAX));
+    for payload in ["", "{}", "[]", &many, "[1]", r#"[{"key":"x","attempt":1,"outcome":"done"}]"#] {
+        let parts = ReplyMessage::unpack(&headers, payload.as_bytes());
+        assert_eq!(parts.len(), 1, "{payload}");
+        reasons.extend(parts.into_iter().map(|part| part.message.unwrap_err().0));
     }
     let mut without = headers.clone();
     without.insert(SAGA, "no name");
@@ -66,7 +67,8 @@ fn what_is_no_bundle_is_one_unreadable_message() {
     insta::assert_snapshot!(reasons.join("\n"), @r"
     the payload is no list of replies: EOF while parsing a value at line 1 column 0
     the payload is no list of replies: invalid type: map, expected a sequence at line 1 column 0
-    the list of replies is empty
+    the list has 0 replies; it takes 1 to 64
+    the list has 65 replies; it takes 1 to 64
     the entry is no reply: invalid type: integer `1`, expected an object with `key`, `attempt`, `outcome` and perhaps `body` at line 1 column 1
     the entry's `key` is unusable: `x` is no key: expected `<saga-id>/<step>/<action|compensation|settlement>/<generation>`
     the header `Redress-Saga` is unusable: `no name` is no name: use a lowercase letter and then up to 62 lowercase letters, digits or hyphens
