@@ -4,6 +4,9 @@
 //! The corpus was written by the simulator of that version: a saga in each state that it came to, with its history. It
 //! is never edited; a version that stores something new adds a file of its own.
 
+#[path = "walks/forms.rs"]
+mod forms;
+
 use fastrand::Rng;
 use redress_core::decide::{Event, OperatorCommand, Verb};
 use redress_core::history::{HistoryEntry, HistoryEvent};
@@ -107,12 +110,8 @@ fn sagas_stored_by_version_0_1_are_led_to_an_end() {
         let named = |definition: &&SagaDefinition| definition.name == *name;
         let definition = definitions.iter().find(named).expect("a fixture");
         let (state, history) = stored.read().unwrap_or_else(|error| panic!("line {}: {error}", place + 1));
-        assert_eq!(
-            serde_json::to_value(&state).unwrap(),
-            stored.state,
-            "line {}: nothing is lost",
-            place + 1
-        );
+        let written = serde_json::to_value(&state).unwrap();
+        assert_eq!(written, forms::in_form_6(stored.state.clone()), "line {}: nothing is lost", place + 1);
         let history =
             lead(definition, state, history).unwrap_or_else(|wrong| panic!("line {}: {wrong}", place + 1));
         // Version 0.1 gave a compensation up for silence, too.

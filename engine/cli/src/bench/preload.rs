@@ -3,7 +3,7 @@
 //! They are copies of sagas that the bench has really played, one that has completed and one that was undone, in the
 //! proportion of the load: the same state, data, input and history, moved into the past. So they have whatever columns and
 //! rows the engine of the day writes; a column that it gets tomorrow is copied, too. Only ids, keys and times are their own,
-//! those within a state as well, which are text in its JSON.
+//! those within a state as well, which are numbers in its JSON.
 //! They are made by the database, in the bench's own private journal, several times as fast as sagas end.
 //!
 //! A chunk is one statement, and so one transaction: what an interrupted bench leaves behind is a journal that ends with it.
@@ -28,11 +28,11 @@ const BEFORE_NOW: Duration = Duration::from_secs(3_600);
 const TABLES: [(&str, &str); 3] =
     [("sagas", "id"), ("saga_history", "saga_id"), ("idempotency_keys", "saga_id")];
 
-/// A time in the JSON of a state.
-const TIME: &str = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z";
+/// A time in the JSON of a state: microseconds since 1970.
+const TIME: &str = r#"(?<="(?:started_at|ended_at|deadline_at|until|since|answer_by)":)\d+"#;
 /// A state with its times moved, from what `set_apart` makes of it.
-const MOVED_STATE: &str = "convert_to((SELECT string_agg(piece || coalesce(to_char((time + made.shift) AT TIME ZONE 'UTC', \
-     'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), ''), '' ORDER BY number) \
+const MOVED_STATE: &str = "convert_to((SELECT string_agg(piece || \
+     coalesce((time + (extract(epoch FROM made.shift) * 1000000)::bigint)::text, ''), '' ORDER BY number) \
      FROM unnest(template.pieces, template.times) WITH ORDINALITY AS part (piece, time, number)), 'UTF8')";
 
 /// Sagas of the bench that have really ended, to be copied.
@@ -102,12 +102,15 @@ async fn set_apart(connection: &mut PgConnection, templates: Templates) -> anyho
         sqlx::raw_sql(AssertSqlSafe(format!("ANALYZE template_{table}"))).execute(&mut *connection).await?;
     }
     let cut = format!(
-        "ALTER TABLE template_sagas ADD COLUMN pieces text[], ADD COLUMN times timestamptz[]; \
+        "ALTER TABLE template_sagas ADD COLUMN pieces text[], ADD COLUMN times bigint[]; \
          UPDATE template_sagas SET pieces = regexp_split_to_array(convert_from(state, 'UTF8'), '{TIME}'), \
-             times = ARRAY(SELECT match[1]::timestamptz \
+             times = ARRAY(SELECT match[1]::bigint \
                            FROM regexp_matches(convert_from(state, 'UTF8'), '({TIME})', 'g') AS match)"
     );
     sqlx::raw_sql(AssertSqlSafe(cut)).execute(&mut *connection).await?;
+    let uncut = sqlx::query_scalar("SELECT count(*) FROM template_sagas WHERE cardinality(times) = 0");
+    let uncut: i64 = uncut.fetch_one(&mut *connection).await?;
+    anyhow::ensure!(uncut == 0, "the states of {uncut} sagas have no times that could be moved");
     Ok(())
 }
 

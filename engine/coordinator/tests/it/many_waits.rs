@@ -31,7 +31,7 @@ const COPIES: &str = "INSERT INTO sagas (id, saga, version, status, revision, st
                       due_at, wake_at, awaiting) \
      SELECT gen_random_uuid(), saga, version, status, revision, \
             CASE WHEN is_due THEN convert_to(regexp_replace(convert_from(state, 'UTF8'), \
-                '\"until\":\"[^\"]*\"', '\"until\":\"2020-01-01T00:00:00Z\"'), 'UTF8') ELSE state END, \
+                '\"until\":[0-9]+', '\"until\":1577836800000000'), 'UTF8') ELSE state END, \
             state_format, data, input, jsonb_build_object('form', number::text), started_at, \
             CASE WHEN is_due THEN timestamptz '2020-01-01 00:00:00Z' ELSE due_at END, \
             CASE WHEN is_due THEN timestamptz '2020-01-01 00:00:00Z' ELSE due_at END, awaiting \

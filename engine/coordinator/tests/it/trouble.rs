@@ -84,8 +84,11 @@ async fn unwritable_saga_does_not_stop_timers() {
                                           '\"attempt\":1,\"turn\":\"backoff\"'), 'UTF8')";
     sqlx::query(due).execute(&fixture.pool).await.unwrap();
     let until_now = "UPDATE sagas SET state = convert_to(regexp_replace(convert_from(state, 'UTF8'), \
-                     '\"until\":\"[^\"]*\"', '\"until\":\"2020-01-01T00:00:00Z\"'), 'UTF8')";
+                     '\"until\":[0-9]+', '\"until\":1577836800000000'), 'UTF8')";
     sqlx::query(until_now).execute(&fixture.pool).await.unwrap();
+    let are_due = "SELECT count(*) FROM sagas WHERE convert_from(state, 'UTF8') LIKE \
+                   '%\"turn\":\"backoff\",\"until\":1577836800000000%'";
+    assert_eq!(fixture.count(are_due).await, 20);
     let coordinator = fixture.coordinator(vec![sell()]).await;
     fixture.party.holds(39).await;
     let resting = "SELECT count(*) FROM sagas WHERE wake_at > now() + interval '50 minutes'";

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Phase, Timestamp, ms_between};
 use crate::json::JsonText;
+use crate::state::optional_time;
+use crate::state::time;
 
 /// A command that has no final answer yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +19,7 @@ pub struct PendingCommand {
     #[serde(rename = "turn")]
     pub attempt_state: AttemptState,
     /// When that ends.
+    #[serde(with = "time")]
     pub until: Timestamp,
     /// The command's payload, the same in every attempt.
     pub payload: JsonText,
@@ -38,7 +41,7 @@ pub struct PendingCommand {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub asked_again: u32,
     /// When an answer that comes later is no longer waited for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "optional_time", skip_serializing_if = "Option::is_none")]
     pub answer_by: Option<Timestamp>,
 }
 

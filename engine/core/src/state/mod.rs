@@ -17,6 +17,7 @@ mod cause;
 mod command;
 mod direction;
 mod hold;
+mod optional_time;
 mod park;
 mod place;
 mod progress;
@@ -24,6 +25,7 @@ mod saga;
 mod status;
 mod step;
 mod stored;
+mod time;
 mod transition;
 
 pub use cause::{Cause, CauseKind};

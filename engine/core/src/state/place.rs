@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Timestamp;
+use crate::state::time;
 
 /// Where a step stands in the order of its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,7 @@ pub enum OrderPlace {
         /// The key.
         key: String,
         /// When the saga came to the step.
+        #[serde(with = "time")]
         since: Timestamp,
     },
     /// None stands before it: the step may be sent.

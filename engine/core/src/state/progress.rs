@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Phase, Timestamp};
 use crate::state::command::{AttemptState, PendingCommand};
 use crate::state::park::ParkCode;
+use crate::state::time;
 use crate::state::transition::ProgressKind;
 
 /// Where a step stands.
@@ -30,6 +31,7 @@ pub enum Progress {
     /// It sends nothing, and waits for a time or an event.
     Waiting {
         /// When that ends, if no event comes.
+        #[serde(with = "time")]
         until: Timestamp,
     },
     /// The event did not come in time: the saga goes on without it, or has turned back.

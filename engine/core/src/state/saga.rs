@@ -16,7 +16,7 @@ use crate::state::step::{AnsweredCommand, StepState};
 /// The form in which [`SagaState`] is stored, by number. It counts on with every change after which an older program
 /// could not read a state, or would lose a part of it by writing it back: a new field, a new variant. Older
 /// coordinators leave a state with a higher number than theirs to others; this one reads every form up to its own.
-pub const STATE_FORMAT: u32 = 5;
+pub const STATE_FORMAT: u32 = 6;
 
 /// A saga: all that a decision needs to know of it.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Name, Phase, Timestamp};
 use crate::json::JsonText;
 use crate::state::command::{PendingCommand, is_zero};
+use crate::state::optional_time;
 use crate::state::park::ParkCode;
 use crate::state::place::OrderPlace;
 use crate::state::progress::Progress;
@@ -18,6 +19,7 @@ pub struct StepState {
     /// Where it stands; changes only by [`move_to`](Self::move_to).
     progress: Progress,
     /// 1, and one more when an operator re-opens it.
+    #[serde(default = "first_generation", skip_serializing_if = "is_first_generation")]
     pub generation: u32,
     /// How often its action was sent.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -29,10 +31,10 @@ pub struct StepState {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub settlement_attempts: u32,
     /// When its action was first sent, or its wait began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "optional_time", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When it got its last final answer, or its wait was over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "optional_time", skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
     /// The last error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,13 +109,23 @@ pub struct AnsweredCommand {
     pub generation: u32,
 }
 
+const fn first_generation() -> u32 {
+    1
+}
+
+/// Leaves the generation that nearly all steps have out of the stored form.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+const fn is_first_generation(generation: &u32) -> bool {
+    *generation == first_generation()
+}
+
 impl StepState {
     /// A step that has not been sent.
     pub(crate) const fn new(name: Name) -> Self {
         Self {
             name,
             progress: Progress::Pending,
-            generation: 1,
+            generation: first_generation(),
             attempts: 0,
             compensation_attempts: 0,
             settlement_attempts: 0,

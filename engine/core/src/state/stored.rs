@@ -1,8 +1,8 @@
 //! The form in which a saga is stored: the only place that reads and writes it.
 //!
 //! The journal's rows are older than the model that the engine computes with, and other programs read them: a query
-//! looks into `status`, an older coordinator carries a saga on. So the stored form stays what it is, field by field and
-//! byte by byte, whatever becomes of the model:
+//! looks into `status`, an older coordinator carries a saga on. So the stored form stays what it is, whatever becomes of the
+//! model, and a change of it has a number of its own ([`STATE_FORMAT`](crate::state::STATE_FORMAT)):
 //!
 //! | stored `status` | direction | hold |
 //! |---|---|---|
@@ -25,9 +25,11 @@ use crate::json::JsonText;
 use crate::state::cause::Cause;
 use crate::state::direction::{Direction, End, Unwinding};
 use crate::state::hold::Hold;
+use crate::state::optional_time;
 use crate::state::park::ParkReason;
 use crate::state::saga::SagaState;
 use crate::state::step::{AnsweredCommand, StepState};
+use crate::state::time;
 
 /// A saga as it is stored. The data are not part of it: the journal keeps them in a column of their own.
 #[derive(Serialize, Deserialize)]
@@ -36,10 +38,11 @@ struct StoredSaga<'a> {
     steps: Cow<'a, [StepState]>,
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     faults: Cow<'a, [Fault]>,
+    #[serde(with = "time")]
     started_at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "optional_time", skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "optional_time", skip_serializing_if = "Option::is_none")]
     deadline_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     closed_last: Option<Cow<'a, AnsweredCommand>>,
