@@ -6,8 +6,8 @@ use redress::{DemoAnswer, DemoStart};
 use redress_services::card_provider::CardProvider;
 use serde_json::{Value, json};
 
-/// A fifth of the time of coordinator and services is spent on memory with the allocator of glibc.
-#[cfg(target_os = "linux")]
+/// A fifth of the CPU time of coordinator and services went to the allocator of glibc (ARCHITECTURE, "Where the time goes").
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

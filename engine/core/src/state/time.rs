@@ -1,5 +1,5 @@
 //! Times in a stored saga: microseconds since 1970, as exact as Postgres keeps a time. Up to form 5 they were texts, which
-//! were twice as long and took the greater part of the time that it takes to read a state; those are still read.
+//! are still read.
 
 use std::fmt;
 
