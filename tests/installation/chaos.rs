@@ -3,20 +3,16 @@
 //! Each test also proves that its fault happened. The moments come from a seed that is printed; `CHAOS_SEED` plays the
 //! same ones again.
 
-use std::time::Duration;
-
 use crate::support::orders::{Order, Placing};
-use crate::support::{SERVICES, World, until};
+use crate::support::{SERVICES, World};
 use futures_util::StreamExt;
 use redress::devstack::StopMode;
-use sqlx::Row;
+use tokio_util::sync::CancellationToken;
 
 /// Orders per test.
 const ORDERS: usize = 500;
 /// Kills of each process that is killed again and again.
 const KILLS: usize = 20;
-/// Silence after which a run is over: longer than anything that is sent again waits.
-const QUIET: Duration = Duration::from_secs(5);
 /// The last moment of a disruption: later, there might be nothing left to disturb.
 const LAST_MOMENT: usize = ORDERS * 9 / 10;
 
@@ -164,41 +160,67 @@ struct Copies {
     undos: usize,
 }
 
-/// Copies every command and every reply of a world, with another message id, until nothing more comes.
-async fn deliver_everything_twice(world: &World) -> tokio::task::JoinHandle<Copies> {
+impl Copies {
+    /// Publishes a message once more, under another message id; a copy is not copied.
+    async fn copy(&mut self, client: &async_nats::Client, message: async_nats::Message) {
+        let mut headers = message.headers.unwrap_or_default();
+        if headers.get("Test-Copy").is_some() {
+            return;
+        }
+        if let Some(id) = headers.get("Nats-Msg-Id").map(ToString::to_string) {
+            headers.insert("Nats-Msg-Id", format!("{id}-copy"));
+        }
+        headers.insert("Test-Copy", "1");
+        let is_undo = headers.get("Redress-Phase").is_some_and(|phase| phase.as_str() == "compensation");
+        let replies = headers
+            .get("Redress-Replies")
+            .map_or(1, |replies| replies.as_str().parse().expect("it is a number"));
+        match message.subject.contains(".command.") {
+            true => (self.commands, self.undos) = (self.commands + 1, self.undos + usize::from(is_undo)),
+            false => self.replies += replies,
+        }
+        let copied = client.publish_with_headers(message.subject, headers, message.payload).await;
+        copied.expect("NATS answers");
+    }
+}
+
+/// Copies every command and every reply of a world while it runs.
+struct Copying {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Copies>,
+}
+
+impl Copying {
+    /// Stops, and waits until the copies, too, have been delivered: what `world` did with them can be seen.
+    async fn finish(self, world: &World) -> Copies {
+        self.stop.cancel();
+        let copies = self.task.await.expect("copying does not panic");
+        world.until_quiet().await;
+        copies
+    }
+}
+
+async fn deliver_everything_twice(world: &World) -> Copying {
     let client = world.nats().await;
     let mut messages = client.subscribe(format!("{}.*.>", world.prefix)).await.expect("NATS answers");
     client.flush().await.expect("NATS answers");
-    tokio::spawn(async move {
+    let stop = CancellationToken::new();
+    let stopped = stop.clone().cancelled_owned();
+    let task = tokio::spawn(async move {
         let mut copies = Copies::default();
-        // Nothing more for so long: the run is over.
-        while let Ok(Some(message)) = tokio::time::timeout(QUIET, messages.next()).await {
-            let mut headers = message.headers.unwrap_or_default();
-            if headers.get("Test-Copy").is_some() {
-                continue;
-            }
-            if let Some(id) = headers.get("Nats-Msg-Id").map(ToString::to_string) {
-                headers.insert("Nats-Msg-Id", format!("{id}-copy"));
-            }
-            headers.insert("Test-Copy", "1");
-            let is_undo = headers.get("Redress-Phase").is_some_and(|phase| phase.as_str() == "compensation");
-            let replies = headers
-                .get("Redress-Replies")
-                .map_or(1, |replies| replies.as_str().parse().expect("it is a number"));
-            match message.subject.contains(".command.") {
-                true => {
-                    (copies.commands, copies.undos) =
-                        (copies.commands + 1, copies.undos + usize::from(is_undo))
-                }
-                false => copies.replies += replies,
-            }
-            client
-                .publish_with_headers(message.subject, headers, message.payload)
-                .await
-                .expect("NATS answers");
+        let mut before_the_end = messages.by_ref().take_until(Box::pin(stopped));
+        while let Some(message) = before_the_end.next().await {
+            copies.copy(&client, message).await;
         }
+        // What was published before is still to come.
+        messages.drain().await.expect("NATS answers");
+        while let Some(message) = messages.next().await {
+            copies.copy(&client, message).await;
+        }
+        client.flush().await.expect("NATS answers");
         copies
-    })
+    });
+    Copying { stop, task }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,7 +230,10 @@ async fn everything_delivered_twice_is_done_once() {
     let counting = World::with(redress::devstack::shared().await, 0, &[]).await;
     let copying = deliver_everything_twice(&counting).await;
     let mut copies = Copies::default();
-    crate::support::tally::counts_once(&counting, async { copies = copying.await.unwrap() }).await;
+    crate::support::tally::counts_once(&counting, async {
+        copies = copying.finish(&counting).await;
+    })
+    .await;
     let undone = crate::support::tally::COUNTED as usize / 2;
     assert!(copies.undos >= undone && copies.commands >= 5 * undone, "every command came twice: {copies:?}");
     drop(counting);
@@ -218,7 +243,7 @@ async fn everything_delivered_twice_is_done_once() {
     let placing = Placing::begin(&world, ORDERS);
     let orders = placing.accepted().await;
     world.check(&orders).await;
-    let copies = copying.await.unwrap();
+    let copies = copying.finish(&world).await;
     let (asked, undos) = (0..ORDERS)
         .map(Order::number)
         .map(commands)
@@ -226,12 +251,6 @@ async fn everything_delivered_twice_is_done_once() {
     assert!(copies.undos >= undos, "every compensation came twice: {copies:?}");
     assert!(copies.commands >= asked, "every command came twice: {copies:?}");
     assert!(copies.replies >= asked, "every reply came twice: {copies:?}");
-    // Late copies may still be noted; the books stay as they are.
-    until("the quiet after the copies", async || {
-        let row = sqlx::query("SELECT count(*) AS open FROM sagas WHERE ended_at IS NULL")
-            .fetch_one(world.journal());
-        (row.await.ok()?.get::<i64, _>("open") == 0).then_some(())
-    })
-    .await;
+    // The late copies were noted; the books stay as they are.
     world.check(&orders).await;
 }

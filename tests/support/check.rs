@@ -99,7 +99,7 @@ impl World {
 
 impl World {
     /// Nothing is on its way, nothing is due, and no session holds a transaction open.
-    async fn until_quiet(&self) {
+    pub(crate) async fn until_quiet(&self) {
         let context = async_nats::jetstream::new(self.nats().await);
         until("nothing on its way", async || {
             for what in ["COMMANDS", "REPLIES"] {
