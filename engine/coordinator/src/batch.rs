@@ -15,6 +15,7 @@ use redress_core::{CommandMessage, IdempotencyKey, LetterCode, Name, SagaDefinit
 
 use crate::broker::{Broker, BrokerState, all_unsent};
 use crate::crash::{CrashHook, CrashPoint};
+use crate::kept::is_worth_keeping;
 use crate::measure::{Measures, measure};
 use crate::ports::{Bus, Change, Changes, Clock, PlaceChange, PlaceMark, Snapshot, Stored, StoredState};
 use crate::rules::Rules;
@@ -95,6 +96,8 @@ pub(crate) struct CommitEffects {
     pub(crate) places_moved: bool,
     /// Selected too, and not decided: with them the batch would be too large.
     pub(crate) left: Vec<SagaId>,
+    /// The new states that the next decision may use without reading them.
+    pub(crate) kept: Vec<Stored>,
     /// Written by a newer program, in this form: for others to decide on.
     pub(crate) newer: Vec<(SagaId, u32)>,
 }
@@ -250,13 +253,27 @@ impl<C: Clock> Batch<'_, C> {
             let ended = Ended { id, status: state.status_word() };
             self.outcome.ended.push((definition.name.clone(), ended));
         }
-        let moved = folded.moved;
+        // A state is that of its revision. What the timers measure anew, too, is another state.
+        let moved = match self.occasion {
+            Occasion::Events => folded.moved,
+            Occasion::Due { .. } | Occasion::Recheck => folded.moved || *before != state,
+        };
         self.changes.history.extend(folded.history.into_iter().map(|entry| (id, entry)));
         let fired = match self.occasion {
             Occasion::Events => false,
             Occasion::Due { .. } => true,
-            Occasion::Recheck => *before != state,
+            Occasion::Recheck => moved,
         };
+        if moved && is_worth_keeping(&state) {
+            self.outcome.kept.push(Stored {
+                id,
+                saga: definition.name.clone(),
+                version: definition.version,
+                revision: revision + 1,
+                wake_at: None,
+                state: StoredState::Readable(Box::new(state.clone())),
+            });
+        }
         if moved || fired {
             self.keep_places(id, before, &state);
             let new_data = before.data != state.data;

@@ -23,6 +23,7 @@ use crate::gauges::Gauges;
 use crate::housekeeping::Housekeeping;
 use crate::intake::Intake;
 use crate::journal::PgJournal;
+use crate::kept::KeptStates;
 use crate::letter_intake::LetterIntake;
 use crate::metrics::Metrics;
 use crate::ports::{Bus, Clock, JournalLetters, JournalReads, JournalUpkeep};
@@ -142,8 +143,10 @@ impl<J: JournalReads + JournalUpkeep + JournalLetters, B: Bus, C: Clock> Engine<
             journal,
             rules: Rules::new(registry, config.decide, clock.clone()),
             journal_clock: JournalClock::new(clock.clone(), opened_at),
+            kept: KeptStates::new(clock.clone()),
             clock,
             batch_retries: metrics.batch_retries.clone(),
+            states_kept: metrics.states_kept.clone(),
         });
         let publisher = Arc::new(Publisher {
             decider: decider.clone(),

@@ -76,10 +76,11 @@ pub(crate) async fn decide_for_caller<J: Journal, B: Bus, C: Clock>(
         let decide = move |snapshot| decide_on(&of_unit.rules, &broker, snapshot, id, asked);
         decider.journal.transact(Selection::These(vec![id]), ONE_SAGA, decide)
     });
-    let effects = match decided.await? {
+    let mut effects = match decided.await? {
         Ok(effects) => effects,
         Err(undecided) => return Ok(Err((undecided, maybe_before))),
     };
+    decider.kept.put(std::mem::take(&mut effects.kept));
     let refusal = effects.refusals.first().map(|(_, refusal)| *refusal);
     let verdict = effects.verdicts.first().map(|(_, verdict)| verdict.clone());
     // The decision stands; the caller need not wait for the broker.

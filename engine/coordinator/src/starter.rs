@@ -13,8 +13,11 @@ use crate::batch::Outgoing;
 use crate::batch_size::{BatchSize, SharedLimit};
 use crate::broker::BrokerState;
 use crate::decider::Decider;
+use crate::kept::is_worth_keeping;
 use crate::metrics::labels::{Kind, NameLabel};
-use crate::ports::{Bus, Clock, Inserted, Journal, JournalError, NewSaga};
+use crate::ports::{
+    Bus, Clock, FIRST_REVISION, Inserted, Journal, JournalError, NewSaga, Stored, StoredState,
+};
 use crate::prepared::Prepared;
 use crate::publisher::Publisher;
 use crate::units::{Again, BatchWork, Failed, Isolation, Retries, run_batch};
@@ -86,7 +89,10 @@ impl<J: Journal, B: Bus, C: Clock> Starter<J, B, C> {
             let at_rest: Vec<Option<&'static str>> = sagas.iter().map(NewSaga::at_rest).collect();
             let struck = faults.struck().to_vec();
             let takes_places = sagas.iter().any(|saga| !saga.places.is_empty());
+            let kept: Vec<Option<Stored>> = sagas.iter().map(kept).collect();
             let inserted = journal.insert(sagas, struck).await?;
+            let new = inserted.iter().zip(kept).filter(|(inserted, _)| **inserted == Inserted::New);
+            self.decider.kept.put(new.filter_map(|(_, kept)| kept).collect());
             Ok(Begun { inserted, outgoing, at_rest, takes_places })
         };
         self.decider.retry(RETRIES, unit).await
@@ -174,9 +180,23 @@ impl<J: Journal, B: Bus, C: Clock> Starter<J, B, C> {
     }
 }
 
+/// The state that the first reply will be decided on.
+fn kept(saga: &NewSaga) -> Option<Stored> {
+    is_worth_keeping(&saga.state).then(|| Stored {
+        id: saga.id,
+        saga: saga.saga.clone(),
+        version: saga.version,
+        revision: FIRST_REVISION,
+        wake_at: None,
+        state: StoredState::Readable(Box::new(saga.state.clone())),
+    })
+}
+
 /// Waits for a start and takes with it those that are there already and fit.
 async fn gather(waiting: &mut mpsc::Receiver<Waiting>, size: BatchSize) -> Option<Vec<Waiting>> {
     let first = waiting.recv().await?;
+    // Requests that came together are read one after the other: the rest of them come first.
+    tokio::task::yield_now().await;
     let (mut bytes, mut batch) = (first.prepared.bytes(), vec![first]);
     while batch.len() < size.rows && bytes < size.bytes {
         let Ok(next) = waiting.try_recv() else { break };

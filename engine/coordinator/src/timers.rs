@@ -161,7 +161,8 @@ impl<J: Journal, B: Bus, C: Clock> Timers<J, B, C> {
             };
             decide_batch(&decider.rules, snapshot, BTreeMap::new(), occasion, bytes_max)
         };
-        let outcome = self.decider.journal.transact(selection, bytes_max, fire).await?;
+        let mut outcome = self.decider.journal.transact(selection, bytes_max, fire).await?;
+        self.decider.kept.put(std::mem::take(&mut outcome.kept));
         let left = outcome.left.len();
         self.publisher.after_commit(outcome).await;
         Ok(left)

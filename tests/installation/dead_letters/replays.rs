@@ -135,10 +135,13 @@ async fn reply_to_an_unreadable_saga_is_replayed_once_it_is_mended() {
         .execute(&installation.journal)
         .await
         .expect("kept");
-    sqlx::query("UPDATE sagas SET state = 'broken'").execute(&installation.journal).await.expect("broken");
+    sqlx::query("UPDATE sagas SET state = 'broken', revision = revision + 1")
+        .execute(&installation.journal)
+        .await
+        .expect("broken");
     let office = installation.good_office();
     let letter = installation.letter(LetterCode::Undecidable).await;
-    let mended = "UPDATE sagas SET state = aside.state FROM aside";
+    let mended = "UPDATE sagas SET state = aside.state, revision = revision + 1 FROM aside";
     sqlx::query(mended).execute(&installation.journal).await.expect("mended");
     installation.replay(letter.id).await.expect("it can be replayed");
     installation.until_status(id, "completed").await;

@@ -5,13 +5,14 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use redress_postgres::{Cutoff, Leases, Migrations, Sessions, bring_up_to_date, only_reads, silence};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection as _, PgPool};
 use tokio::time::timeout;
 
 use super::errors::{OpenJournalError, of_connecting};
 use super::pools::Pools;
 use crate::config::Config;
+use crate::gathered::Gathered;
 use crate::ports::JournalError;
 
 /// The bit of the knowledge that says that there may be some; the rest counts the additions made here.
@@ -27,6 +28,8 @@ pub struct PgJournal {
     /// The same connections, for units of work and reads that follow each other closely.
     pub(super) work_leases: Leases,
     pub(super) read_leases: Leases,
+    /// The callers that read single sagas.
+    pub(super) saga_reads: Gathered<Arc<PgRow>, JournalError>,
     /// Connections for probes: clients never wait for these.
     pub(crate) probe: PgPool,
     pub(crate) sessions: Sessions,
@@ -60,6 +63,7 @@ impl PgJournal {
             fault_knowledge: Arc::new(AtomicU64::new(MAY_BE_SOME)),
             allow_faults: config.allow_faults,
             state_format: config.state_format,
+            saga_reads: Gathered::default(),
             unit_time_max: config.unit_time_max,
             read_time_max: config.read_time_max,
         })

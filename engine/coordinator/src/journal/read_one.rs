@@ -1,6 +1,9 @@
 //! Reads of one saga, of the ends of many, and of the open ones with a label: the reads for callers that wait, which come
 //! as often as sagas do.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use redress_core::SagaId;
 use redress_postgres::{FailureClass, Origin, classify};
 use sqlx::postgres::PgRow;
@@ -17,21 +20,9 @@ impl PgJournal {
     /// # Errors
     /// [`JournalError`] if the database does not answer or the row is unreadable.
     pub async fn saga(&self, id: SagaId) -> Result<Option<SagaRow>, JournalError> {
-        let row = self.reading(async {
-            let mut lease = self.read_leases.take().await?;
-            let row = match fetch(&mut lease, id).await {
-                // The server has closed it while it rested; a read may be done again.
-                Err(error) if lease.origin() == Origin::Rest && classify(&error) == FailureClass::Down => {
-                    self.read_leases.close_resting();
-                    drop(lease.into_pooled().detach());
-                    lease = self.read_leases.take().await?;
-                    fetch(&mut lease, id).await?
-                }
-                row => row?,
-            };
-            lease.keep();
-            Ok::<_, sqlx::Error>(row)
-        });
+        let journal = self.clone();
+        let rows = move |ids| journal.clone().rows(ids);
+        let row = self.reading(async { self.saga_reads.ask(id, rows).await.ok_or(JournalError::Panicked)? });
         let Some(row) = row.await? else { return Ok(None) };
         let mut saga = saga_row(&row, Include::ALL, self.state_format)?;
         let steps: Option<Vec<Option<String>>> = row.try_get("steps")?;
@@ -41,6 +32,27 @@ impl PgJournal {
             .filter_map(|(step, detail)| Some((step.unwrap_or_default(), replied(detail.as_deref())?)))
             .collect();
         Ok(Some(saga))
+    }
+
+    /// The rows of these sagas, with the replies to their actions.
+    async fn rows(self, ids: Vec<SagaId>) -> Result<HashMap<SagaId, Arc<PgRow>>, JournalError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows = self.reading(async {
+            let mut lease = self.read_leases.take().await?;
+            let rows = match fetch(&mut lease, &ids).await {
+                // The server has closed it while it rested; a read may be done again.
+                Err(error) if lease.origin() == Origin::Rest && classify(&error) == FailureClass::Down => {
+                    self.read_leases.close_resting();
+                    drop(lease.into_pooled().detach());
+                    lease = self.read_leases.take().await?;
+                    fetch(&mut lease, &ids).await?
+                }
+                rows => rows?,
+            };
+            lease.keep();
+            Ok::<_, sqlx::Error>(rows)
+        });
+        rows.await?.into_iter().map(|row| Ok((SagaId(row.try_get("id")?), Arc::new(row)))).collect()
     }
 
     /// Those of these sagas that have ended or are parked.
@@ -92,15 +104,15 @@ impl PgJournal {
     }
 }
 
-async fn fetch(connection: &mut PgConnection, id: SagaId) -> Result<Option<PgRow>, sqlx::Error> {
-    let saga = format!(
+async fn fetch(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<PgRow>, sqlx::Error> {
+    let sagas = format!(
         "SELECT id, saga, version, revision, state_format, state, data, input, tags, steps, details \
          FROM sagas, LATERAL ( \
              SELECT array_agg(step ORDER BY seq) AS steps, \
                     array_agg(CASE WHEN bytes <= $2 THEN detail END ORDER BY seq) AS details \
              FROM (SELECT seq, step, detail, sum(octet_length(detail)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes \
                    FROM saga_history WHERE saga_id = sagas.id AND {IS_REPLY}) AS replies \
-         ) AS replied WHERE id = $1"
+         ) AS replied WHERE id = ANY($1)"
     );
-    sqlx::query(sqlx::AssertSqlSafe(saga)).bind(id.0).bind(REPLIES_BYTES_MAX).fetch_optional(connection).await
+    sqlx::query(sqlx::AssertSqlSafe(sagas)).bind(ids).bind(REPLIES_BYTES_MAX).fetch_all(connection).await
 }

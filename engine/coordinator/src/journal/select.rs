@@ -40,7 +40,7 @@ pub(super) async fn select(
         ))
     };
     match selection {
-        Selection::Unlocked(ids) | Selection::These(ids) => {
+        Selection::Unlocked(ids) | Selection::Known { read: ids, .. } | Selection::These(ids) => {
             let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
             let sql = these(if selection.is_locked() { "FOR UPDATE" } else { "" });
             sqlx::query(AssertSqlSafe(sql)).bind(bytes_max).bind(ids).fetch_all(connection).await

@@ -50,7 +50,20 @@ impl Journal for PgJournal {
                 connection.keep();
                 return Ok(result);
             }
-            let snapshot = journal.snapshot(&mut connection, &selection, bytes_max).await?;
+            let snapshot = match selection {
+                Selection::Known { read, known, now } if read.is_empty() => Snapshot::known(known, now),
+                Selection::Known { read, known, .. } => {
+                    let read = Selection::Unlocked(read);
+                    journal.snapshot(&mut connection, &read, bytes_max).await?.and_known(known)
+                }
+                selection @ (Selection::Unlocked(_)
+                | Selection::These(_)
+                | Selection::Alone(_)
+                | Selection::Due { .. }
+                | Selection::Waiting { .. }) => {
+                    journal.snapshot(&mut connection, &selection, bytes_max).await?
+                }
+            };
             let (changes, result) = decide(snapshot);
             if changes.are_of_sagas_alone() {
                 if !changes.sagas.is_empty() {

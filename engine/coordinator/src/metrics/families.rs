@@ -106,6 +106,9 @@ families! {
     /// Batches that had to be decided again.
     batch_retries: Counter = Counter::default(),
         plain("batch_retries", "Batches that had to be decided again");
+    /// Sagas whose state was kept from the write before, and not read.
+    states_kept: Counter = Counter::default(),
+        plain("states_kept", "Decisions on a state that this coordinator had kept, and did not read");
     /// Replies per batch.
     batch_size: Histogram = Histogram::new(exponential_buckets(1.0, 2.0, 11)),
         plain("reply_batch_size", "Replies per batch");

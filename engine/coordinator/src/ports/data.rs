@@ -11,8 +11,11 @@ use redress_core::{LetterCode, Name, SagaId, Timestamp};
 use super::JournalError;
 use super::places::{NewPlace, PlaceChange};
 
+/// The revision of a saga that has not moved since its start.
+pub const FIRST_REVISION: i64 = 1;
+
 /// A saga as the journal holds it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stored {
     /// The saga.
     pub id: SagaId,
@@ -22,14 +25,14 @@ pub struct Stored {
     pub version: u32,
     /// The guard of the next write.
     pub revision: i64,
-    /// The time at which the timers look at it.
+    /// The time at which the timers look at it, if it was read.
     pub wake_at: Option<Timestamp>,
     /// Its state.
     pub state: StoredState,
 }
 
 /// The state of a saga as far as this program can read it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum StoredState {
     /// It can.
     Readable(Box<SagaState>),
@@ -50,6 +53,21 @@ pub struct Snapshot {
     pub left: Vec<SagaId>,
     /// The standing faults, locked if there are any.
     pub faults: FaultBook,
+}
+
+impl Snapshot {
+    /// The sagas of a [`Selection::Known`] of which none is read.
+    pub fn known(known: Vec<Stored>, now: Timestamp) -> Self {
+        Self { now, sagas: known, left: Vec::new(), faults: FaultBook::default() }
+    }
+
+    /// The sagas of a [`Selection::Known`]: those that were read, and the others.
+    #[must_use]
+    pub fn and_known(mut self, known: Vec<Stored>) -> Self {
+        self.sagas.extend(known);
+        self.sagas.sort_unstable_by_key(|stored| stored.id);
+        self
+    }
 }
 
 /// The writes of a unit of work.
@@ -159,6 +177,16 @@ pub enum Selection {
     /// These, as they are now: if one of them has moved when the decision is written, it is a
     /// [`JournalError::Collision`].
     Unlocked(Vec<SagaId>),
+    /// As [`Unlocked`](Self::Unlocked), but some of them as the caller knows them from its own writes: these need not be
+    /// read. The write is guarded by their revisions as by those that are read.
+    Known {
+        /// The sagas to read.
+        read: Vec<SagaId>,
+        /// The others.
+        known: Vec<Stored>,
+        /// The journal's clock as far as the caller knows it, for when nothing is read.
+        now: Timestamp,
+    },
     /// These, in any case: waits for their locks.
     These(Vec<SagaId>),
     /// This one, if no other transaction holds it at this moment: a [`JournalError::Held`] otherwise, and at once.
@@ -185,8 +213,18 @@ impl Selection {
     /// Returns true if no other transaction can move the sagas while they are decided on.
     pub(crate) const fn is_locked(&self) -> bool {
         match self {
-            Self::Unlocked(_) => false,
+            Self::Unlocked(_) | Self::Known { .. } => false,
             Self::These(_) | Self::Alone(_) | Self::Due { .. } | Self::Waiting { .. } => true,
+        }
+    }
+
+    /// Returns true if there are rows to read, and with them the journal's clock.
+    pub const fn reads_something(&self) -> bool {
+        match self {
+            Self::Known { read, .. } => !read.is_empty(),
+            Self::Unlocked(_) | Self::These(_) | Self::Alone(_) | Self::Due { .. } | Self::Waiting { .. } => {
+                true
+            }
         }
     }
 
@@ -194,6 +232,10 @@ impl Selection {
     pub(crate) fn locked(self) -> Self {
         match self {
             Self::Unlocked(ids) => Self::These(ids),
+            Self::Known { mut read, known, .. } => {
+                read.extend(known.into_iter().map(|stored| stored.id));
+                Self::These(read)
+            }
             Self::These(_) | Self::Alone(_) | Self::Due { .. } | Self::Waiting { .. } => self,
         }
     }

@@ -30,8 +30,8 @@ pub use bus::{
 };
 pub use clock::Clock;
 pub use data::{
-    Audit, COORDINATOR, Change, Changes, DeadLetter, Fingerprint, Inserted, LongestWaits, NewSaga, Selection,
-    Snapshot, Stored, StoredStart, StoredState,
+    Audit, COORDINATOR, Change, Changes, DeadLetter, FIRST_REVISION, Fingerprint, Inserted, LongestWaits,
+    NewSaga, Selection, Snapshot, Stored, StoredStart, StoredState,
 };
 pub use errors::{Cause, JournalError, RegisterError};
 pub use journal::{Journal, JournalReads, JournalUpkeep, Keep};

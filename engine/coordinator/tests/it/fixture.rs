@@ -59,6 +59,16 @@ impl Fixture {
 
     /// On servers that may be its own.
     pub(crate) async fn on(stack: Arc<Stack>) -> Self {
+        Self::with(stack, WireConfig::for_tests()).await
+    }
+
+    /// With a broker that delivers nothing again on a machine that is slow, however slow.
+    pub(crate) async fn patient() -> Self {
+        let settings = WireConfig { ack_wait: PATIENCE, ..WireConfig::for_tests() };
+        Self::with(redress_devstack::shared().await, settings).await
+    }
+
+    async fn with(stack: Arc<Stack>, settings: WireConfig) -> Self {
         static FIXTURES: AtomicU32 = AtomicU32::new(0);
         let fixture = FIXTURES.fetch_add(1, Ordering::Relaxed);
         let database = format!("coordinator_{}_{fixture}", std::process::id());
@@ -66,7 +76,7 @@ impl Fixture {
         let pool = PgPool::connect_lazy(&stack.postgres().url(&database)).unwrap();
         let topology = Topology::new(&database.replace('_', "-")).unwrap();
         // The server sets aside the bytes that a stream may hold, and there is a stream of each kind per test.
-        let settings = WireConfig { stream_bytes_max: 8 << 20, ..WireConfig::for_tests() };
+        let settings = WireConfig { stream_bytes_max: 8 << 20, ..settings };
         let wire = Wire::connect(&stack.nats().url(), topology, settings).await.unwrap();
         let party = Party::open(&wire);
         Self { stack, database, pool, wire, party }

@@ -36,6 +36,26 @@ async fn saga_completes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn coordinator_decides_on_states_that_it_has_kept() {
+    let fixture = Fixture::new().await;
+    let coordinator = fixture.coordinator(vec![sell()]).await;
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        ids.push(coordinator.start(start("sell", number)).await);
+    }
+    for id in ids {
+        assert_eq!(coordinator.end_of(id).await, "completed");
+    }
+    assert_eq!(fixture.gaps().await, 0);
+    let metrics = coordinator.engine.metrics().encode();
+    let kept = metrics.lines().find_map(|line| line.strip_prefix("redress_states_kept_total "));
+    let kept: u64 = kept.unwrap().parse().unwrap();
+    // However slow the machine is, some reply of the eighty comes within the second.
+    assert!((1..=80).contains(&kept), "{kept} decisions on kept states");
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rejection_compensates_succeeded_steps_in_reverse() {
     let fixture = Fixture::new().await;
     let coordinator = fixture.coordinator(vec![sell()]).await;

@@ -32,7 +32,7 @@ async fn unreadable_saga_is_set_aside_alone() {
     let fixture = Fixture::new().await;
     let coordinator = fixture.coordinator(vec![sell()]).await;
     let ids = held(&fixture, &coordinator, 20).await;
-    fixture.execute("UPDATE sagas SET state = 'broken' WHERE id = $1", ids[0]).await;
+    fixture.execute("UPDATE sagas SET state = 'broken', revision = revision + 1 WHERE id = $1", ids[0]).await;
     fixture.party.let_go().await;
     all_but_the_first_complete(&coordinator, &ids).await;
     let reasons =

@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use redress_coordinator::ports::{
     Audit, Changes, Fingerprint, Inserted, Journal, JournalError, JournalLetters, JournalReads,
-    JournalUpkeep, NewSaga, RegisterError, Selection,
+    JournalUpkeep, NewSaga, RegisterError, Selection, Stored, StoredState,
 };
 use redress_core::Timestamp;
 use redress_core::history::HistoryEvent;
@@ -24,6 +24,7 @@ pub async fn journal(journal: &(impl JournalReads + JournalUpkeep + JournalLette
     definitions(journal).await;
     keys(journal, then).await;
     revisions(journal).await;
+    known_states(journal, then).await;
     batches(journal).await;
     audit(journal).await;
     timers::due(journal, now).await;
@@ -84,6 +85,40 @@ async fn revisions(journal: &impl JournalReads) {
     assert_eq!(read(journal, first).await.0, next + 2, "and neither is lost");
     let missing = select(journal, Selection::These(vec![saga_id(9)])).await;
     assert!(missing.sagas.is_empty(), "a saga that is not there is not found");
+}
+
+/// A state that the caller knows is handed back as it is, and may be out of date: the revision says so.
+async fn known_states(journal: &impl JournalReads, then: Timestamp) {
+    let [first, second] = [1, 2].map(saga_id);
+    let (revision, state) = read(journal, first).await;
+    let known = |revision, read| Selection::Known {
+        read,
+        known: vec![Stored {
+            id: first,
+            saga: definition().name,
+            version: definition().version,
+            revision,
+            wake_at: None,
+            state: StoredState::Readable(Box::new(state.clone())),
+        }],
+        now: then,
+    };
+    let snapshot = select(journal, known(revision + 7, vec![second])).await;
+    let found: Vec<_> = snapshot.sagas.iter().map(|stored| (stored.id, stored.revision)).collect();
+    let (revision_of_second, _) = read(journal, second).await;
+    assert_eq!(found, [(first, revision + 7), (second, revision_of_second)], "the other one is read");
+    assert!(snapshot.now > then, "with what is read comes the journal's clock");
+    let snapshot = select(journal, known(revision, Vec::new())).await;
+    assert_eq!((snapshot.sagas.len(), snapshot.now), (1, then), "nothing is read");
+
+    let write = |revision| {
+        let changes = moved([(first, revision, &state)]);
+        journal.transact(known(revision, Vec::new()), usize::MAX, move |_| (changes, ()))
+    };
+    let stale = write(revision - 1).await;
+    assert!(matches!(stale, Err(JournalError::Collision(_))), "the saga has moved: {stale:?}");
+    write(revision).await.expect("it is as the caller knows it");
+    assert_eq!(read(journal, first).await.0, revision + 1);
 }
 
 async fn batches(journal: &impl JournalReads) {

@@ -93,7 +93,14 @@ impl Journal for MemoryJournal {
     ) -> Result<T, JournalError> {
         let now = self.time();
         self.with(|tables| {
-            let (changes, result) = decide(tables.snapshot(&selection, bytes_max, now));
+            let mut snapshot = tables.snapshot(&selection, bytes_max, now);
+            if let Selection::Known { read, known, now } = selection {
+                snapshot = snapshot.and_known(known);
+                if read.is_empty() {
+                    snapshot.now = now;
+                }
+            }
+            let (changes, result) = decide(snapshot);
             tables.write(changes, now).map(|()| result)
         })
     }

@@ -32,7 +32,9 @@ impl Tables {
 
     fn choose(&self, selection: &Selection, now: Timestamp) -> Vec<Chosen<'_>> {
         match selection {
-            Selection::Unlocked(ids) | Selection::These(ids) => self.these(ids),
+            Selection::Unlocked(ids) | Selection::Known { read: ids, .. } | Selection::These(ids) => {
+                self.these(ids)
+            }
             Selection::Alone(id) => self.these(&[*id]),
             Selection::Due { known, limit } => {
                 let is_due = |row: &Row, (name, version): &(Name, u32)| {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use redress_coordinator::ports::{
-    Audit, Change, Changes, DeadLetter, Fingerprint, Inserted, JournalError, LetterRow, LetterState, NewSaga,
-    StoredStart,
+    Audit, Change, Changes, DeadLetter, FIRST_REVISION, Fingerprint, Inserted, JournalError, LetterRow,
+    LetterState, NewSaga, StoredStart,
 };
 use redress_core::fault::{FaultBook, StandingFault, Strike};
 use redress_core::history::HistoryEntry;
@@ -99,7 +99,7 @@ impl Tables {
         self.keys.insert(saga.key.clone(), (saga.id, saga.fingerprint));
         let row = Row {
             definition: (saga.saga, saga.version),
-            revision: 1,
+            revision: FIRST_REVISION,
             wake_at: saga.state.due_at(),
             state: saga.state,
             key: saga.key,

@@ -93,6 +93,7 @@ impl StormyJournal {
         match selection {
             Selection::Due { .. } => !self.inner.next_wake_at().is_some_and(is_due),
             Selection::Unlocked(_)
+            | Selection::Known { .. }
             | Selection::These(_)
             | Selection::Alone(_)
             | Selection::Waiting { .. } => false,
@@ -119,7 +120,7 @@ impl Journal for StormyJournal {
             return self.inner.transact(selection, bytes_max, decide).await;
         }
         self.begin().await?;
-        if let Selection::Unlocked(_) = selection {
+        if let Selection::Unlocked(_) | Selection::Known { .. } = selection {
             let read = |snapshot| (Changes::default(), snapshot);
             let (changes, result) = decide(self.inner.transact(selection, bytes_max, read).await?);
             let written = Written::of(&changes);
