@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redress_core::CommandMessage;
+use redress_postgres::trim;
 use redress_wire::Delivery;
 use redress_wire::knowing::KnownCommand;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,7 +30,10 @@ pub(crate) async fn serve<S: Send + Sync + 'static>(
     let pruning = tokio::spawn(prune::run(worker.clone(), stop.clone()));
     let forwarding = tokio::spawn(kept_letters::forward(worker.clone(), stop.clone()));
     let publishing = tokio::spawn(due::run(worker.clone(), stop.clone()));
+    let pool = worker.inbox.pool.clone();
+    let trimming = tokio::spawn(async move { trim(&pool).await });
     let taken = take(worker, shutdown).await;
+    trimming.abort();
     stop.cancel();
     // A listener that panics is caught where it is called, and pruning and publishing again can be done later.
     let _ = tokio::join!(listening, pruning, forwarding, publishing);

@@ -4,6 +4,7 @@
 //!   server, which user, and the remedy ([`DatabaseError`]).
 //! - A connection that only reads is refused right after it was opened, and closed when it is given back
 //!   ([`guarded_pool`]); those opened before one was met are given up with it ([`Cutoff`]).
+//! - Connections that a rush has left behind are closed ([`trim()`]).
 //! - A connection goes from one unit of work to the next without the round trips of the pool ([`Leases`]).
 //! - What the driver says is sorted once ([`classify`]); what follows from a class is each side's own affair.
 //! - A database that says nothing is not waited for without end ([`answered`]).
@@ -22,6 +23,7 @@ mod migrate;
 mod sessions;
 mod silence;
 mod target;
+mod trim;
 
 pub use classify::{FailureClass, classify};
 pub use ensure::ensure_database;
@@ -33,3 +35,4 @@ pub use migrate::{MigrateError, Migrations, bring_up_to_date};
 pub use sessions::Sessions;
 pub use silence::{answered, silence};
 pub use target::Target;
+pub use trim::trim;

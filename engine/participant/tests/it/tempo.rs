@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redress_core::CommandMessage;
 use redress_participant::{CommandLimits, Monitor, Participant, ParticipantConfig, Service};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -266,5 +267,32 @@ async fn undo_of_a_running_action_waits_for_it() {
     till.till.gate.add_permits(1);
     fixture.replies(2).await;
     assert_eq!(fixture.effects().await, ["put:1", "take:1"]);
+    fixture.leave([till]).await;
+}
+
+/// The looks for later answers use its connections in turn, so that none of them ever rests.
+#[tokio::test(flavor = "multi_thread")]
+async fn rush_leaves_no_connections_behind() {
+    let fixture = Fixture::new().await;
+    let resting = PgPoolOptions::new().max_connections(20).idle_timeout(Duration::from_millis(600));
+    let pool = resting.connect(&fixture.database_url).await.unwrap();
+    let config = ParticipantConfig {
+        look_for_answers_every: Duration::from_millis(10),
+        ..ParticipantConfig::default()
+    };
+    let (till, shutdown) = (Till::default(), CancellationToken::new());
+    let participant = Participant::new("till").handle::<Put>().config(config);
+    let stats = participant.stats();
+    let serving = participant.serve(
+        till.clone(),
+        pool.clone(),
+        fixture.wire.clone(),
+        shutdown.clone().cancelled_owned(),
+    );
+    let till = Instance { till, stats, shutdown, task: tokio::spawn(serving) };
+    let rush = join_all((0..15).map(|_| pool.acquire())).await;
+    assert!(pool.size() >= 15);
+    drop(rush);
+    until("those of the rush are closed", async || pool.size() <= 3).await;
     fixture.leave([till]).await;
 }
