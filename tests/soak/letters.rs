@@ -9,10 +9,6 @@ use uuid::Uuid;
 use super::clients::Clients;
 use super::yard::Yard;
 
-/// Letters of one delivery of a piece of poison: its own, and the one of the reply that reports it.
-const LETTERS_PER_DELIVERY: usize = 2;
-/// Deliveries without any disruption.
-const DELIVERIES: usize = 1;
 /// How long a piece of poison may be out, in several deliveries: longer than any, with the pauses between them.
 const OUT_MAX: Duration = Duration::from_secs(60);
 /// How much of a letter a violation shows, in characters.
@@ -52,12 +48,18 @@ pub(crate) async fn judge(clients: &Clients) {
         let is_out = |at: &&Instant| (thrown.at..=thrown.at + OUT_MAX).contains(*at);
         let again = redeliveries.iter().filter(is_out).count();
         let times = thrown.times as usize;
-        if copies > LETTERS_PER_DELIVERY * times * (DELIVERIES + again) {
+        if copies > times * letters_max(1 + again) {
             book.violation(format!(
                 "the poison {mark} was thrown {times} times, may have come again {again} times, and has {copies} letters"
             ));
         }
     }
+}
+
+/// The most letters of a piece of poison that is delivered this often: each delivery has its own, and is answered by a
+/// reply that no saga waits for, which comes as often as the poison may, with a letter each time.
+const fn letters_max(deliveries: usize) -> usize {
+    deliveries + deliveries * deliveries
 }
 
 /// Everything in a text that reads as an id.
