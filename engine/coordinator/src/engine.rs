@@ -30,6 +30,7 @@ use crate::ports::{Bus, Clock, JournalLetters, JournalReads, JournalUpkeep};
 use crate::probes::Probes;
 use crate::publisher::Publisher;
 use crate::registry::Registry;
+use crate::reply_lag::ReplyLag;
 use crate::requests::OpenError;
 use crate::room::Room;
 use crate::rules::Rules;
@@ -152,6 +153,7 @@ impl<J: JournalReads + JournalUpkeep + JournalLetters, B: Bus, C: Clock> Engine<
             decider: decider.clone(),
             batch_max: batch_size(&config, config.batch_max),
             broker: Arc::new(Broker::new(bus.health(), opened_at)),
+            reply_lag: ReplyLag::default(),
             bus,
             waiters: Arc::default(),
             metrics,

@@ -47,11 +47,14 @@ impl<J: Journal, B: Bus, C: Clock> Intake<J, B, C> {
         let intake = Arc::new(self);
         loop {
             let lane = lanes.clone().acquire_owned().await.expect("the lanes are never closed");
+            let lag = &intake.publisher.reply_lag;
+            lag.waits(&saga, version, intake.decider.clock.monotonic());
             let batch = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 batch = consumer.next_batch(intake.limit.now().rows) => batch,
             };
+            lag.took(&saga, version, batch.iter().rev().find_map(|incoming| incoming.published_at));
             let of_batch = intake.clone();
             intake.tasks.spawn(async move {
                 of_batch.process(batch).await;
@@ -63,7 +66,7 @@ impl<J: Journal, B: Bus, C: Clock> Intake<J, B, C> {
     async fn process(&self, batch: Vec<Incoming<AcknowledgeOf<B>>>) {
         self.publisher.metrics.batch_size.observe(batch.len() as f64);
         let mut replies = Vec::with_capacity(batch.len());
-        for Incoming { message, acknowledge } in batch {
+        for Incoming { message, acknowledge, .. } in batch {
             match message {
                 Ok(reply) => replies.push((reply, acknowledge)),
                 Err(letter) => self.dead_letter(letter, &acknowledge).await,

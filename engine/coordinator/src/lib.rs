@@ -53,6 +53,7 @@ mod prepared;
 mod probes;
 mod publisher;
 mod registry;
+mod reply_lag;
 pub mod requests;
 mod retries;
 mod room;

@@ -16,6 +16,7 @@ use crate::decider::Decider;
 use crate::metrics::Metrics;
 use crate::metrics::labels::{Kind, NameLabel};
 use crate::ports::{Bus, Clock, Journal, JournalError};
+use crate::reply_lag::ReplyLag;
 use crate::room::Room;
 use crate::units::{BatchWork, Failed, Isolation, run_batch};
 use crate::waiters::{Ended, Waiters};
@@ -28,6 +29,7 @@ pub(crate) struct Publisher<J, B, C> {
     pub(crate) batch_max: BatchSize,
     pub(crate) bus: B,
     pub(crate) broker: Arc<Broker>,
+    pub(crate) reply_lag: ReplyLag,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) crash: CrashHook,

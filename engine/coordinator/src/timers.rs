@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redress_core::definition::StepKind;
-use redress_core::{RetryPolicy, SagaDefinition, SagaId, Timestamp};
+use redress_core::{Name, RetryPolicy, SagaDefinition, SagaId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Occasion, decide_batch};
@@ -13,6 +13,7 @@ use crate::batch_size::SharedLimit;
 use crate::broker::BrokerState;
 use crate::clock::{ClockWatch, Reading, Recheck};
 use crate::decider::Decider;
+use crate::metrics::labels::{NameLabel, OfVersion};
 use crate::pauses::Ticks;
 use crate::ports::{Bus, Changes, Clock, Journal, JournalError, LongestWaits, Selection, Snapshot};
 use crate::publisher::Publisher;
@@ -44,7 +45,8 @@ impl<J: Journal, B: Bus, C: Clock> Timers<J, B, C> {
     /// Looks for sagas that are due until the shutdown; any number of coordinators do so at once.
     ///
     /// While the broker is away nothing is sent and nothing is written: a saga that is due then, by its deadline or
-    /// otherwise, is looked at when it is back.
+    /// otherwise, is looked at when it is back. While the replies are behind, it is looked at once those of its time were
+    /// taken ([`crate::reply_lag`]).
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let (clock, broker) = (&self.decider.clock, &self.publisher.broker);
         let mut ticks = Ticks::new(clock, self.poll);
@@ -95,7 +97,7 @@ impl<J: Journal, B: Bus, C: Clock> Timers<J, B, C> {
         let size = self.limit.now();
         let looked = Arc::new(Mutex::new(Looked::default()));
         let rows = i64::try_from(size.rows).unwrap_or(i64::MAX);
-        let due = Selection::Due { known: self.decider.rules.registry.known(), limit: rows };
+        let due = Selection::Due { known: self.known(), limit: rows };
         let occasion = Occasion::Due { asked_before };
         let result = self.fire_these(due, occasion, size.bytes, looked.clone()).await;
         let looked = std::mem::take(&mut *looked.lock().expect("nobody panics while holding the ids"));
@@ -115,6 +117,19 @@ impl<J: Journal, B: Bus, C: Clock> Timers<J, B, C> {
                 isolated.map(|()| true).map_err(|failed| failed.error)
             }
         }
+    }
+
+    /// The definitions, and how far the replies to their sagas are behind.
+    fn known(&self) -> Vec<(Name, u32, Duration)> {
+        let Publisher { reply_lag, metrics, .. } = &*self.publisher;
+        let (now, monotonic) = (self.decider.now(), self.decider.clock.monotonic());
+        let behind = |(saga, version): (Name, u32)| {
+            let behind = reply_lag.behind(&saga, version, now, monotonic);
+            let label = OfVersion { saga: NameLabel::from(&saga), version };
+            metrics.replies_behind.get_or_create(&label).set(behind.as_secs().cast_signed());
+            (saga, version, behind)
+        };
+        self.decider.rules.registry.known().into_iter().map(behind).collect()
     }
 
     /// Looks once at the sagas that wait, in the order of their times, and measures their waits anew where they are too

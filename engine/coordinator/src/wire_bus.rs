@@ -133,8 +133,9 @@ impl Replies for Consumer<ReplyMessage> {
 }
 
 fn incoming(delivery: Delivery<ReplyMessage>) -> Incoming<AckHandle> {
+    let published_at = delivery.published_at;
     let (message, _, acknowledge) = delivery.split();
-    Incoming { message: message.map_err(letter), acknowledge }
+    Incoming { message: message.map_err(letter), published_at, acknowledge }
 }
 
 fn letter(malformed: Malformed) -> DeadLetter {

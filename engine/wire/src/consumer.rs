@@ -15,7 +15,7 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::message::Message;
 use futures_util::{FutureExt, StreamExt};
-use redress_core::LetterCode;
+use redress_core::{LetterCode, Timestamp};
 use tokio::task::coop::unconstrained;
 
 use crate::consumers::{self, ConsumerError};
@@ -227,6 +227,7 @@ impl<M: Envelope> Consumer<M> {
         Delivery {
             message: Err(found.malformed),
             deliveries: 1,
+            published_at: None,
             bytes: found.bytes,
             handle: AckHandle {
                 means,
@@ -238,7 +239,9 @@ impl<M: Envelope> Consumer<M> {
 
     /// Takes the messages apart that travelled in this one.
     fn unpack(&mut self, message: Message) {
-        let deliveries = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1)).max(1);
+        let info = message.info().ok();
+        let deliveries = info.as_ref().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1)).max(1);
+        let published_at = info.filter(|_| deliveries == 1).and_then(|info| moment(info.published));
         if deliveries > 1 {
             self.wire.stats().redeliveries.fetch_add(1, Ordering::Relaxed);
         }
@@ -259,7 +262,7 @@ impl<M: Envelope> Consumer<M> {
             });
             let (incarnation_number, incarnation) = (self.incarnation.number(), self.incarnation.clone());
             let handle = AckHandle { means, incarnation_number, incarnation };
-            self.unpacked.push_back(Delivery { message: read, deliveries, bytes, handle });
+            self.unpacked.push_back(Delivery { message: read, deliveries, published_at, bytes, handle });
         }
     }
 
@@ -278,6 +281,11 @@ impl<M: Envelope> Consumer<M> {
         let reason = format!("its headers belong on the subject `{expected}`");
         Err((LetterCode::Misaddressed, reason, None))
     }
+}
+
+/// A moment of the broker's clock, if it is one of our times.
+fn moment(published: async_nats::datetime::DateTime) -> Option<Timestamp> {
+    i64::try_from(published.unix_timestamp_nanos()).ok().map(Timestamp::from_timestamp_nanos)
 }
 
 /// Gives back the messages that were sent to us and not returned, so that others need not wait for them until

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::Acker;
+use redress_core::Timestamp;
 
 use crate::headers::Malformed;
 use crate::stream_incarnation::StreamIncarnation;
@@ -23,6 +24,8 @@ pub struct Delivery<M> {
     pub message: Result<M, Malformed>,
     /// The number of its deliveries, this one included; from 1.
     pub deliveries: u64,
+    /// When it was published, by the broker's clock; unknown of one that came before.
+    pub published_at: Option<Timestamp>,
     /// Its size on the wire, in bytes.
     pub bytes: usize,
     pub(crate) handle: AckHandle,

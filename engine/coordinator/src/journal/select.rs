@@ -51,15 +51,16 @@ pub(super) async fn select(
         }
         Selection::Due { known, limit } => {
             let (names, versions): (Vec<&str>, Vec<i32>) =
-                known.iter().map(|(name, version)| (name.as_str(), signed(*version))).unzip();
+                known.iter().map(|(name, version, _)| (name.as_str(), signed(*version))).unzip();
+            let behind = known.iter().map(|(_, _, behind)| interval((*behind).min(AGE_MAX)));
             // Definition by definition, as the index is: sagas that wait for a version that is not known here are not
             // even looked at, and a flood of one definition leaves the others their turn: also within the bytes.
             let sql = as_far_as_it_goes(&format!(
                 "SELECT due.*, row_number() OVER (PARTITION BY due.saga, due.version ORDER BY due.wake_at) AS turn \
-                 FROM unnest($2::text[], $3::integer[]) AS known (saga, version), LATERAL ( \
+                 FROM unnest($2::text[], $3::integer[], $6::interval[]) AS known (saga, version, behind), LATERAL ( \
                      SELECT {COLUMNS} FROM sagas \
-                     WHERE sagas.saga = known.saga AND sagas.version = known.version AND wake_at <= now() \
-                           AND state_format <= $5 \
+                     WHERE sagas.saga = known.saga AND sagas.version = known.version \
+                           AND wake_at <= now() - known.behind AND state_format <= $5 \
                      ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED \
                  ) AS due"
             ));
@@ -68,7 +69,8 @@ pub(super) async fn select(
                 .bind(names)
                 .bind(versions)
                 .bind(limit)
-                .bind(signed(state_format));
+                .bind(signed(state_format))
+                .bind(behind.collect::<Vec<_>>());
             query.fetch_all(connection).await
         }
         Selection::Waiting { known, after, limit } => {

@@ -12,7 +12,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::labels::{
     Build, Kind, LetterKind, OfCode, OfFailure, OfOutcome, OfPhase, OfReason, OfSaga, OfService, OfStatus,
-    OfStep, Version,
+    OfStep, OfVersion, Version,
 };
 
 /// Bounds of the durations of sagas and steps, in seconds: a few milliseconds where nothing is in the way, the two minutes
@@ -112,6 +112,9 @@ families! {
     /// Replies per batch.
     batch_size: Histogram = Histogram::new(exponential_buckets(1.0, 2.0, 11)),
         plain("reply_batch_size", "Replies per batch");
+    /// How far the replies that are taken lie behind, in whole seconds.
+    replies_behind: Family<OfVersion, Gauge> = Family::default(),
+        seconds("replies_behind", "How far the replies that are taken lie behind; time-outs wait for as long");
     /// Sagas that have not ended, by version.
     open: Family<Version, Gauge> = Family::default(),
         plain("sagas_open", "Sagas that have not ended, by version");

@@ -56,6 +56,15 @@ pub struct OfSaga {
     pub saga: String,
 }
 
+/// A definition in one version.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfVersion {
+    /// The saga definition's name.
+    pub saga: NameLabel,
+    /// Its version.
+    pub version: u32,
+}
+
 /// The sagas of a definition that ended with one status.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfStatus {

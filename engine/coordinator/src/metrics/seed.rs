@@ -14,7 +14,7 @@ use super::count::{ATTEMPT_ENDS, SETTLEMENTS};
 use super::families::Metrics;
 use super::labels::{
     Kind, LetterKind, NameLabel, OfCode, OfFailure, OfOutcome, OfPhase, OfReason, OfSaga, OfService,
-    OfStatus, OfStep, Version,
+    OfStatus, OfStep, OfVersion, Version,
 };
 use crate::ports::COORDINATOR;
 
@@ -24,6 +24,8 @@ const ENDS: [&str; 3] = ["completed", "compensated", "closed"];
 pub(super) fn seed(metrics: &Metrics, definitions: &[Arc<SagaDefinition>]) {
     for definition in definitions {
         seed_saga(metrics, &definition.name);
+        let (saga, version) = (NameLabel::from(&definition.name), definition.version);
+        zero(&metrics.replies_behind, OfVersion { saga, version });
         for step in &definition.steps {
             let phases: &[Phase] = match step.kind {
                 StepKind::Notification | StepKind::Wait(_) | StepKind::Event(_) => &[],

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
-use redress_core::{CommandMessage, Name, ReplyMessage, SagaId};
+use redress_core::{CommandMessage, Name, ReplyMessage, SagaId, Timestamp};
 
 use super::data::DeadLetter;
 
@@ -133,6 +133,9 @@ pub trait Acknowledge: Send + Sync + 'static {
 pub struct Incoming<A> {
     /// The reply, or the malformed message that came instead.
     pub message: Result<ReplyMessage, DeadLetter>,
+    /// When it was published, by the bus's clock; `None` if it came before, or the bus does not say. Time-outs wait for
+    /// replies that are behind.
+    pub published_at: Option<Timestamp>,
     /// The right to settle it.
     pub acknowledge: A,
 }

@@ -193,8 +193,8 @@ pub enum Selection {
     Alone(SagaId),
     /// Those that are due, at most so many of each known definition, passing over those that other transactions hold.
     Due {
-        /// Names and versions that this coordinator knows.
-        known: Vec<(Name, u32)>,
+        /// Names and versions that this coordinator knows, and how far behind now the times end.
+        known: Vec<(Name, u32, Duration)>,
         /// At most so many of each.
         limit: i64,
     },

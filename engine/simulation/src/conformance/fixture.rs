@@ -1,5 +1,7 @@
 //! Sagas for the conformance suite, and the usual units of work on them.
 
+use std::time::Duration;
+
 use redress_coordinator::ports::{
     Change, Changes, Fingerprint, Inserted, Journal, JournalError, NewSaga, Selection, Snapshot, Stored,
     StoredState,
@@ -107,8 +109,13 @@ fn state_of(stored: Stored) -> SagaState {
 
 /// The sagas of the definition that are due.
 pub(super) async fn due(journal: &impl Journal) -> Vec<SagaId> {
+    due_by(journal, Duration::ZERO).await
+}
+
+/// The sagas of the definition that were due so long ago.
+pub(super) async fn due_by(journal: &impl Journal, behind: Duration) -> Vec<SagaId> {
     let definition = definition();
-    let due = Selection::Due { known: vec![(definition.name, definition.version)], limit: 10 };
+    let due = Selection::Due { known: vec![(definition.name, definition.version, behind)], limit: 10 };
     select(journal, due).await.sagas.iter().map(|stored| stored.id).collect()
 }
 

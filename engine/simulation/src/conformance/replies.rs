@@ -72,7 +72,7 @@ pub async fn replies<B: Bus>(bus: &B, far_end: &mut impl FarEnd) {
 
 async fn next<R: Replies>(replies: &mut R) -> (ReplyMessage, R::Acknowledge) {
     let mut batch = replies.next_batch(1).await;
-    let Incoming { message, acknowledge } = batch.pop().expect("a batch is never empty");
+    let Incoming { message, acknowledge, .. } = batch.pop().expect("a batch is never empty");
     assert!(batch.is_empty(), "a batch has at most as many as were asked for");
     (message.unwrap_or_else(|letter| panic!("it was readable: {}", letter.reason)), acknowledge)
 }

@@ -5,15 +5,18 @@ use std::time::Duration;
 use redress_coordinator::ports::{Changes, Journal, JournalUpkeep, LongestWaits, Selection};
 use redress_core::{SagaId, Timestamp};
 
-use super::fixture::{assert_due, begun, definition, insert, moved, read, saga_id, select};
+use super::fixture::{assert_due, begun, definition, due_by, insert, moved, read, saga_id, select};
 
 pub(super) async fn due(journal: &impl JournalUpkeep, now: Timestamp) {
     let [first, second, third] = [1, 2, 3].map(saga_id);
     insert(journal, begun(third, "three", now)).await;
     assert_due(journal, &[first, second], "what is open is due when its time has come").await;
+    let of_an_hour_ago = due_by(journal, Duration::from_secs(3_600)).await;
+    assert!(of_an_hour_ago.is_empty(), "a look that is behind finds what was due by then");
     let unknown = select(journal, Selection::Due { known: Vec::new(), limit: 10 }).await;
     assert!(unknown.sagas.is_empty(), "a definition that is not known is not looked at");
-    let one = Selection::Due { known: known(), limit: 1 };
+    let at_once = known().into_iter().map(|(name, version)| (name, version, Duration::ZERO)).collect();
+    let one = Selection::Due { known: at_once, limit: 1 };
     assert_eq!(select(journal, one).await.sagas.len(), 1, "a look has a limit");
 
     waiting(journal, third).await;

@@ -253,6 +253,7 @@ impl<C: Clock> Replies for MemoryReplies<C> {
         });
         let incoming = |(token, reply)| Incoming {
             message: Ok(reply),
+            published_at: None,
             acknowledge: MemoryAcknowledge { bus: self.bus.clone(), token },
         };
         taken.await.into_iter().map(incoming).collect()

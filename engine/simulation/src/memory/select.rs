@@ -1,6 +1,7 @@
 //! Which sagas a unit of work reads, and how much of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use redress_coordinator::ports::{LongestWaits, Selection, Snapshot, Stored, StoredState};
@@ -37,8 +38,9 @@ impl Tables {
             }
             Selection::Alone(id) => self.these(&[*id]),
             Selection::Due { known, limit } => {
-                let is_due = |row: &Row, (name, version): &(Name, u32)| {
-                    row.definition == (name.clone(), *version) && row.wake_at.is_some_and(|at| at <= now)
+                let is_due = |row: &Row, (name, version, behind): &(Name, u32, Duration)| {
+                    let is_of_it = row.definition == (name.clone(), *version);
+                    is_of_it && row.wake_at.is_some_and(|at| at + *behind <= now)
                 };
                 let of_each = |known| self.by_time(|row| is_due(row, known), *limit);
                 // Definition by definition, so that a flood of one leaves the others their turn.

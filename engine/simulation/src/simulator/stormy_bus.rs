@@ -124,9 +124,13 @@ impl Replies for StormyReplies {
 
 impl StormyReplies {
     fn incoming(&self, taken: Incoming<MemoryAcknowledge<SimulatedClock>>) -> Incoming<StormyAcknowledge> {
-        let Incoming { message, acknowledge: inner } = taken;
+        let Incoming { message, published_at, acknowledge: inner } = taken;
         let reply = message.as_ref().ok().cloned();
-        Incoming { message, acknowledge: StormyAcknowledge { bus: self.bus.clone(), inner, reply } }
+        Incoming {
+            message,
+            published_at,
+            acknowledge: StormyAcknowledge { bus: self.bus.clone(), inner, reply },
+        }
     }
 
     /// Plays the planted bug, if it is one of taking.
