@@ -1,4 +1,4 @@
-//! `cargo run -p redress-simulation -- simulate --seeds 3000`
+//! `redress-simulation simulate --seeds 3000`
 
 #![expect(clippy::print_stdout, reason = "a program talks to its user")]
 
