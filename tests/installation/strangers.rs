@@ -1,8 +1,13 @@
-//! Silent clients hold sockets of a coordinator that has few descriptors: sagas go on meanwhile.
+//! Crowds at the door: silent clients hold sockets of a coordinator that has few descriptors, and more than a thousand
+//! callers wait for their sagas at the same time.
 
 use crate::support::orders::Order;
 use crate::support::{Process, SERVICES, World, until};
+use futures_util::future::join_all;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 /// Descriptors of the coordinator: room for its pools and its connections, and for no crowd.
@@ -44,5 +49,49 @@ async fn silent_sockets_take_no_descriptor_of_the_engine() {
     })
     .await;
     drop(silent);
+    world.sound().await;
+}
+
+/// Callers who wait at the same time, each on a connection of its own: more than a process has descriptors that has
+/// not asked for any.
+const CALLERS: usize = 1_300;
+
+/// A caller who has asked for a saga and waits for its end.
+async fn ask(address: &str, number: usize) -> BufReader<TcpStream> {
+    let mut caller = TcpStream::connect(address).await.unwrap();
+    let body = json!({ "saga": "place-order", "input": Order::Fine.input() }).to_string();
+    let request = format!(
+        "POST /v1/sagas?wait=60s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Idempotency-Key: caller-{number}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    caller.write_all(request.as_bytes()).await.unwrap();
+    BufReader::new(caller)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_by_the_thousand_wait_at_once() {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(4_096)), hard).unwrap();
+    let world = World::with(redress::devstack::shared().await, 1, &[&SERVICES]).await;
+    let url = world.url("");
+    let address = url.trim_start_matches("http://");
+    world.services[0].signal(Signal::SIGSTOP);
+    let mut callers = join_all((0..CALLERS).map(|number| ask(address, number))).await;
+    let open = "SELECT count(*) FROM sagas WHERE ended_at IS NULL";
+    until("a saga for each of them", async || {
+        let open: i64 = sqlx::query_scalar(open).fetch_one(world.journal()).await.ok()?;
+        (open == CALLERS as i64).then_some(())
+    })
+    .await;
+    world.services[0].signal(Signal::SIGCONT);
+    for caller in &mut callers {
+        let mut status = String::new();
+        caller.read_line(&mut status).await.unwrap();
+        assert_eq!(status, "HTTP/1.1 202 Accepted\r\n");
+    }
+    let ended = "SELECT count(*) FROM sagas WHERE status = 'completed'";
+    let ended: i64 = sqlx::query_scalar(ended).fetch_one(world.journal()).await.unwrap();
+    assert_eq!(ended, CALLERS as i64, "none was answered before its end");
     world.sound().await;
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
-/// Connections at once, however many descriptors there are: each costs some 10 KiB, and a coordinator has no use for
-/// more of them.
-const CONNECTIONS_MAX: rlim_t = 1_024;
+/// Connections at once, however many descriptors there are: ten thousand callers that wait for the ends of their sagas,
+/// and room for others.
+const CONNECTIONS_MAX: rlim_t = 12_288;
 /// Descriptors that stay the engine's: the pools of journal and services (16 and about 10 each), the broker's
 /// connections, logs and pipes, four times over.
 const DESCRIPTORS_KEPT: rlim_t = 256;
 /// Descriptors that are asked of the system at the start. Not all that it would give: programs that we start inherit
 /// the limit, and some of them walk through all of it.
-const DESCRIPTORS_WANTED: rlim_t = 4_096;
+const DESCRIPTORS_WANTED: rlim_t = CONNECTIONS_MAX + 2 * DESCRIPTORS_KEPT;
 
 /// The limits of the connections: their number, and times.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn connections_leave_the_engine_its_descriptors() {
         for (descriptors, connections) in
-            [(0, 1), (64, 32), (256, 128), (512, 256), (1_024, 768), (4_096, 1_024), (rlim_t::MAX, 1_024)]
+            [(0, 1), (64, 32), (256, 128), (512, 256), (1_024, 768), (4_096, 3_840), (rlim_t::MAX, 12_288)]
         {
             assert_eq!(connections_within(descriptors), connections, "{descriptors}");
         }
