@@ -58,14 +58,14 @@ const CALLERS: usize = 1_300;
 
 /// A caller who has asked for a saga and waits for its end.
 async fn ask(address: &str, number: usize) -> BufReader<TcpStream> {
-    let mut caller = TcpStream::connect(address).await.unwrap();
+    let mut caller = TcpStream::connect(address).await.expect("the coordinator listens");
     let body = json!({ "saga": "place-order", "input": Order::Fine.input() }).to_string();
     let request = format!(
         "POST /v1/sagas?wait=60s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Idempotency-Key: caller-{number}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    caller.write_all(request.as_bytes()).await.unwrap();
+    caller.write_all(request.as_bytes()).await.expect("the coordinator reads");
     BufReader::new(caller)
 }
 

@@ -54,7 +54,7 @@ impl<J: Journal, B: Bus, C: Clock> Intake<J, B, C> {
                 () = shutdown.cancelled() => break,
                 batch = consumer.next_batch(intake.limit.now().rows) => batch,
             };
-            lag.took(&saga, version, batch.iter().rev().find_map(|incoming| incoming.published_at));
+            lag.took(&saga, version, batch.iter().map(|incoming| incoming.lag));
             let of_batch = intake.clone();
             intake.tasks.spawn(async move {
                 of_batch.process(batch).await;

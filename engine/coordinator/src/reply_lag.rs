@@ -4,9 +4,11 @@
 //! long outage or in a rush, the answer may have lain at the broker for as long as the command's time was; sent once more,
 //! the command brings one answer more, and the replies fall behind further: a storm in which nearly all work is for
 //! nothing, and which does not end when the rush does. So the timers look at the sagas as of the time up to which the
-//! replies were taken. That is the broker's time of the newest one, which costs nothing to know.
+//! replies were taken. That is the broker's time of the newest one that was taken, if others waited behind it; the broker says
+//! both with each message.
 //!
-//! - Where the replies are not behind, nothing changes. They are not if none has come for [`CAUGHT_UP_AFTER`].
+//! - Where the replies are not behind, nothing changes. They are not if none waited behind the newest one, or none has come
+//!   for [`CAUGHT_UP_AFTER`].
 //! - Replies that come once more say nothing: they are old, and others may be newer.
 //! - The times are the broker's, and the timers' are the journal's. Clocks that disagree make the timers later by as much,
 //!   in a rush alone; never by more than [`BEHIND_MAX`], whatever the clocks say.
@@ -18,7 +20,9 @@ use std::time::Duration;
 
 use redress_core::{Name, Timestamp};
 
-/// The lag that is none: what lies between a reply's way and its batch, and clocks that nearly agree.
+use crate::ports::Lag;
+
+/// A smaller lag is none: replies wait for their batch, and clocks agree nearly.
 const BEHIND_MIN: Duration = Duration::from_secs(1);
 /// The timers are never later than this because of the replies.
 const BEHIND_MAX: Duration = Duration::from_secs(60);
@@ -33,7 +37,7 @@ pub(crate) struct ReplyLag(Mutex<BTreeMap<(Name, u32), Progress>>);
 /// How far the replies to the sagas of one definition were taken.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
-    /// When the newest that was taken was published.
+    /// When the newest that was taken was published, if others waited behind it.
     newest: Option<Timestamp>,
     /// Since when, by the monotonic clock, replies have been waited for in vain.
     waits_since: Option<Duration>,
@@ -57,12 +61,16 @@ impl ReplyLag {
         self.progress().entry((saga.clone(), version)).or_default().waits_since = Some(monotonic);
     }
 
-    /// Some were taken; the newest of those that came for the first time was published at this moment.
-    pub(crate) fn took(&self, saga: &Name, version: u32, newest: Option<Timestamp>) {
+    /// Some were taken, that tell this of those that wait, the last one last.
+    pub(crate) fn took(&self, saga: &Name, version: u32, told: impl DoubleEndedIterator<Item = Lag>) {
         let mut progress = self.progress();
         let progress = progress.entry((saga.clone(), version)).or_default();
         progress.waits_since = None;
-        progress.newest = newest.or(progress.newest);
+        match told.rev().find(|lag| *lag != Lag::Unknown) {
+            Some(Lag::Behind { published_at }) => progress.newest = Some(published_at),
+            Some(Lag::CaughtUp) => progress.newest = None,
+            Some(Lag::Unknown) | None => {}
+        }
     }
 
     /// How far the replies to the sagas of this definition are behind.
@@ -89,28 +97,32 @@ mod tests {
     #[test]
     fn timers_are_as_late_as_the_replies_are() {
         let (lag, saga) = (ReplyLag::default(), Name::new("place-order").unwrap());
+        let took = |told: Lag| lag.took(&saga, 1, [told].into_iter());
         let behind = |now: i64, monotonic: u32| lag.behind(&saga, 1, at(now), SECOND * monotonic).as_secs();
         assert_eq!(behind(100, 0), 0, "nothing was taken yet");
         lag.waits(&saga, 1, Duration::ZERO);
-        lag.took(&saga, 1, Some(at(70)));
+        took(Lag::Behind { published_at: at(70) });
         assert_eq!(behind(100, 0), 30);
         assert_eq!(lag.behind(&saga, 2, at(100), Duration::ZERO), Duration::ZERO, "of another version");
-        lag.took(&saga, 1, None);
+        took(Lag::Unknown);
         assert_eq!(behind(101, 1), 31, "redelivered ones say nothing");
         assert_eq!(behind(1_000, 1), BEHIND_MAX.as_secs(), "whatever the clocks say");
         assert_eq!(behind(60, 1), 0, "the broker's clock is ahead");
-        lag.took(&saga, 1, Some(at(100)));
+        took(Lag::Behind { published_at: at(100) });
         assert_eq!(
             lag.behind(&saga, 1, at(100) + SECOND / 2, SECOND),
             Duration::ZERO,
             "as fast as they come"
         );
+        assert_eq!(behind(130, 1), 30);
+        took(Lag::CaughtUp);
+        assert_eq!(behind(200, 1), 0, "none waited behind it, whatever the clocks say");
     }
 
     #[test]
     fn wait_without_a_reply_shows_that_there_is_none() {
         let (lag, saga) = (ReplyLag::default(), Name::new("place-order").unwrap());
-        lag.took(&saga, 1, Some(at(0)));
+        lag.took(&saga, 1, [Lag::Behind { published_at: at(0) }].into_iter());
         lag.waits(&saga, 1, SECOND * 40);
         let behind = |monotonic: Duration| lag.behind(&saga, 1, at(40), monotonic);
         assert_eq!(behind(SECOND * 40 + SECOND / 2), SECOND * 40, "some may be on their way to us");

@@ -9,12 +9,12 @@ use redress_core::{CommandMessage, IdempotencyKey, Name, ReplyMessage, SagaId};
 use redress_wire::delivery::AckHandle;
 use redress_wire::headers::{of_reply, to_text};
 use redress_wire::streams::Incarnation;
-use redress_wire::{Consumer, DeadLetters, Delivery, Malformed, PublishError, Wire, WireHealth};
+use redress_wire::{Consumer, DeadLetters, Delivery, Malformed, Position, PublishError, Wire, WireHealth};
 use uuid::Uuid;
 
 use crate::ports::{
-    Acknowledge, Backlog, Bus, BusHealth, COORDINATOR, DeadLetter, Incoming, Letters, RawMessage, Replies,
-    TakenLetter, Traffic,
+    Acknowledge, Backlog, Bus, BusHealth, COORDINATOR, DeadLetter, Incoming, Lag, Letters, RawMessage,
+    Replies, TakenLetter, Traffic,
 };
 
 impl Bus for Wire {
@@ -133,9 +133,14 @@ impl Replies for Consumer<ReplyMessage> {
 }
 
 fn incoming(delivery: Delivery<ReplyMessage>) -> Incoming<AckHandle> {
-    let published_at = delivery.published_at;
+    let lag = match delivery.position {
+        Some(_) if delivery.deliveries > 1 => Lag::Unknown,
+        Some(Position { pending: 0, .. }) => Lag::CaughtUp,
+        Some(Position { published_at, .. }) => Lag::Behind { published_at },
+        None => Lag::Unknown,
+    };
     let (message, _, acknowledge) = delivery.split();
-    Incoming { message: message.map_err(letter), published_at, acknowledge }
+    Incoming { message: message.map_err(letter), lag, acknowledge }
 }
 
 fn letter(malformed: Malformed) -> DeadLetter {

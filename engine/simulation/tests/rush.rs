@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redress_coordinator::ports::{Bus, BusHealth, Clock, Incoming, RawMessage, Replies};
+use redress_coordinator::ports::{Bus, BusHealth, Clock, Incoming, Lag, RawMessage, Replies};
 use redress_coordinator::{Config, Engine, StartRequest};
 use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
@@ -70,7 +70,7 @@ impl Replies for LateReplies {
         let mut batch = self.inner.next_batch(max).await;
         let behind = Duration::from_secs(self.bus.behind_s.load(Ordering::Relaxed));
         for incoming in &mut batch {
-            incoming.published_at = Some(self.bus.clock.now() - behind);
+            incoming.lag = Lag::Behind { published_at: self.bus.clock.now() - behind };
         }
         batch
     }

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::pull;
-use async_nats::jetstream::message::Message;
+use async_nats::jetstream::message::{Info, Message};
 use futures_util::{FutureExt, StreamExt};
 use redress_core::{LetterCode, Timestamp};
 use tokio::task::coop::unconstrained;
 
 use crate::consumers::{self, ConsumerError};
-use crate::delivery::{AckHandle, Delivery, Means, means};
+use crate::delivery::{AckHandle, Delivery, Means, Position, means};
 use crate::headers::{self, Envelope, Malformed, ReplyAddress, Unpacked};
 use crate::stream_incarnation::StreamIncarnation;
 use crate::streams::is_absent;
@@ -227,7 +227,7 @@ impl<M: Envelope> Consumer<M> {
         Delivery {
             message: Err(found.malformed),
             deliveries: 1,
-            published_at: None,
+            position: None,
             bytes: found.bytes,
             handle: AckHandle {
                 means,
@@ -241,7 +241,7 @@ impl<M: Envelope> Consumer<M> {
     fn unpack(&mut self, message: Message) {
         let info = message.info().ok();
         let deliveries = info.as_ref().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1)).max(1);
-        let published_at = info.filter(|_| deliveries == 1).and_then(|info| moment(info.published));
+        let position = info.and_then(|info| position(&info));
         if deliveries > 1 {
             self.wire.stats().redeliveries.fetch_add(1, Ordering::Relaxed);
         }
@@ -262,7 +262,7 @@ impl<M: Envelope> Consumer<M> {
             });
             let (incarnation_number, incarnation) = (self.incarnation.number(), self.incarnation.clone());
             let handle = AckHandle { means, incarnation_number, incarnation };
-            self.unpacked.push_back(Delivery { message: read, deliveries, published_at, bytes, handle });
+            self.unpacked.push_back(Delivery { message: read, deliveries, position, bytes, handle });
         }
     }
 
@@ -283,9 +283,10 @@ impl<M: Envelope> Consumer<M> {
     }
 }
 
-/// A moment of the broker's clock, if it is one of our times.
-fn moment(published: async_nats::datetime::DateTime) -> Option<Timestamp> {
-    i64::try_from(published.unix_timestamp_nanos()).ok().map(Timestamp::from_timestamp_nanos)
+/// The place of a message; nothing if the broker's clock is not of our times.
+fn position(info: &Info<'_>) -> Option<Position> {
+    let nanoseconds = i64::try_from(info.published.unix_timestamp_nanos()).ok()?;
+    Some(Position { published_at: Timestamp::from_timestamp_nanos(nanoseconds), pending: info.pending })
 }
 
 /// Gives back the messages that were sent to us and not returned, so that others need not wait for them until

@@ -24,11 +24,21 @@ pub struct Delivery<M> {
     pub message: Result<M, Malformed>,
     /// The number of its deliveries, this one included; from 1.
     pub deliveries: u64,
-    /// When it was published, by the broker's clock; unknown of one that came before.
-    pub published_at: Option<Timestamp>,
+    /// When it was published, by the broker's clock, and how many waited behind it when it was handed out; unknown of one
+    /// that was found.
+    pub position: Option<Position>,
     /// Its size on the wire, in bytes.
     pub bytes: usize,
     pub(crate) handle: AckHandle,
+}
+
+/// The place of a message among those that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// When it was published, by the broker's clock.
+    pub published_at: Timestamp,
+    /// Messages for the same consumer that had not been handed out.
+    pub pending: u64,
 }
 
 /// The right to settle a message.

@@ -50,7 +50,7 @@ pub use connect_error::ConnectError;
 pub use consumer::Consumer;
 pub use consumers::ConsumerError;
 pub use dead_letter::{DeadLetter, DeadLetters, Kept};
-pub use delivery::Delivery;
+pub use delivery::{Delivery, Position};
 pub use headers::{Malformed, ReplyAddress};
 pub use listening::{Backlog, ListeningError};
 pub use notify::Notifications;

@@ -133,11 +133,24 @@ pub trait Acknowledge: Send + Sync + 'static {
 pub struct Incoming<A> {
     /// The reply, or the malformed message that came instead.
     pub message: Result<ReplyMessage, DeadLetter>,
-    /// When it was published, by the bus's clock; `None` if it came before, or the bus does not say. Time-outs wait for
-    /// replies that are behind.
-    pub published_at: Option<Timestamp>,
+    /// What it tells of the replies that wait.
+    pub lag: Lag,
     /// The right to settle it.
     pub acknowledge: A,
+}
+
+/// How far a reply was behind when it was handed out. Time-outs wait for replies that are behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lag {
+    /// It came before, or the bus does not say.
+    Unknown,
+    /// No other one waited behind it.
+    CaughtUp,
+    /// Others waited behind it.
+    Behind {
+        /// When it was published, by the bus's clock.
+        published_at: Timestamp,
+    },
 }
 
 /// A message as it travels.

@@ -26,7 +26,7 @@ mod places;
 mod reads;
 
 pub use bus::{
-    Acknowledge, Backlog, Bus, BusHealth, Incoming, Letters, RawMessage, Replies, TakenLetter, Traffic,
+    Acknowledge, Backlog, Bus, BusHealth, Incoming, Lag, Letters, RawMessage, Replies, TakenLetter, Traffic,
 };
 pub use clock::Clock;
 pub use data::{

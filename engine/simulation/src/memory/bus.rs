@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redress_coordinator::ports::{
-    Acknowledge, Bus, BusHealth, Clock, DeadLetter, Incoming, Letters, RawMessage, Replies, TakenLetter,
+    Acknowledge, Bus, BusHealth, Clock, DeadLetter, Incoming, Lag, Letters, RawMessage, Replies, TakenLetter,
 };
 use redress_core::decide::{NotSent, Unsent};
 use redress_core::message::NotificationMessage;
@@ -253,7 +253,7 @@ impl<C: Clock> Replies for MemoryReplies<C> {
         });
         let incoming = |(token, reply)| Incoming {
             message: Ok(reply),
-            published_at: None,
+            lag: Lag::Unknown,
             acknowledge: MemoryAcknowledge { bus: self.bus.clone(), token },
         };
         taken.await.into_iter().map(incoming).collect()

@@ -124,13 +124,9 @@ impl Replies for StormyReplies {
 
 impl StormyReplies {
     fn incoming(&self, taken: Incoming<MemoryAcknowledge<SimulatedClock>>) -> Incoming<StormyAcknowledge> {
-        let Incoming { message, published_at, acknowledge: inner } = taken;
+        let Incoming { message, lag, acknowledge: inner } = taken;
         let reply = message.as_ref().ok().cloned();
-        Incoming {
-            message,
-            published_at,
-            acknowledge: StormyAcknowledge { bus: self.bus.clone(), inner, reply },
-        }
+        Incoming { message, lag, acknowledge: StormyAcknowledge { bus: self.bus.clone(), inner, reply } }
     }
 
     /// Plays the planted bug, if it is one of taking.
