@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
 /// Connections at once, however many descriptors there are: ten thousand callers that wait for the ends of their sagas,
-/// and room for others.
+/// some 25 KiB each, and room for others.
 const CONNECTIONS_MAX: rlim_t = 12_288;
 /// Descriptors that stay the engine's: the pools of journal and services (16 and about 10 each), the broker's
 /// connections, logs and pipes, four times over.

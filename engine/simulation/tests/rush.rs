@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How far the replies are behind in the rush, in seconds.
-const BEHIND_S: u64 = 30;
+/// How far the replies are behind in the rush.
+const BEHIND: Duration = Duration::from_secs(30);
 
 /// A clock in tokio's paused time.
 #[derive(Clone, Debug)]
@@ -53,7 +53,6 @@ type Inner = MemoryBus<PausedClock>;
 struct LateBus {
     inner: Inner,
     clock: PausedClock,
-    behind_s: Arc<AtomicU64>,
     published: Arc<AtomicU64>,
 }
 
@@ -68,9 +67,8 @@ impl Replies for LateReplies {
 
     async fn next_batch(&mut self, max: usize) -> Vec<Incoming<Self::Acknowledge>> {
         let mut batch = self.inner.next_batch(max).await;
-        let behind = Duration::from_secs(self.bus.behind_s.load(Ordering::Relaxed));
         for incoming in &mut batch {
-            incoming.lag = Lag::Behind { published_at: self.bus.clock.now() - behind };
+            incoming.lag = Lag::Behind { published_at: self.bus.clock.now() - BEHIND };
         }
         batch
     }
@@ -147,12 +145,8 @@ async fn command_is_not_timed_out_while_the_replies_are_behind() {
     let clock = PausedClock(Instant::now());
     let of_journal = clock.clone();
     let journal = MemoryJournal::new(move || of_journal.now());
-    let bus = LateBus {
-        inner: MemoryBus::new(clock.clone()),
-        clock: clock.clone(),
-        behind_s: Arc::new(AtomicU64::new(BEHIND_S)),
-        published: Arc::default(),
-    };
+    let bus =
+        LateBus { inner: MemoryBus::new(clock.clone()), clock: clock.clone(), published: Arc::default() };
     let definition = fixtures::five_steps(9, 9);
     let (name, version) = (definition.name.clone(), definition.version);
     let (published, inner) = (bus.published.clone(), bus.inner.clone());
