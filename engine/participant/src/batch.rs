@@ -8,18 +8,20 @@
 //! A shared batch answers all that needs no handler, runs the handlers that are short, and leaves the others ([`crate::tempo`]).
 //! If a short one stalls, the batch gives its lane back, leaves the rest of that kind, and commits with what it has.
 
+mod begin;
 mod calls;
+mod counts;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use redress_core::fault::FaultKind;
-use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, keys_to_claim, rule};
+use redress_core::inbox::{Fingerprint, Record, Recorded, Retention, Ruling, rule};
 use redress_core::{
     CommandMessage, IdempotencyKey, JsonText, LetterCode, Name, Outcome, Phase, Rejection, Timestamp,
 };
 use redress_postgres::answered;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 use crate::claims::Approach;
 use crate::config::{FaultMode, Stats, count};
@@ -29,13 +31,16 @@ use crate::dispatch::HandlerResult;
 use crate::handlers::{Handlers, Registered, Runner};
 use crate::inbox::Inbox;
 use crate::isolation::Isolation;
-use crate::member::Verdict;
+use crate::member::{Arrival, Verdict};
 use crate::meter::{Call, Meter};
 use crate::open::OpenCommand;
 use crate::pace::{ANSWER_BYTES_MAX, Pace};
-use crate::store::{self, Memory};
+use crate::savepoint::Savepoints;
+use crate::store::Memory;
 use crate::tempo::{HICCUP_MIN, Measured, SHORT_MAX, Tempo};
 use crate::unit_error::UnitError;
+
+use self::begin::begin;
 
 /// Runs a batch, and waits for no row for longer than `lock_wait`; on an error nothing has happened, unless it is the
 /// answer to the COMMIT that is missing.
@@ -44,10 +49,11 @@ pub(crate) async fn run<S: Send + Sync + 'static>(
     commands: &[CommandMessage],
     lock_wait: Duration,
     isolation: &Isolation,
+    arrival: Arrival,
 ) -> Result<Vec<Verdict>, UnitError> {
     let mut connection = lease_for_batch(&inbox.leases, inbox.config.silence_max).await?;
     let approach = inbox.claims.approach(isolation);
-    let result = run_on(&mut connection, inbox, commands, lock_wait, isolation, approach).await;
+    let result = run_on(&mut connection, inbox, commands, lock_wait, isolation, (approach, arrival)).await;
     if result.is_err() && approach == Approach::ReadFirst {
         inbox.claims.read_in_vain();
     }
@@ -61,28 +67,21 @@ async fn run_on<S: Send + Sync + 'static>(
     commands: &[CommandMessage],
     lock_wait: Duration,
     isolation: &Isolation,
-    approach: Approach,
+    (approach, arrival): (Approach, Arrival),
 ) -> Result<Vec<Verdict>, UnitError> {
     let (config, silence) = (&inbox.config, inbox.config.silence_max);
-    let begin = store::begin(lock_wait, inbox.handler_time_max);
-    let begun = answered(silence, connection.begin_with(begin)).await;
-    let mut transaction = begun.map_err(UnitError::Unreachable)?;
-    let keys = commands.iter().flat_map(keys_to_claim).map(|key| key.to_string()).collect();
-    let (memory, now) = match approach {
-        Approach::ClaimFirst => {
-            let claimed = store::claim(&mut transaction, keys, ANSWER_BYTES_MAX);
-            answered(silence, claimed).await?
-        }
-        Approach::ReadFirst => {
-            answered(silence, store::read(&mut transaction, keys, ANSWER_BYTES_MAX)).await?
-        }
+    let (mut transaction, memory, now) =
+        begin(connection, inbox, commands, lock_wait, (approach, arrival)).await?;
+    let savepoints = match approach {
+        Approach::ClaimFirst => Savepoints::new(&mut transaction, silence),
+        Approach::ReadFirst => Savepoints::begun(&mut transaction, silence),
     };
     let tally = Stats::default();
     let mut batch = Batch {
         handlers: &inbox.handlers,
         service: inbox.author.as_ref(),
         commands,
-        connection: &mut transaction,
+        savepoints,
         memory,
         waiting: BTreeMap::new(),
         waiting_keys: HashSet::new(),
@@ -100,8 +99,8 @@ async fn run_on<S: Send + Sync + 'static>(
         batch.rule_on(place, now, &config.retention).await?;
     }
     batch.run_waiting().await?;
-    let verdicts = std::mem::take(&mut batch.verdicts);
-    let memory = batch.memory;
+    let Batch { verdicts, memory, savepoints, .. } = batch;
+    savepoints.close().await?;
     answered(silence, memory.write(&mut transaction)).await?;
     let dies = |command: &&CommandMessage| command.fault == Some(FaultKind::CrashBeforeCommit);
     if config.faults == FaultMode::Exit
@@ -130,7 +129,7 @@ struct Batch<'b, S> {
     handlers: &'b Handlers<S>,
     service: &'b S,
     commands: &'b [CommandMessage],
-    connection: &'b mut PgConnection,
+    savepoints: Savepoints<'b>,
     memory: Memory,
     /// Places of the commands whose handlers must run, by command; a settlement that gives up its question is none.
     waiting: BTreeMap<(Name, Phase), Vec<usize>>,
@@ -306,7 +305,7 @@ impl<S: Send + Sync> Batch<'_, S> {
         };
         let mut meter = Meter::new(handler.limits, patience, &on_slow);
         let Runner::Inside(dispatch) = &handler.runner else { unreachable!("it was prepared") };
-        let ran = dispatch.run(self.service, self.connection, &calls, &mut meter).await;
+        let ran = dispatch.run(self.service, &mut self.savepoints, &calls, &mut meter).await;
         handler.ended(meter.calls(), measured);
         let ran = ran?;
         let sizes = ran.iter().map(HandlerResult::bytes);
@@ -369,31 +368,6 @@ impl<S: Send + Sync> Batch<'_, S> {
             | Recorded::Fenced
             | Recorded::Prepared { .. }
             | Recorded::GivenUp { .. } => self.memory.remember(key, record),
-        }
-    }
-
-    fn count_handled(&self, phase: Phase, ran: &HandlerResult) {
-        match (phase, ran) {
-            // Counted as a dead letter when it has become one.
-            (_, HandlerResult::Unreadable(_)) => {}
-            (_, HandlerResult::Failed(_)) => count(&self.stats.failed),
-            (Phase::Settlement, _) => count(&self.stats.settled),
-            (_, HandlerResult::Done(_)) => count(&self.stats.done),
-            (_, HandlerResult::Rejected(_)) => count(&self.stats.rejected),
-            (_, HandlerResult::Later) => count(&self.stats.accepted),
-            (_, HandlerResult::Fenced) => count(&self.stats.fenced),
-        }
-    }
-
-    fn count_answer(&self, command: &CommandMessage, outcome: &Outcome, remembered: bool) {
-        match (command.key.phase, outcome) {
-            (_, Outcome::Expired) => count(&self.stats.expired),
-            (Phase::Settlement, _) => count(&self.stats.settled),
-            (Phase::Action, Outcome::Fenced) => count(&self.stats.fenced),
-            (Phase::Compensation, Outcome::Done { .. }) if !remembered => {
-                count(&self.stats.null_compensations)
-            }
-            (Phase::Action | Phase::Compensation, _) => count(&self.stats.duplicates),
         }
     }
 }

@@ -234,7 +234,7 @@ async fn run<S: Send + Sync>(
     let dispatch = handler.calls_out().expect("a lease is given to a handler that calls");
     let call = Call { key: command.key.clone(), payload: command.payload.clone(), in_doubt: None };
     let mut meter = Meter::new(handler.limits, None, &|_| {});
-    let mut savepoints = Savepoints::new(connection, meter.silence());
+    let mut savepoints = Savepoints::new(connection, handler.limits.silence);
     let mut tx = Tx::new(savepoints.begin().await?, lease.key.clone());
     let concluding = dispatch.conclude(&inbox.author, &mut tx, &lease.request, response);
     let result = match meter.call(std::slice::from_ref(&call), concluding).await? {

@@ -5,6 +5,8 @@
 //! was for nothing. Twins come in crowds, as after a crash or an outage, when everything is delivered again; so from then
 //! on batches claim first, for a while.
 //!
+//! Of an action that comes for the first time it does not even read (`batch/begin.rs`).
+//!
 //! Whichever way, the unique key of the inbox decides, and an effect commits with its answer or not at all.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +21,7 @@ const CLAIMING_BATCHES: u32 = 100;
 pub(crate) enum Approach {
     /// It inserts a row for each key that is new, and whoever comes later waits for it.
     ClaimFirst,
-    /// It reads, and inserts its answers in the end.
+    /// It reads what may be known, and inserts its answers in the end.
     ReadFirst,
 }
 

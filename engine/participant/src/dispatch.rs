@@ -11,7 +11,6 @@ use std::time::Duration;
 use redress_core::{Command, IdempotencyKey, JsonText, Phase, Rejection};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::PgConnection;
 
 use crate::handler::{HandlerError, HandlerOutcome, Keyed};
 use crate::meter::{Call, FurtherCalls, Meter};
@@ -55,7 +54,7 @@ pub(crate) trait Dispatch<S>: Send + Sync {
     fn run<'a>(
         &'a self,
         service: &'a S,
-        connection: &'a mut PgConnection,
+        savepoints: &'a mut Savepoints<'_>,
         calls: &'a [Call],
         meter: &'a mut Meter<'_>,
     ) -> Running<'a>;
@@ -126,7 +125,7 @@ impl<S: Sync, W: Way<S>> Dispatch<S> for Typed<W> {
     fn run<'a>(
         &'a self,
         service: &'a S,
-        connection: &'a mut PgConnection,
+        savepoints: &'a mut Savepoints<'_>,
         calls: &'a [Call],
         meter: &'a mut Meter<'_>,
     ) -> Running<'a> {
@@ -134,11 +133,11 @@ impl<S: Sync, W: Way<S>> Dispatch<S> for Typed<W> {
             if W::SIZE == CallSize::Set
                 && calls.len() > 1
                 && calls.iter().all(|call| call.in_doubt.is_none())
-                && let Some(all) = run_together::<S, W>(service, connection, calls, meter).await?
+                && let Some(all) = run_together::<S, W>(service, savepoints, calls, meter).await?
             {
                 return Ok(all);
             }
-            run_each::<S, W>(service, connection, calls, meter).await
+            run_each::<S, W>(service, savepoints, calls, meter).await
         })
     }
 }
@@ -158,7 +157,7 @@ impl<S: Send + Sync> Dispatch<S> for Echo {
     fn run<'a>(
         &'a self,
         _: &'a S,
-        _: &'a mut PgConnection,
+        _: &'a mut Savepoints<'_>,
         calls: &'a [Call],
         meter: &'a mut Meter<'_>,
     ) -> Running<'a> {
@@ -171,7 +170,7 @@ impl<S: Send + Sync> Dispatch<S> for Echo {
 /// the culprit fails alone.
 async fn run_together<S: Sync, W: Way<S>>(
     service: &S,
-    connection: &mut PgConnection,
+    savepoints: &mut Savepoints<'_>,
     calls: &[Call],
     meter: &mut Meter<'_>,
 ) -> Result<Option<Vec<HandlerResult>>, UnitError> {
@@ -189,7 +188,6 @@ async fn run_together<S: Sync, W: Way<S>>(
     if members < 2 {
         return Ok(None);
     }
-    let mut savepoints = Savepoints::new(connection, meter.silence());
     let tx = &mut Tx::new(savepoints.begin().await?, set[0].key.clone());
     let answers = meter.call(calls, W::call(service, tx, set)).await?;
     let answers = match answers.and_then(|answers| packed_all(answers, members)) {
@@ -203,7 +201,6 @@ async fn run_together<S: Sync, W: Way<S>>(
             None
         }
     };
-    savepoints.close().await?;
     Ok(answers.map(|answers| {
         let mut answers = answers.into_iter();
         ran.into_iter().filter_map(|unreadable| unreadable.or_else(|| answers.next())).collect()
@@ -213,11 +210,10 @@ async fn run_together<S: Sync, W: Way<S>>(
 /// Each command behind its own savepoint, until the meter says stop.
 async fn run_each<S: Sync, W: Way<S>>(
     service: &S,
-    connection: &mut PgConnection,
+    savepoints: &mut Savepoints<'_>,
     calls: &[Call],
     meter: &mut Meter<'_>,
 ) -> Result<Vec<HandlerResult>, UnitError> {
-    let mut savepoints = Savepoints::new(connection, meter.silence());
     let mut ran = Vec::with_capacity(calls.len());
     for call in calls {
         let member = match read::<W::Command, W::Input>(call) {
@@ -250,7 +246,6 @@ async fn run_each<S: Sync, W: Way<S>>(
             break;
         }
     }
-    savepoints.close().await?;
     Ok(ran)
 }
 

@@ -15,7 +15,7 @@ use crate::collision::collision_pause;
 use crate::config::count;
 use crate::inbox::Inbox;
 use crate::isolation::Isolation;
-use crate::member::Verdict;
+use crate::member::{Arrival, Verdict};
 use crate::unit_error::UnitError;
 
 /// Runs a batch in a task of its own, because nothing may cancel a `begin` or a `commit`; a verdict for each command.
@@ -25,15 +25,20 @@ pub(crate) async fn execute<S: Send + Sync + 'static>(
     commands: Arc<[CommandMessage]>,
     lock_wait: Duration,
     isolation: &Isolation,
+    mut arrival: Arrival,
 ) -> Result<Vec<Verdict>, UnitError> {
     let mut collisions = 0;
     let verdicts = loop {
         let (of_unit, commands, isolation) = (inbox.clone(), commands.clone(), isolation.clone());
-        let unit = tokio::spawn(async move { batch::run(&of_unit, &commands, lock_wait, &isolation).await });
+        let unit =
+            tokio::spawn(
+                async move { batch::run(&of_unit, &commands, lock_wait, &isolation, arrival).await },
+            );
         match unit.await.unwrap_or_else(|panicked| Err(UnitError::Panicked(panicked))) {
             Err(error) => match collision_pause(&error, &mut collisions) {
                 Some(pause) => {
                     count(&inbox.stats.batch_retries);
+                    arrival = Arrival::Again;
                     tokio::time::sleep(pause).await;
                 }
                 None => return Err(error),
@@ -81,7 +86,7 @@ impl<S: Send + Sync + 'static> Executes for Arc<Inbox<S>> {
         commands: Arc<[CommandMessage]>,
         lock_wait: Duration,
     ) -> futures_util::future::BoxFuture<'_, Result<Vec<Verdict>, UnitError>> {
-        Box::pin(execute(self, commands, lock_wait, &Isolation::Everything))
+        Box::pin(execute(self, commands, lock_wait, &Isolation::Everything, Arrival::Again))
     }
 
     fn die_after_call(
@@ -91,7 +96,8 @@ impl<S: Send + Sync + 'static> Executes for Arc<Inbox<S>> {
     ) -> futures_util::future::BoxFuture<'_, Result<AfterCall, UnitError>> {
         Box::pin(async move {
             let commands = [command];
-            let verdicts = batch::run(self, &commands, lock_wait, &Isolation::Everything).await?;
+            let verdicts =
+                batch::run(self, &commands, lock_wait, &Isolation::Everything, Arrival::Again).await?;
             let [Verdict::Calls(lease)] = &verdicts[..] else { return Ok(AfterCall::NoCall) };
             drop(ask(self, &commands[0], lease).await);
             let (key, until) = (lease.key.to_string(), lease.called_until);

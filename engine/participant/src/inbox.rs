@@ -11,6 +11,7 @@ use sqlx::{Error, PgConnection, PgPool};
 use crate::claims::Claims;
 use crate::config::{ParticipantConfig, Stats};
 use crate::connection::on_connection;
+use crate::database_time::DatabaseTime;
 use crate::handlers::Handlers;
 use crate::pace::Pace;
 use crate::unit_error::UnitError;
@@ -26,6 +27,7 @@ pub(crate) struct Inbox<S> {
     pub(crate) stats: Arc<Stats>,
     pub(crate) pace: Pace,
     pub(crate) claims: Claims,
+    pub(crate) database_time: DatabaseTime,
     /// The longest that a handler may take.
     pub(crate) handler_time_max: Duration,
 }

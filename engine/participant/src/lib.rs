@@ -82,6 +82,7 @@ mod collision;
 mod config;
 mod connection;
 pub mod crash;
+mod database_time;
 mod dead_letters;
 mod dispatch;
 mod due;

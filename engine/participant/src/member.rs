@@ -30,6 +30,21 @@ impl Member {
     }
 }
 
+/// How the commands of a batch have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Each of them was delivered once.
+    First,
+    /// At least one was delivered before, or run before.
+    Again,
+}
+
+impl Arrival {
+    pub(crate) fn of(members: &[Member]) -> Self {
+        if members.iter().all(|member| member.deliveries <= 1) { Self::First } else { Self::Again }
+    }
+}
+
 /// A command that this instance does not know.
 pub(crate) struct UnknownCommand {
     pub(crate) command: CommandMessage,

@@ -65,11 +65,6 @@ impl<'m> Meter<'m> {
         Self { limits, patience, on_slow, further_calls: FurtherCalls::Made, calls: Calls::default() }
     }
 
-    /// How long the database may be silent.
-    pub(crate) fn silence(&self) -> Duration {
-        self.limits.silence
-    }
-
     pub(crate) fn further_calls(&self) -> FurtherCalls {
         self.further_calls
     }

@@ -17,6 +17,7 @@ use crate::call_dispatch::{CalledAction, CalledUndo, TypedCall};
 use crate::call_out::{CallOut, UndoByCall};
 use crate::claims::Claims;
 use crate::config::{CommandLimits, ParticipantConfig, Stats};
+use crate::database_time::DatabaseTime;
 use crate::dispatch::{Echo, Typed};
 use crate::handler::{Compensate, CompensateAll, Handle, HandleAll, Listen};
 use crate::handlers::{Handlers, Runner};
@@ -242,8 +243,20 @@ impl<S: Send + Sync + 'static> Participant<S> {
         let handler_time_max = handlers.time_max().unwrap_or(self.config.handler_time_max);
         let leases = Leases::new(pool.clone(), Cutoff::default());
         let (config, stats) = (self.config, self.stats);
-        let (pace, claims) = (Pace::default(), Claims::default());
-        Ok(Inbox { service, handlers, author, pool, leases, config, stats, pace, claims, handler_time_max })
+        let (pace, claims, database_time) = (Pace::default(), Claims::default(), DatabaseTime::default());
+        Ok(Inbox {
+            service,
+            handlers,
+            author,
+            pool,
+            leases,
+            config,
+            stats,
+            pace,
+            claims,
+            database_time,
+            handler_time_max,
+        })
     }
 
     fn take_listening(

@@ -18,7 +18,7 @@ use crate::dispatch::truncate_message;
 use crate::execute::execute;
 use crate::isolation::Isolation;
 use crate::lane::LanePermit;
-use crate::member::{End, Member, UnknownCommand, Verdict};
+use crate::member::{Arrival, End, Member, UnknownCommand, Verdict};
 use crate::post::{InjectedDelivery, keep_alive, without_delivery_fault};
 use crate::recovery::{Recovery, after_failure, may_be_down};
 use crate::store;
@@ -133,7 +133,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
         isolation: Isolation,
     ) -> End {
         let commands: Arc<[CommandMessage]> = members.iter().map(|m| m.command.clone()).collect();
-        let error = match execute(&self.inbox, commands, lock_wait, &isolation).await {
+        let arrival = Arrival::of(&members);
+        let error = match execute(&self.inbox, commands, lock_wait, &isolation, arrival).await {
             Ok(verdicts) => {
                 let unruled = self.answer(members.into_iter().zip(verdicts).collect()).await;
                 return self.run_unruled(unruled, lock_wait, isolation).await;

@@ -1,7 +1,8 @@
 //! The savepoint behind which handlers run: what a call wrote is kept or taken back without losing the transaction.
 //!
-//! Each call has a savepoint of its own, and the statement that ends one begins the next: a handler of one command at a
-//! time costs one round trip to the database beside its own, not two.
+//! Each call has a savepoint of its own, and the statement that ends one begins the next. The first one may come with the
+//! `BEGIN` ([`Savepoints::begun`]), and the last one ends with the transaction. So a batch with one command pays no round
+//! trip to the database for its savepoint, and one more for each further call.
 
 use std::time::Duration;
 
@@ -10,61 +11,112 @@ use sqlx::{Executor, PgConnection};
 
 use crate::unit_error::UnitError;
 
-/// How the call before the next one ended.
+/// Begins the savepoint of a call.
+pub(crate) const SAVEPOINT: &str = "SAVEPOINT one_call";
+const TAKE_BACK: &str = "ROLLBACK TO SAVEPOINT one_call";
+
+/// The savepoint that is open, by the call behind it.
 #[derive(Clone, Copy, Debug)]
-enum Last {
-    /// There was none: no savepoint is open.
+enum Open {
+    /// No savepoint is open.
     None,
+    /// There was no call yet, and nothing else was written.
+    Fresh,
     Kept,
     TakenBack,
 }
 
-/// The savepoints of the calls of a batch, one after the other.
+impl Open {
+    /// Ends this call, and begins the next one.
+    const fn before_call(self) -> Option<&'static str> {
+        match self {
+            Self::None => Some(SAVEPOINT),
+            Self::Fresh => None,
+            Self::Kept => Some("RELEASE SAVEPOINT one_call; SAVEPOINT one_call"),
+            // The savepoint itself stays.
+            Self::TakenBack => Some(TAKE_BACK),
+        }
+    }
+
+    /// Ends this call, after which the batch writes its answers.
+    const fn after_last_call(self) -> Option<&'static str> {
+        match self {
+            Self::None | Self::Fresh | Self::Kept => None,
+            Self::TakenBack => Some(TAKE_BACK),
+        }
+    }
+}
+
+/// A transaction and the savepoints of its calls, one after the other.
 pub(crate) struct Savepoints<'c> {
     connection: &'c mut PgConnection,
     /// How long the database may be silent.
     silence: Duration,
-    last: Last,
+    open: Open,
 }
 
 impl<'c> Savepoints<'c> {
+    /// Those of a transaction in which none has begun.
     pub(crate) fn new(connection: &'c mut PgConnection, silence: Duration) -> Self {
-        Self { connection, silence, last: Last::None }
+        Self { connection, silence, open: Open::None }
+    }
+
+    /// Those of a transaction whose first one has begun ([`SAVEPOINT`]), and which has written nothing.
+    pub(crate) fn begun(connection: &'c mut PgConnection, silence: Duration) -> Self {
+        Self { connection, silence, open: Open::Fresh }
     }
 
     /// Begins a call: what it writes on the connection can be taken back.
     pub(crate) async fn begin(&mut self) -> Result<&mut PgConnection, UnitError> {
-        self.run(match self.last {
-            Last::None => "SAVEPOINT one_call",
-            Last::Kept => "RELEASE SAVEPOINT one_call; SAVEPOINT one_call",
-            // The savepoint itself stays.
-            Last::TakenBack => "ROLLBACK TO SAVEPOINT one_call",
-        })
-        .await?;
+        if let Some(statements) = self.open.before_call() {
+            self.run(statements).await?;
+        }
+        self.open = Open::Fresh;
         Ok(self.connection)
     }
 
     /// Keeps what the call wrote.
     pub(crate) fn keep(&mut self) {
-        self.last = Last::Kept;
+        self.open = Open::Kept;
     }
 
-    /// Takes back what the call wrote.
+    /// Takes back what the call wrote, before anything else is written.
     pub(crate) fn take_back(&mut self) {
-        self.last = Last::TakenBack;
+        self.open = Open::TakenBack;
     }
 
-    /// Ends the last call.
+    /// Ends the calls. The savepoint of the last one ends with the transaction.
     pub(crate) async fn close(mut self) -> Result<(), UnitError> {
-        match self.last {
-            Last::None => Ok(()),
-            Last::Kept => self.run("RELEASE SAVEPOINT one_call").await,
-            Last::TakenBack => self.run("ROLLBACK TO SAVEPOINT one_call; RELEASE SAVEPOINT one_call").await,
+        match self.open.after_last_call() {
+            Some(statement) => self.run(statement).await,
+            None => Ok(()),
         }
     }
 
     async fn run(&mut self, statements: &'static str) -> Result<(), UnitError> {
         answered(self.silence, self.connection.execute(statements)).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn call_that_is_kept_costs_no_statement_at_either_end_of_batch() {
+        let of = |open: Open| {
+            let said = |statements: Option<&'static str>| statements.unwrap_or("-");
+            format!("{open:?} | {} | {}", said(open.before_call()), said(open.after_last_call()))
+        };
+        let all = [Open::None, Open::Fresh, Open::Kept, Open::TakenBack].map(of).join("\n");
+        assert_snapshot!(all, @r"
+        None | SAVEPOINT one_call | -
+        Fresh | - | -
+        Kept | RELEASE SAVEPOINT one_call; SAVEPOINT one_call | -
+        TakenBack | ROLLBACK TO SAVEPOINT one_call | ROLLBACK TO SAVEPOINT one_call
+        ");
     }
 }

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use crate::call_store::{Before, called_until};
 use crate::open::OpenCommand;
 use crate::row::{record, stored};
+use crate::savepoint::SAVEPOINT;
 use crate::unit_error::UnitError;
 
 /// A batch's knowledge of each key that it touches.
@@ -75,6 +76,12 @@ pub(crate) fn begin(lock_wait: Duration, handler_time_max: Duration) -> AssertSq
     ))
 }
 
+/// Begins such a transaction with the savepoint of its first call, in the same message: for one that writes nothing before.
+pub(crate) fn begin_with_savepoint(lock_wait: Duration, handler_time_max: Duration) -> AssertSqlSafe<String> {
+    let AssertSqlSafe(begin) = begin(lock_wait, handler_time_max);
+    AssertSqlSafe(format!("{begin}; {SAVEPOINT}"))
+}
+
 /// What is remembered of the keys `$1`, with replies of `$2` bytes together.
 const KNOWN: &str = "SELECT key, fingerprint, outcome, CASE WHEN bytes < $2 THEN reply END AS reply, called_until, \
             bytes >= $2 AS unread \
@@ -125,20 +132,20 @@ pub(crate) async fn claim(
     Ok((Memory::new(keys, Standing::Claimed, &known)?, now))
 }
 
-/// Reads all keys at once and claims none: what [`claim`] gives, for a batch whose answers are inserted in the end.
+/// Claims none of these keys, and reads at once what is known of some of them: what [`claim`] gives, for a batch whose
+/// answers are inserted in the end.
 pub(crate) async fn read(
     connection: &mut PgConnection,
-    mut keys: Vec<String>,
+    keys: Vec<String>,
+    perhaps_known: Vec<String>,
     reply_bytes_max: usize,
 ) -> Result<(Memory, Timestamp), UnitError> {
-    keys.sort_unstable();
-    keys.dedup();
     // The time comes in a row of its own if nothing is known. It is later than what the statement sees: a row that was
     // pruned before is expired now.
     let rows = sqlx::query(AssertSqlSafe(format!(
         "SELECT known.*, now.time AS now FROM (SELECT clock_timestamp() AS time) AS now LEFT JOIN ({KNOWN}) AS known ON true"
     )))
-    .bind(&keys)
+    .bind(perhaps_known)
     .bind(i64::try_from(reply_bytes_max).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await?;
@@ -213,6 +220,11 @@ pub(crate) async fn remove_attempt_marker(
 }
 
 impl Memory {
+    /// That of a batch which assumes that nothing is known of its keys.
+    pub(crate) fn of_new(keys: Vec<String>) -> Self {
+        Self { entries: keys.into_iter().map(|key| (key, Entry::new(Standing::Absent))).collect() }
+    }
+
     fn new<'r>(
         keys: Vec<String>,
         standing: Standing,

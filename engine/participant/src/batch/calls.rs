@@ -17,7 +17,6 @@ use crate::isolation::Isolation;
 use crate::lease::{Lease, Next};
 use crate::member::Verdict;
 use crate::meter::{Call, Meter};
-use crate::savepoint::Savepoints;
 use crate::tx::Tx;
 use crate::unit_error::UnitError;
 
@@ -41,8 +40,8 @@ impl<S: Send + Sync> Batch<'_, S> {
         let in_doubt = self.in_doubt.get(&place).map(|doubt| doubt.request.clone());
         let call = Call { key: command.key.clone(), payload: command.payload.clone(), in_doubt };
         let mut meter = Meter::new(handler.limits, None, &|_| {});
-        let mut savepoints = Savepoints::new(self.connection, meter.silence());
-        let mut tx = Tx::new(savepoints.begin().await?, call.key.clone()).doubting(call.in_doubt.clone());
+        let mut tx =
+            Tx::new(self.savepoints.begin().await?, call.key.clone()).doubting(call.in_doubt.clone());
         let preparing = dispatch.prepare(self.service, &mut tx, &call.payload);
         let decided = match meter.call(std::slice::from_ref(&call), preparing).await? {
             Ok(decided) => decided,
@@ -52,16 +51,15 @@ impl<S: Send + Sync> Batch<'_, S> {
             }
         };
         match &decided {
-            Decided::Call(_) | Decided::Ended(HandlerResult::Done(_)) => savepoints.keep(),
+            Decided::Call(_) | Decided::Ended(HandlerResult::Done(_)) => self.savepoints.keep(),
             Decided::Ended(
                 HandlerResult::Rejected(_)
                 | HandlerResult::Failed(_)
                 | HandlerResult::Unreadable(_)
                 | HandlerResult::Later
                 | HandlerResult::Fenced,
-            ) => savepoints.take_back(),
+            ) => self.savepoints.take_back(),
         }
-        savepoints.close().await?;
         match decided {
             Decided::Ended(result) => self.answered(place, result),
             Decided::Call(request) => {

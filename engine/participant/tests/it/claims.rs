@@ -105,6 +105,44 @@ async fn handler_that_fails_of_what_its_twin_did_is_answered_with_it() {
     fixture.leave([first, second]).await;
 }
 
+/// How often one of them has run a batch in vain.
+fn retries(tills: &[Instance; 2]) -> u64 {
+    tills.iter().map(|till| till.count("batch_retries")).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn action_that_comes_for_the_first_time_is_run_unread_and_taken_back_if_it_is_known() {
+    let mut fixture = Fixture::new().await;
+    let tills = two_short(&mut fixture).await;
+    let before = retries(&tills);
+    assert_eq!(fixture.ask(put(1, How::Done)).await, r#"done {"slot":1,"note":"done"}"#);
+    assert_eq!(retries(&tills), before, "nobody knew it");
+    // Another instance has handled the same command under this key, which this one gets for the first time.
+    let (of_one, of_two) = (put(1, How::Done), put(2, How::Done));
+    let elsewhere = sqlx::query("UPDATE inbox SET key = $2 WHERE key = $1")
+        .bind(of_one.key.to_string())
+        .bind(of_two.key.to_string());
+    assert_eq!(elsewhere.execute(&fixture.pool).await.unwrap().rows_affected(), 1);
+    sqlx::query("UPDATE effect SET slot = 7").execute(&fixture.pool).await.unwrap();
+    let again = CommandMessage { key: of_two.key, ..of_one };
+    assert_eq!(fixture.ask(again).await, r#"done {"slot":1,"note":"done"}"#);
+    assert_eq!(fixture.effects().await, ["put:7"], "what it did once more is taken back");
+    assert_eq!(retries(&tills), before + 1, "it was not read");
+    fixture.leave(tills).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn action_that_comes_after_its_fence_is_fenced_although_it_was_not_read() {
+    let mut fixture = Fixture::new().await;
+    let tills = two_short(&mut fixture).await;
+    let before = retries(&tills);
+    assert_eq!(fixture.ask(take_back(1, How::Done)).await, "done null");
+    assert_eq!(fixture.ask(put(1, How::Done)).await, "fenced");
+    assert!(fixture.effects().await.is_empty());
+    assert_eq!(retries(&tills), before + 1, "it was not read");
+    fixture.leave(tills).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn handler_that_fails_alone_leaves_no_claim() {
     let mut fixture = Fixture::new().await;
