@@ -6,6 +6,7 @@
 //! | `pipeline` | classifies deliveries, has the batch executed, carries out what follows |
 //! | `execute`, `batch` | executes a batch in one transaction; knows the inbox and no broker |
 //! | `claims`, `store`, `answers` | what a batch learns from the inbox, and what it writes there |
+//! | `database_time` | the time by which commands expire |
 //! | `lane` | decides which commands run on the batch's lane, and which beside |
 //! | `isolation` | where a batch runs, and what it tells about its lane |
 //! | `jobs`, `beside` | commands that run beside the batches, and those that wait to |
