@@ -4,8 +4,9 @@
 //! inserted now; the unique key decides, as it does for claims. If another transaction has answered it meanwhile, the
 //! effects of the handler here are rolled back with the batch, and the batch runs again ([`UnitError::NotAlone`]).
 //!
-//! A handler that has failed has no answer to insert. Its key is claimed all the same, and given back: it may have failed
-//! of what its twin did, and then the twin's answer is the one to give.
+//! A handler that has failed has no answer to insert, and neither has poison. The key is claimed all the same, and given
+//! back: the handler may have failed of what its twin did, an older version may have answered what this one cannot read,
+//! and then that answer is the one to give.
 
 use redress_core::inbox::{Record, Recorded};
 use sqlx::PgConnection;
@@ -90,7 +91,7 @@ impl Entry {
             }
         };
         match self.standing {
-            Standing::Failed => true,
+            Standing::Unanswered => true,
             Standing::Absent => self.changed && self.record.as_ref().is_some_and(needs_row),
             Standing::There | Standing::Claimed => false,
         }
@@ -125,7 +126,9 @@ impl Memory {
                     }
                     match entry.standing {
                         Standing::Absent => to_insert.add(key, record),
-                        Standing::There | Standing::Claimed | Standing::Failed => to_write.add(key, record),
+                        Standing::There | Standing::Claimed | Standing::Unanswered => {
+                            to_write.add(key, record)
+                        }
                     }
                 }
                 None if entry.standing == Standing::Claimed => unanswered.push(key),

@@ -139,7 +139,7 @@ struct Batch<'b, S> {
     left_keys: HashSet<String>,
     /// Of the commands that undo an action which nobody knows to have happened.
     in_doubt: HashMap<usize, Doubt>,
-    /// When the database told its time.
+    /// When the batch had begun; its time is then the database's, if it was not carried on from before.
     begun: Instant,
     obey: bool,
     isolation: &'b Isolation,
@@ -338,10 +338,11 @@ impl<S: Send + Sync> Batch<'_, S> {
                 (Outcome::Accepted, Some(Recorded::Open).filter(|_| !is_settlement))
             }
             HandlerResult::Failed(message) => {
-                self.memory.failed(&command.key.to_string());
+                self.memory.unanswered(&command.key.to_string());
                 (Outcome::Failed { message }, None)
             }
             HandlerResult::Unreadable(reason) => {
+                self.memory.unanswered(&command.key.to_string());
                 self.verdicts[place] = Some(Verdict::Poison { code: LetterCode::Unreadable, reason });
                 return;
             }

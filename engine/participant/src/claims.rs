@@ -5,7 +5,7 @@
 //! was for nothing. Twins come in crowds, as after a crash or an outage, when everything is delivered again; so from then
 //! on batches claim first, for a while.
 //!
-//! Of an action that comes for the first time it does not even read (`batch/begin.rs`).
+//! What it knows of an action that is young and comes for the first time, it does not even read (`batch/begin.rs`).
 //!
 //! Whichever way, the unique key of the inbox decides, and an effect commits with its answer or not at all.
 

@@ -50,7 +50,7 @@
 //! The rules, and the modules that keep them:
 //!
 //! - Claim or read, then rule, then run; the unique key of the inbox decides, before the handlers run or when their answers
-//!   are inserted: `claims`, `store`, `batch` and `answers`. What is new is not even read: `batch/begin`.
+//!   are inserted: `claims`, `store`, `batch` and `answers`. What is young is not even read: `batch/begin`.
 //! - Commit first, then reply, then acknowledge: `worker`. A crash in between costs a redelivery, answered from memory.
 //! - An `Err` never becomes a rejection: it is rolled back and answered `failed`; the coordinator alone retries.
 //! - A table or a right that is missing fails no command: the commands wait until an operator has created or granted

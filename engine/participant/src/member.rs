@@ -35,7 +35,7 @@ impl Member {
 pub(crate) enum Arrival {
     /// Each of them was delivered once.
     First,
-    /// At least one was delivered before, or run before.
+    /// At least one was delivered before, or the batch has run in vain.
     Again,
 }
 

@@ -1,6 +1,6 @@
 //! Deletes rows of the inbox that are older than it must remember.
 //!
-//! A command about an action that old is answered `expired` before the inbox is looked at
+//! A command about an action that old, of which nothing is known, is answered `expired`
 //! ([`Retention`](redress_core::inbox::Retention)), so a row that is gone is never missed: no second effect, and no
 //! compensation that finds nothing to undo. A command that has no answer yet, or whose answer is still to be published, is
 //! never pruned, however old it is. Pruned in batches, each too short to hold up others; any number of

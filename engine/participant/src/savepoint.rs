@@ -1,8 +1,11 @@
 //! The savepoint behind which handlers run: what a call wrote is kept or taken back without losing the transaction.
 //!
-//! Each call has a savepoint of its own, and the statement that ends one begins the next. The first one may come with the
-//! `BEGIN` ([`Savepoints::begun`]), and the last one ends with the transaction. So a batch with one command pays no round
-//! trip to the database for its savepoint, and one more for each further call.
+//! Each call has a savepoint of its own, and the statement that ends one begins the next; the first one may come with the
+//! `BEGIN` ([`Savepoints::begun`]). So each call costs one round trip to the database beside its own.
+//!
+//! The last one is ended before the answers are written. It fails if the transaction is not there any more, which a handler
+//! can bring about that ignores an error, or drops a nested transaction while it begins. Answers that were inserted then
+//! would commit at once, without their effects.
 
 use std::time::Duration;
 
@@ -20,7 +23,7 @@ const TAKE_BACK: &str = "ROLLBACK TO SAVEPOINT one_call";
 enum Open {
     /// No savepoint is open.
     None,
-    /// There was no call yet, and nothing else was written.
+    /// Of a call that has not ended, or before the first one.
     Fresh,
     Kept,
     TakenBack,
@@ -38,10 +41,11 @@ impl Open {
         }
     }
 
-    /// Ends this call, after which the batch writes its answers.
+    /// Ends this call, after which the batch writes its answers; an error if its transaction is gone.
     const fn after_last_call(self) -> Option<&'static str> {
         match self {
-            Self::None | Self::Fresh | Self::Kept => None,
+            Self::None | Self::Fresh => None,
+            Self::Kept => Some("RELEASE SAVEPOINT one_call"),
             Self::TakenBack => Some(TAKE_BACK),
         }
     }
@@ -85,7 +89,10 @@ impl<'c> Savepoints<'c> {
         self.open = Open::TakenBack;
     }
 
-    /// Ends the calls. The savepoint of the last one ends with the transaction.
+    /// Ends the calls.
+    ///
+    /// # Errors
+    /// That of the database, also if the transaction is gone or has failed.
     pub(crate) async fn close(mut self) -> Result<(), UnitError> {
         match self.open.after_last_call() {
             Some(statement) => self.run(statement).await,
@@ -106,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn call_that_is_kept_costs_no_statement_at_either_end_of_batch() {
+    fn each_call_is_ended_by_one_statement_and_the_first_begins_with_the_batch() {
         let of = |open: Open| {
             let said = |statements: Option<&'static str>| statements.unwrap_or("-");
             format!("{open:?} | {} | {}", said(open.before_call()), said(open.after_last_call()))
@@ -115,7 +122,7 @@ mod tests {
         assert_snapshot!(all, @r"
         None | SAVEPOINT one_call | -
         Fresh | - | -
-        Kept | RELEASE SAVEPOINT one_call; SAVEPOINT one_call | -
+        Kept | RELEASE SAVEPOINT one_call; SAVEPOINT one_call | RELEASE SAVEPOINT one_call
         TakenBack | ROLLBACK TO SAVEPOINT one_call | ROLLBACK TO SAVEPOINT one_call
         ");
     }

@@ -27,10 +27,10 @@ pub(crate) enum Standing {
     There,
     /// Inserted by this transaction: it must be written or deleted before the commit.
     Claimed,
-    /// There was none when the batch began. The answer is inserted, if it still is the first.
+    /// There was none when the batch began, or it was not looked for. The answer is inserted, if it is the first.
     Absent,
-    /// There was none, and the handler has failed: perhaps because of what its twin had done.
-    Failed,
+    /// There was none, and the handler has given no answer that is kept. If there is one by now, that one counts.
+    Unanswered,
 }
 
 #[derive(Debug)]
@@ -263,12 +263,13 @@ impl Memory {
         entry.changed = true;
     }
 
-    /// The handler has failed: there is no answer, and if the command was handled elsewhere meanwhile, that one counts.
-    pub(crate) fn failed(&mut self, key: &str) {
+    /// There is no answer to keep: the handler has failed, or the command is poison. If the command was handled elsewhere
+    /// meanwhile, or before unread, that answer counts.
+    pub(crate) fn unanswered(&mut self, key: &str) {
         if let Some(entry) = self.entries.get_mut(key)
             && entry.standing == Standing::Absent
         {
-            entry.standing = Standing::Failed;
+            entry.standing = Standing::Unanswered;
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) enum How {
     LoseConnectionOnce,
     /// Sends its own connection away every time.
     LoseConnection,
+    /// Ends the transaction that it is given.
+    LoseTransaction,
     /// Does not end.
     Hang,
     /// Needs the drawer, which another transaction may hold.

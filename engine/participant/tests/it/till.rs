@@ -130,6 +130,11 @@ pub(crate) fn service(till: Till) -> Service {
     )
 }
 
+/// The statement with which a handler loses what it works on.
+fn what_loses(how: How) -> &'static str {
+    if how == How::LoseTransaction { "ROLLBACK" } else { "SELECT pg_terminate_backend(pg_backend_pid())" }
+}
+
 impl Till {
     pub(crate) async fn create_tables(pool: &PgPool) {
         sqlx::raw_sql(
@@ -201,6 +206,7 @@ impl Till {
             | How::WrongAtCommit
             | How::LoseConnectionOnce
             | How::LoseConnection
+            | How::LoseTransaction
             | How::Slow
             | How::Planner
             | How::Drawer
@@ -236,8 +242,8 @@ impl Till {
                     .await?;
                 receipt("done")
             }
-            How::LoseConnectionOnce | How::LoseConnection => {
-                sqlx::raw_sql("SELECT pg_terminate_backend(pg_backend_pid())").execute(&mut **tx).await?;
+            How::LoseConnectionOnce | How::LoseConnection | How::LoseTransaction => {
+                sqlx::raw_sql(what_loses(how)).execute(&mut **tx).await?;
                 receipt("never")
             }
             How::Slow => {
