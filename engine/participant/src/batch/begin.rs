@@ -2,7 +2,7 @@
 //!
 //! An action that is young, of the first attempt, and delivered once is hardly ever known. A batch that claims nothing does
 //! not look for it: its row is inserted in the end as one that was looked for in vain, and the unique key decides. If all
-//! its commands are such, it asks the database nothing before its handlers run; the time, by which commands expire, was told
+//! its commands are such, it asks the database nothing before its handlers run; the time, by which commands expire, was given
 //! to a batch before it ([`crate::database_time`]).
 //!
 //! A coordinator sends a command again under the same attempt, too: what it could not publish, questions that are open,
@@ -48,12 +48,12 @@ pub(super) async fn begin<'c, S>(
             answered(silence, store::claim(&mut transaction, keys, ANSWER_BYTES_MAX)).await?
         }
         Approach::ReadFirst => {
-            let told = inbox.database_time.now();
+            let carried = inbox.database_time.now();
             let young_max = young_max(&inbox.config.retention);
             let is_perhaps_known =
-                |command: &&CommandMessage| may_be_known(command, arrival, told, young_max);
+                |command: &&CommandMessage| may_be_known(command, arrival, carried, young_max);
             let perhaps_known = keys_of(commands.iter().filter(is_perhaps_known));
-            if let Some(now) = told
+            if let Some(now) = carried
                 && perhaps_known.is_empty()
             {
                 return Ok((transaction, Memory::of_new(keys), now));
@@ -62,7 +62,7 @@ pub(super) async fn begin<'c, S>(
             answered(silence, read).await?
         }
     };
-    inbox.database_time.told(now);
+    inbox.database_time.given(now);
     Ok((transaction, memory, now))
 }
 
