@@ -3,7 +3,8 @@
 //! The inbox is a table of commands with their stored answers. It is authoritative for what happened in its service,
 //! because a row commits together with the effect that it speaks of. The participant library claims the
 //! [`keys_to_claim`] of a command by unique-key inserts, before the handler runs or with the answer (only these decide a
-//! race, and whoever loses one rolls back and begins again), reads what was there before, and asks [`rule`] what to do.
+//! race, and the transaction that loses one rolls back and begins again), reads what may have been there before, and asks
+//! [`rule`] what to do.
 //!
 //! The rules, each shown necessary by the explorer in `redress-simulation`:
 //!

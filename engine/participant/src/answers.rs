@@ -1,7 +1,7 @@
 //! The inbox table: the answers of a batch are written, or nothing of the batch is.
 //!
-//! Of a key that the batch has claimed, the row is there and gets its answer. Of one that it has only read, the row is
-//! inserted now; the unique key decides, as it does for claims. If another transaction has answered it meanwhile, the
+//! Of a key that the batch has claimed, the row is there and gets its answer. Of one that it has not, the row is inserted
+//! now; the unique key decides, as it does for claims. If another transaction has answered it meanwhile, the
 //! effects of the handler here are rolled back with the batch, and the batch runs again ([`UnitError::NotAlone`]).
 //!
 //! A handler that has failed has no answer to insert, and neither has poison. The key is claimed all the same, and given

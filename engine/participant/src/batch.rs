@@ -1,9 +1,10 @@
 //! Runs one batch of commands in one transaction.
 //!
-//! READ COMMITTED: claim all keys, or read them ([`crate::claims`]), rule on each command in order of arrival, run the
-//! handlers, write the answers, commit. Commands whose handlers must run are gathered by type, so that a set-oriented
-//! handler sees them together; a command that touches a key of one that is still waiting to run makes the waiting ones run
-//! first. So twins and pairs of action and undo inside a batch are ruled on as if they had come one after the other.
+//! READ COMMITTED: claim all keys, or read what may be known of them ([`crate::claims`]), rule on each command in order of
+//! arrival, run the handlers, write the answers, commit. Commands whose handlers must run are gathered by type, so that a
+//! set-oriented handler sees them together; a command that touches a key of one that is still waiting to run makes the
+//! waiting ones run first. So twins and pairs of action and undo inside a batch are ruled on as if they had come one after
+//! the other.
 //!
 //! A shared batch answers all that needs no handler, runs the handlers that are short, and leaves the others ([`crate::tempo`]).
 //! If a short one stalls, the batch gives its lane back, leaves the rest of that kind, and commits with what it has.

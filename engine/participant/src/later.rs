@@ -7,7 +7,7 @@
 //!
 //! | what happens to an open question | then |
 //! |---|---|
-//! | the command comes again | `accepted` again: the handler does not run twice |
+//! | the command comes again | `accepted` again: the handler has no second effect |
 //! | the service answers | the answer is stored in the service's own transaction, and published after the commit |
 //! | the service answers once more | the first answer counts, and the caller is told what it was |
 //! | the saga is cancelled, or its time is over | [`HandleLater::give_up`] says what becomes of the question |

@@ -26,7 +26,7 @@ pub(crate) enum UnitError {
     /// Another transaction has claimed a key and keeps it.
     #[error("the same command is being handled elsewhere")]
     Elsewhere(#[source] Error),
-    /// Another transaction has answered a key that this batch had read, and not claimed.
+    /// Another transaction has answered a key that this batch had not claimed.
     #[error("the same command was handled elsewhere meanwhile")]
     NotAlone,
     /// An answer was given to an open question after this batch had read it.
