@@ -6,7 +6,7 @@
 //! to a batch before it ([`crate::database_time`]).
 //!
 //! A coordinator sends a command again under the same attempt, too: what it could not publish, questions that are open,
-//! dead letters. So an action that is not young is read. It must be: a question that is open is older than the retention,
+//! dead letters. So an action that is not young is read. It must be: a question that is open may be older than the retention,
 //! and is not expired.
 
 use std::time::Duration;

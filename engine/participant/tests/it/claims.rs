@@ -123,8 +123,13 @@ fn assert_retries(tills: &[Instance; 2], before: (u64, u64), wanted: u64) {
     }
 }
 
-/// Another instance has answered `of` as it has answered `like`, of which nothing is left.
-async fn answer_elsewhere(fixture: &Fixture, like: &CommandMessage, of: &CommandMessage) {
+/// The answer to the first saga's command.
+const FIRST: &str = r#"done {"slot":1,"note":"done"}"#;
+
+/// Another instance has answered this command as the first saga's, and nothing else is left of that.
+async fn answer_elsewhere(fixture: &mut Fixture, of: &CommandMessage) {
+    let like = put(1, How::Done);
+    assert_eq!(fixture.ask(like.clone()).await, FIRST);
     let moved = sqlx::query("UPDATE inbox SET key = $2, fingerprint = $3 WHERE key = $1")
         .bind(like.key.to_string())
         .bind(of.key.to_string())
@@ -140,10 +145,9 @@ async fn action_that_comes_for_the_first_time_is_run_unread_and_taken_back_if_it
     let mut fixture = Fixture::new().await;
     let tills = two_short(&mut fixture).await;
     let before = retries_and_beside(&tills);
-    assert_eq!(fixture.ask(put(1, How::Done)).await, r#"done {"slot":1,"note":"done"}"#);
+    answer_elsewhere(&mut fixture, &put(2, How::Done)).await;
     assert_retries(&tills, before, 0);
-    answer_elsewhere(&fixture, &put(1, How::Done), &put(2, How::Done)).await;
-    assert_eq!(fixture.ask(put(2, How::Done)).await, r#"done {"slot":1,"note":"done"}"#);
+    assert_eq!(fixture.ask(put(2, How::Done)).await, FIRST);
     assert!(fixture.effects().await.is_empty(), "what it did once more is taken back");
     assert_retries(&tills, before, 1);
     fixture.leave(tills).await;
@@ -154,10 +158,9 @@ async fn action_that_is_not_young_is_read_before_it_runs() {
     let mut fixture = Fixture::new().await;
     let tills = two_short(&mut fixture).await;
     let before = retries_and_beside(&tills);
-    assert_eq!(fixture.ask(put(1, How::Done)).await, r#"done {"slot":1,"note":"done"}"#);
-    answer_elsewhere(&fixture, &put(1, How::Done), &put(2, How::Done)).await;
     let old = CommandMessage { action_sent_at: now() - Duration::from_secs(120), ..put(2, How::Done) };
-    assert_eq!(fixture.ask(old).await, r#"done {"slot":1,"note":"done"}"#);
+    answer_elsewhere(&mut fixture, &old).await;
+    assert_eq!(fixture.ask(old).await, FIRST);
     assert_retries(&tills, before, 0);
     fixture.leave(tills).await;
 }
@@ -166,11 +169,10 @@ async fn action_that_is_not_young_is_read_before_it_runs() {
 async fn unreadable_action_that_an_older_version_has_answered_is_answered_with_it() {
     let mut fixture = Fixture::new().await;
     let tills = two_short(&mut fixture).await;
-    assert_eq!(fixture.ask(put(1, How::Done)).await, r#"done {"slot":1,"note":"done"}"#);
     let payload = JsonText::of(&"of an older version").unwrap();
     let unreadable = CommandMessage { payload, ..put(2, How::Done) };
-    answer_elsewhere(&fixture, &put(1, How::Done), &unreadable).await;
-    assert_eq!(fixture.ask(unreadable).await, r#"done {"slot":1,"note":"done"}"#);
+    answer_elsewhere(&mut fixture, &unreadable).await;
+    assert_eq!(fixture.ask(unreadable).await, FIRST);
     fixture.leave(tills).await;
 }
 
